@@ -1,0 +1,1 @@
+"""Flink jobs: score every transaction, and keep every transaction in the lake."""

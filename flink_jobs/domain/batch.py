@@ -1,0 +1,25 @@
+"""How a micro-batch of records travels from Flink SQL to Python: as one string.
+
+SQL's LISTAGG gathers text only, so the bytes of each record are read as ISO-8859-1, which maps every
+byte to one character and back. What separates records, and what stands for a NUL, lies outside
+ISO-8859-1 and so cannot occur in a record.
+"""
+
+from flink_jobs.domain.scoring import Record
+
+RECORD_SEPARATOR = "\u2028"
+NUL_SUBSTITUTE = "\u2400"
+BYTES_ENCODING = "ISO-8859-1"
+
+
+def unpack_batch(batch: str) -> list[Record]:
+    """Take a batch apart; each record is packed as `partition offset timestamp_ms payload_bytes payload`."""
+    records = []
+    for packed in batch.split(RECORD_SEPARATOR):
+        partition, offset, timestamp_ms, payload_bytes, text = packed.split(" ", 4)
+        if NUL_SUBSTITUTE in text:
+            text = text.replace(NUL_SUBSTITUTE, "\0")
+        records.append(
+            Record(int(partition), int(offset), int(timestamp_ms), int(payload_bytes), text.encode("latin-1"))
+        )
+    return records

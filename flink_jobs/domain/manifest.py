@@ -1,0 +1,70 @@
+"""What a model is: written by training beside the model, read by whoever serves it."""
+
+import hashlib
+from typing import Literal, Self
+
+import msgspec
+
+# "history": FEATURE_NAMES, computed from the customer's past; "columns": taken from the record as they are.
+ModelKind = Literal["history", "columns"]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """A model's description.
+
+    Attributes:
+        version: names the model's folder in the bucket, and stands in each alert.
+        created_at: RFC 3339, UTC.
+        kind: where the features come from.
+        features: names, in the order of the model's input.
+        threshold: a score of at least this raises an alert; 0 to 1.
+        metrics: measured on a period after the training data.
+        data: source, rows and periods that it was trained and tested on.
+        libraries: versions that made it.
+        files: SHA-256 by file name.
+        fingerprint: of data and parameters; equal ones need no new training.
+
+    """
+
+    version: str
+    created_at: str
+    kind: ModelKind
+    features: list[str]
+    threshold: float
+    metrics: dict[str, float]
+    data: dict[str, str | int | float | None]
+    libraries: dict[str, str]
+    files: dict[str, str]
+    fingerprint: str
+
+    def to_json(self) -> bytes:
+        """Indented, as a person may read it."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Self:
+        """Read and validate.
+
+        Raises:
+            ValueError: which field is missing or wrong.
+
+        """
+        try:
+            return msgspec.json.decode(content, type=cls)
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"manifest.json: {error}") from None
+
+    def verify(self, name: str, content: bytes) -> None:
+        """Hold a file to its checksum.
+
+        Raises:
+            ValueError: the file is not named here, or is not the one that was published.
+
+        """
+        expected = self.files.get(name)
+        actual = hashlib.sha256(content).hexdigest()
+        if expected != actual:
+            raise ValueError(
+                f"{name} of model {self.version} has SHA-256 {actual}, its manifest says {expected}: "
+                "publish the model again"
+            )

@@ -1,0 +1,68 @@
+"""A published model, ready to score: ONNX only, so that nothing is ever unpickled."""
+
+from typing import Self
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from flink_jobs.domain.features import FEATURE_NAMES
+from flink_jobs.domain.manifest import Manifest
+
+ONNX_FILE = "model.onnx"
+
+
+class ServedModel:
+    """A verified model.
+
+    Attributes:
+        manifest: what it is and what it takes.
+
+    """
+
+    def __init__(self, manifest: Manifest, session: onnxruntime.InferenceSession) -> None:
+        self.manifest = manifest
+        self._session = session
+        self._input = session.get_inputs()[0].name
+        self._output = session.get_outputs()[1].name
+
+    def score(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Fraud scores of a batch.
+
+        Args:
+            matrix: [transactions, features] in the manifest's order.
+
+        Returns:
+            [transactions] scores, 0 (honest) to 1 (fraud).
+
+        """
+        probabilities: NDArray[np.float32] = self._session.run([self._output], {self._input: matrix})[0]
+        return probabilities[:, 1]
+
+    @classmethod
+    def from_onnx(cls, manifest: Manifest, content: bytes) -> Self:
+        """Verify a model against its manifest and make it ready.
+
+        Raises:
+            ValueError: checksum or features are not what this version can serve.
+
+        """
+        manifest.verify(ONNX_FILE, content)
+        if manifest.kind == "history" and tuple(manifest.features) != FEATURE_NAMES:
+            unknown = sorted(set(manifest.features) ^ set(FEATURE_NAMES)) or ["their order"]
+            raise ValueError(
+                f"model {manifest.version} was trained on other features than this version computes "
+                f"(differs in {', '.join(unknown)}): train it again with this version"
+            )
+        options = onnxruntime.SessionOptions()
+        # one core for each TaskManager: more threads would only wait for one another
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        width = session.get_inputs()[0].shape[1]
+        if width != len(manifest.features):
+            raise ValueError(
+                f"model {manifest.version} takes {width} values, its manifest names {len(manifest.features)} "
+                "features: publish it again"
+            )
+        return cls(manifest, session)

@@ -1,0 +1,82 @@
+"""Where Kafka, MinIO and their topics and buckets are; one file for jobs, training and clients."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+LOOKED_UP = (Path("build/settings.json"), Path("/etc/fraud-detection/settings.json"))
+
+
+class Kafka(msgspec.Struct, frozen=True):
+    """How Kafka is reached: `host:port`, comma separated."""
+
+    bootstrap_servers: str
+
+
+class Topics(msgspec.Struct, frozen=True):
+    """Topic names."""
+
+    transactions: str
+    predictions: str
+    fraud_alerts: str
+    transactions_dlq: str
+
+
+class S3(msgspec.Struct, frozen=True):
+    """How MinIO is reached, and as whom."""
+
+    endpoint_url: str
+    access_key: str
+    secret_key: str
+    region: str = "us-east-1"
+
+
+class Buckets(msgspec.Struct, frozen=True):
+    """Bucket names."""
+
+    datalake: str
+    models: str
+    features: str
+    flink: str
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The whole file."""
+
+    kafka: Kafka
+    topics: Topics
+    s3: S3
+    buckets: Buckets
+
+
+class SettingsError(RuntimeError):
+    """No settings file, or one that is not understood."""
+
+
+def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
+    """Read the settings from `path`, else from $FRAUD_SETTINGS, else from the first of LOOKED_UP.
+
+    Raises:
+        SettingsError: which file, which field, and what makes one.
+
+    """
+    named = path or os.environ.get("FRAUD_SETTINGS")
+    candidates = (Path(named),) if named else LOOKED_UP
+    for candidate in candidates:
+        try:
+            content = candidate.read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise SettingsError(
+                f"{candidate}: {error.strerror}; it is read by root and its owner only"
+            ) from None
+        try:
+            return msgspec.json.decode(content, type=Settings)
+        except msgspec.MsgspecError as error:
+            raise SettingsError(f"{candidate}: {error}; ansible-playbook site.yml writes it anew") from None
+    raise SettingsError(
+        f"no settings file at {' or '.join(map(str, candidates))}; ansible-playbook site.yml writes one, "
+        "--settings or FRAUD_SETTINGS names another"
+    )

@@ -1,0 +1,173 @@
+"""Score every transaction as it comes, and raise an alert where the score reaches the threshold.
+
+Flink SQL gathers each shard of customers into micro-batches in the JVM; Python, inside the
+TaskManager, folds a batch into its customers' histories and scores it with one call.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+
+import msgspec
+from pyflink.common import Row, Time, Types
+from pyflink.datastream import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig
+from pyflink.table import StreamTableEnvironment
+
+from flink_jobs.configuration import kafka_source_options, sql_options, stream_environment
+from flink_jobs.domain.batch import BYTES_ENCODING, NUL_SUBSTITUTE, RECORD_SEPARATOR, unpack_batch
+from flink_jobs.domain.history import DAY_S, KEPT_S
+from flink_jobs.domain.model_registry import ModelRegistry, ServedScorer
+from flink_jobs.domain.scoring import DeadLetter, Outcome, Prediction
+from flink_jobs.domain.settings import Settings, Topics, load_settings
+from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES
+
+NAME = "ml_inference_job"
+
+OUTCOME_TYPE = Types.ROW_NAMED(["topic", "key", "value"], [Types.STRING(), Types.STRING(), Types.STRING()])
+
+_encode = msgspec.json.Encoder().encode
+
+
+class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships no types
+    """Keyed by shard: the histories of the shard's customers, and the batches of their transactions."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Load the promoted model; without one the task fails, says so, and Flink tries again."""
+        histories = MapStateDescriptor("histories", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+        # a customer not seen for as long as a history reaches has none
+        ttl = StateTtlConfig.new_builder(Time.days(int(KEPT_S / DAY_S)))
+        histories.enable_time_to_live(ttl.build())
+        self._histories = runtime_context.get_map_state(histories)
+        self._served = ServedScorer(ModelRegistry(self._settings))
+
+    def close(self) -> None:
+        """Stop watching for new models."""
+        self._served.close()
+
+    def process_element(self, value: Row, _ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+        """Score one batch: (shard, packed records)."""
+        for outcome in self._served.current.score(unpack_batch(value[1]), self._histories, time.time()):
+            yield to_row(outcome, self._settings.topics)
+
+
+def to_row(outcome: Outcome, topics: Topics) -> Row:
+    """Give an outcome its topic and key."""
+    value = _encode(outcome).decode()
+    if isinstance(outcome, Prediction):
+        return Row(topics.predictions, outcome.transaction_id, value)
+    if isinstance(outcome, DeadLetter):
+        return Row(topics.transactions_dlq, f"{outcome.partition}-{outcome.offset}", value)
+    return Row(topics.fraud_alerts, outcome.transaction_id, value)
+
+
+def source_table(settings: Settings) -> str:
+    """DDL of the topic `transactions`: the bytes, where they lie, and a clock to gather them by."""
+    options = kafka_source_options(settings.kafka, settings.topics.transactions, NAME)
+    return f"""
+CREATE TABLE transactions (
+  payload BYTES,
+  `partition` INT METADATA VIRTUAL,
+  `offset` BIGINT METADATA VIRTUAL,
+  `timestamp` TIMESTAMP_LTZ(3) METADATA VIRTUAL,
+  gathered_at AS PROCTIME()
+) WITH (
+  {sql_options(options)}
+)"""
+
+
+def batch_query(shards: int, batch_ms: int) -> str:
+    """Give the SQL that gathers the records of each shard over `batch_ms` milliseconds into one string.
+
+    A shard is a hash of the customer id in the record, whatever key the producer chose; a record
+    without one may go anywhere.
+    """
+    separator = f"U&'\\{ord(RECORD_SEPARATOR):04X}'"
+    nul_substitute = f"U&'\\{ord(NUL_SUBSTITUTE):04X}'"
+    return f"""
+SELECT shard, LISTAGG(packed, {separator}) AS batch
+FROM (
+  SELECT
+    window_start,
+    window_end,
+    ABS(MOD(HASH_CODE(COALESCE(JSON_VALUE(text, '$.customer_id'), CAST(`offset` AS STRING))), {shards}))
+      AS shard,
+    CONCAT_WS(' ',
+      CAST(`partition` AS STRING),
+      CAST(`offset` AS STRING),
+      CAST(EXTRACT(EPOCH FROM `timestamp`) * 1000
+        + MOD(EXTRACT(MILLISECOND FROM `timestamp`), 1000) AS STRING),
+      CAST(payload_bytes AS STRING),
+      text) AS packed
+  FROM (
+    SELECT
+      *,
+      CHAR_LENGTH(characters) AS payload_bytes,
+      REPLACE(LEFT(characters, {MAX_PAYLOAD_BYTES + 1}), U&'\\0000', {nul_substitute}) AS text
+    FROM (
+      SELECT *, COALESCE(DECODE(payload, '{BYTES_ENCODING}'), '') AS characters
+      FROM TABLE(
+        TUMBLE(TABLE transactions, DESCRIPTOR(gathered_at), INTERVAL '{batch_ms / 1000:.3f}' SECOND))
+    )
+  )
+)
+GROUP BY window_start, window_end, shard"""  # noqa: S608 - numbers and constants only
+
+
+def sink_table(settings: Settings) -> str:
+    """DDL of the three topics that outcomes go to, at once and at least once."""
+    topics = settings.topics
+    options = {
+        "connector": "kafka",
+        "properties.bootstrap.servers": settings.kafka.bootstrap_servers,
+        "topic": f"{topics.predictions};{topics.fraud_alerts};{topics.transactions_dlq}",
+        "key.format": "raw",
+        "key.fields": "key",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+        "sink.delivery-guarantee": "at-least-once",
+        "properties.compression.type": "lz4",
+    }
+    return f"""
+CREATE TABLE outcomes (
+  `topic` STRING NOT NULL METADATA,
+  `key` STRING,
+  `value` STRING
+) WITH (
+  {sql_options(options)}
+)"""
+
+
+def main() -> None:
+    """Wire source, batches, scoring and sinks together, and submit."""
+    parser = argparse.ArgumentParser(prog=NAME, description=__doc__)
+    parser.add_argument(
+        "--shards", type=int, default=64, help="groups of customers that are batched together"
+    )
+    parser.add_argument("--batch-ms", type=int, default=20, help="how long a batch is gathered, in ms")
+    arguments = parser.parse_args()
+    settings = load_settings()
+    environment = stream_environment(
+        NAME,
+        python__execution_mode="thread",
+        pipeline__object_reuse="true",
+    )
+    environment.set_buffer_timeout(5)
+    tables = StreamTableEnvironment.create(environment)
+    tables.execute_sql(source_table(settings))
+    tables.execute_sql(sink_table(settings))
+    batches = tables.to_data_stream(tables.sql_query(batch_query(arguments.shards, arguments.batch_ms)))
+    outcomes = (
+        batches.key_by(lambda batch: batch[0], key_type=Types.INT())
+        .process(ScoreBatches(settings), output_type=OUTCOME_TYPE)
+        .name("score")
+        .uid("score")
+    )
+    tables.from_data_stream(outcomes).execute_insert("outcomes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""A small forest that was really trained, as ONNX and with its manifest."""
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import skl2onnx
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.ensemble import RandomForestClassifier
+
+from flink_jobs.domain.features import FEATURE_NAMES
+from flink_jobs.domain.manifest import Manifest, ModelKind
+
+COLUMNS = ("V1", "V2", "Amount")
+
+
+def train(width: int) -> bytes:
+    """A forest that calls a first value over 100 a fraud."""
+    random = np.random.default_rng(0)
+    matrix = random.uniform(0, 200, (400, width)).astype(np.float32)
+    forest = RandomForestClassifier(10, random_state=0).fit(matrix, matrix[:, 0] > 100)
+    onnx = skl2onnx.to_onnx(
+        forest,
+        initial_types=[("x", FloatTensorType([None, width]))],
+        options={id(forest): {"zipmap": False}},
+        target_opset={"": 18, "ai.onnx.ml": 3},
+    )
+    content: bytes = onnx.SerializeToString()
+    return content
+
+
+@pytest.fixture(scope="session")
+def published() -> Callable[[ModelKind], tuple[Manifest, bytes]]:
+    made: dict[str, tuple[Manifest, bytes]] = {}
+
+    def publish(kind: ModelKind) -> tuple[Manifest, bytes]:
+        if kind not in made:
+            features = FEATURE_NAMES if kind == "history" else COLUMNS
+            onnx = train(len(features))
+            made[kind] = (
+                Manifest(
+                    version="20260101T000000Z-test",
+                    created_at="2026-01-01T00:00:00Z",
+                    kind=kind,
+                    features=list(features),
+                    threshold=0.5,
+                    metrics={},
+                    data={},
+                    libraries={},
+                    files={"model.onnx": hashlib.sha256(onnx).hexdigest()},
+                    fingerprint="",
+                ),
+                onnx,
+            )
+        return made[kind]
+
+    return publish

@@ -1,0 +1,56 @@
+"""A model is served only if it is the published one and its features are known."""
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import pytest
+
+from flink_jobs.domain.manifest import Manifest, ModelKind
+from flink_jobs.domain.model import ServedModel
+
+Publish = Callable[[ModelKind], tuple[Manifest, bytes]]
+
+
+def test_a_published_model_scores_a_batch(published: Publish) -> None:
+    manifest, onnx = published("history")
+    matrix = np.zeros((2, len(manifest.features)), dtype=np.float32)
+    matrix[1, 0] = 190
+    low, high = ServedModel.from_onnx(manifest, onnx).score(matrix)
+    assert low < 0.5 < high
+
+
+def test_a_changed_file_is_refused(published: Publish) -> None:
+    manifest, onnx = published("history")
+    with pytest.raises(ValueError, match=r"model\.onnx of model .* has SHA-256"):
+        ServedModel.from_onnx(manifest, onnx + b"\0")
+
+
+@pytest.mark.parametrize(
+    ("features", "named"),
+    [(["amount", "phase_of_the_moon"], "phase_of_the_moon"), (None, "their order")],
+)
+def test_unknown_features_are_refused_by_name(
+    published: Publish, features: list[str] | None, named: str
+) -> None:
+    manifest, onnx = published("history")
+    other = msgspec.structs.replace(manifest, features=features or manifest.features[::-1])
+    with pytest.raises(ValueError, match=named):
+        ServedModel.from_onnx(other, onnx)
+
+
+def test_a_manifest_for_another_width_is_refused(published: Publish) -> None:
+    manifest, onnx = published("columns")
+    with pytest.raises(ValueError, match="takes 3 values, its manifest names 1"):
+        ServedModel.from_onnx(msgspec.structs.replace(manifest, features=["V1"]), onnx)
+
+
+def test_a_manifest_survives_its_file(published: Publish) -> None:
+    manifest, _ = published("columns")
+    assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+def test_a_broken_manifest_names_the_field(published: Publish) -> None:
+    manifest, _ = published("columns")
+    with pytest.raises(ValueError, match=r"manifest\.json: .*threshold"):
+        Manifest.from_json(manifest.to_json().replace(b'"threshold": 0.5', b'"threshold": "high"'))

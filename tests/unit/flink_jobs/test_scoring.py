@@ -1,0 +1,146 @@
+"""A batch gives each record one outcome: a prediction, with an alert where due, or a dead letter."""
+
+import json
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from flink_jobs.domain.features import FEATURE_NAMES
+from flink_jobs.domain.manifest import Manifest, ModelKind
+from flink_jobs.domain.model import ServedModel
+from flink_jobs.domain.scoring import Alert, DeadLetter, Outcome, Prediction, Record, Scorer
+from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
+
+NOW_S = 1_800_000_000.0
+DAY = 17713  # 2018-07-01
+
+Publish = Callable[[ModelKind], tuple[Manifest, bytes]]
+
+
+class Store(dict[str, bytes]):
+    """Histories as Flink's map state keeps them; counts what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.puts = 0
+
+    def put(self, key: str, value: bytes) -> None:
+        self.puts += 1
+        self[key] = value
+
+
+def record(offset: int, **changes: object) -> Record:
+    transaction: dict[str, object] = {
+        "transaction_id": str(offset),
+        "event_time": f"2018-07-01T12:00:{offset:02d}Z",
+        "customer_id": "c",
+        "terminal_id": "t",
+        "amount": 10.0,
+    }
+    payload = json.dumps(transaction | changes).encode()
+    return Record(2, offset, 1_700_000_000_000 + offset, len(payload), payload)
+
+
+@pytest.fixture
+def scorer(published: Publish) -> Scorer:
+    row = {"terminal_id": "t", "day": DAY} | dict.fromkeys(SCHEMA.names[2:], 0.25)
+    return Scorer(
+        ServedModel.from_onnx(*published("history")),
+        TerminalRisk(SCHEMA.empty_table().from_pylist([row], SCHEMA)),
+    )
+
+
+def score(scorer: Scorer, *records: Record, store: Store | None = None) -> list[Outcome]:
+    return list(scorer.score(records, Store() if store is None else store, NOW_S))
+
+
+def test_each_transaction_gets_one_prediction_that_says_where_it_lay(scorer: Scorer) -> None:
+    outcomes = score(scorer, record(7), record(8, customer_id="d"))
+    assert [type(outcome) for outcome in outcomes] == [Prediction, Prediction]
+    first = outcomes[0]
+    assert isinstance(first, Prediction)
+    assert (first.transaction_id, first.partition, first.offset, first.kafka_timestamp_ms) == (
+        "7",
+        2,
+        7,
+        1_700_000_000_007,
+    )
+    assert first.score < 0.5
+
+
+def test_a_high_score_raises_an_alert_with_the_whole_record_and_what_the_model_saw(scorer: Scorer) -> None:
+    suspicious = record(7, amount=190.0, channel="web")
+    prediction, alert = score(scorer, suspicious)
+    assert isinstance(prediction, Prediction)
+    assert isinstance(alert, Alert)
+    assert alert.score == prediction.score >= alert.threshold
+    assert bytes(alert.transaction) == suspicious.payload
+    assert list(alert.features) == list(FEATURE_NAMES)
+    assert alert.features["amount"] == 190.0
+    assert alert.features["terminal_risk_30d"] == 0.25
+    sent = json.loads(msgspec.json.encode(alert))
+    assert sent["transaction"]["channel"] == "web"
+
+
+def test_bad_records_become_dead_letters_and_stop_nothing(scorer: Scorer) -> None:
+    garbage = Record(2, 8, 0, 3, b"\xff\0!")
+    outcomes = score(
+        scorer, record(7), garbage, record(9, amount=-1), record(10, terminal_id=None), record(11)
+    )
+    letters = {outcome.offset: outcome for outcome in outcomes if isinstance(outcome, DeadLetter)}
+    assert {offset: letter.reason for offset, letter in letters.items()} == {
+        8: "not_utf8",
+        9: "bad_amount",
+        10: "missing_field",
+    }
+    assert letters[8].payload == "\N{REPLACEMENT CHARACTER}\0!"
+    assert letters[8].payload_bytes == 3
+    assert [outcome.offset for outcome in outcomes if isinstance(outcome, Prediction)] == [7, 11]
+
+
+def test_a_dead_letter_shows_how_a_long_record_begins_and_how_long_it_was(scorer: Scorer) -> None:
+    (letter,) = score(scorer, Record(2, 8, 0, 1_000_000, b"x" * 70_000))
+    assert isinstance(letter, DeadLetter)
+    assert (letter.reason, letter.payload_bytes, letter.payload) == ("too_large", 1_000_000, "x" * 1024)
+
+
+def test_a_customers_history_is_written_once_a_batch_and_goes_on_in_the_next(scorer: Scorer) -> None:
+    store = Store()
+    score(scorer, *(record(offset) for offset in range(5)), store=store)
+    assert store.puts == 1
+    *_, alert = score(scorer, record(30, amount=190.0), store=store)
+    assert isinstance(alert, Alert)
+    assert alert.features["customer_count_1d"] == 6
+
+
+def test_a_batch_may_be_cut_anywhere(scorer: Scorer) -> None:
+    records = [record(offset, customer_id=f"c{offset % 3}", amount=offset * 20.0) for offset in range(10)]
+    at_once = score(scorer, *records)
+    store = Store()
+    one_by_one = [outcome for single in records for outcome in score(scorer, single, store=store)]
+    assert at_once == one_by_one
+
+
+def test_only_bad_records_write_no_state(scorer: Scorer) -> None:
+    store = Store()
+    score(scorer, record(7, amount=-1), store=store)
+    assert not store
+
+
+def test_ready_columns_go_to_the_model_as_they_are(published: Publish) -> None:
+    scorer = Scorer(ServedModel.from_onnx(*published("columns")), TerminalRisk.empty())
+    fraud = record(7, customer_id=None, terminal_id=None, features={"Amount": 1, "V1": 190, "V2": 3, "V3": 9})
+    lacking = record(8, features={"Amount": 1, "V1": 190})
+    none = record(9)
+    store = Store()
+    outcomes = score(scorer, fraud, lacking, none, store=store)
+    alerts = [outcome for outcome in outcomes if isinstance(outcome, Alert)]
+    letters = [outcome for outcome in outcomes if isinstance(outcome, DeadLetter)]
+    assert [alert.features for alert in alerts] == [{"V1": 190, "V2": 3, "Amount": 1}]
+    assert [(letter.offset, letter.reason) for letter in letters] == [
+        (8, "missing_feature"),
+        (9, "missing_feature"),
+    ]
+    assert "V2" in letters[0].detail
+    assert not store

@@ -1,0 +1,42 @@
+"""Settings come from one file, and what is wrong with it is said."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flink_jobs.domain.settings import SettingsError, load_settings
+
+CONTENT = {
+    "kafka": {"bootstrap_servers": "192.0.2.1:9092"},
+    "topics": {name: name for name in ("transactions", "predictions", "fraud_alerts", "transactions_dlq")},
+    "s3": {"endpoint_url": "http://192.0.2.1:9000", "access_key": "a", "secret_key": "b"},
+    "buckets": {name: name for name in ("datalake", "models", "features", "flink")},
+}
+
+
+def test_the_environment_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps(CONTENT))
+    monkeypatch.setenv("FRAUD_SETTINGS", str(file))
+    assert load_settings().kafka.bootstrap_servers == "192.0.2.1:9092"
+
+
+def test_the_checkouts_own_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FRAUD_SETTINGS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build/settings.json").write_text(json.dumps(CONTENT))
+    assert load_settings().s3.region == "us-east-1"
+
+
+def test_a_missing_file_says_what_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.json; ansible-playbook site\.yml writes one"):
+        load_settings(tmp_path / "nowhere.json")
+
+
+def test_a_wrong_field_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps(CONTENT | {"kafka": {}}))
+    with pytest.raises(SettingsError, match="bootstrap_servers"):
+        load_settings(file)

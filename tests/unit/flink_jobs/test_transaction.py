@@ -1,0 +1,92 @@
+"""A record is a transaction, or it is refused with the reason and the field."""
+
+import json
+import math
+
+import pytest
+
+from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES, InvalidTransaction, parse_transaction
+
+NOW_S = 1_800_000_000.0
+VALID = {
+    "transaction_id": "288062",
+    "event_time": "2018-07-01T00:00:31Z",
+    "customer_id": "3156",
+    "terminal_id": "1365",
+    "amount": 146.0,
+}
+
+
+def payload(**changes: object) -> bytes:
+    return json.dumps(VALID | changes).encode()
+
+
+def without(field: str) -> bytes:
+    return json.dumps({name: value for name, value in VALID.items() if name != field}).encode()
+
+
+def test_a_valid_record_is_read() -> None:
+    transaction = parse_transaction(payload(), NOW_S)
+    assert transaction.transaction_id == "288062"
+    assert transaction.time_s == 1530403231.0
+    assert transaction.amount == 146.0
+
+
+@pytest.mark.parametrize("event_time", ["2018-07-01T02:00:31+02:00", "2018-07-01T00:00:31.000Z"])
+def test_offsets_and_fractions_mean_the_same_instant(event_time: str) -> None:
+    assert parse_transaction(payload(event_time=event_time), NOW_S).time_s == 1530403231.0
+
+
+def test_unknown_fields_are_ignored_and_text_may_be_any_unicode() -> None:
+    transaction = parse_transaction(payload(channel="web", customer_id="Zoë \0 \N{GRINNING FACE}"), NOW_S)
+    assert transaction.customer_id == "Zoë \0 \N{GRINNING FACE}"
+
+
+def test_a_table_of_ready_columns_needs_neither_customer_nor_terminal() -> None:
+    ready = {
+        "transaction_id": "row-1",
+        "event_time": VALID["event_time"],
+        "amount": 1,
+        "features": {"V1": -1.5},
+    }
+    assert parse_transaction(json.dumps(ready).encode(), NOW_S).features == {"V1": -1.5}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "named"),
+    [
+        (b"", "not_json", ""),
+        (b"hello", "not_json", "byte 0"),
+        (payload()[:-1], "not_json", "truncated"),
+        (payload() + b"}", "not_json", "trailing"),
+        (b"[" * 60_000, "wrong_type", "array"),
+        (b'{"x":' + b"[" * 60_000, "not_json", ""),
+        (b"[1]", "wrong_type", "array"),
+        (payload().replace(b"3156", b"\xff\xfe"), "not_utf8", "0xff"),
+        (payload(note="x").replace(b'"x"', b'"\xff"'), "not_utf8", "0xff"),
+        (b"x" * 1_000_000, "too_large", str(MAX_PAYLOAD_BYTES)),
+        (without("transaction_id"), "missing_field", "transaction_id"),
+        (without("event_time"), "missing_field", "event_time"),
+        (without("amount"), "missing_field", "amount"),
+        (payload(amount="146"), "wrong_type", "amount"),
+        (payload(amount=None), "wrong_type", "amount"),
+        (payload(amount=True), "wrong_type", "amount"),
+        (payload(amount=-0.01), "bad_amount", "amount"),
+        (payload(amount=math.nan), "bad_amount", "nan"),
+        (payload(amount=math.inf), "bad_amount", "inf"),
+        (payload().replace(b"146.0", b"1e999"), "bad_amount", "amount"),
+        (payload(customer_id=3156), "wrong_type", "customer_id"),
+        (payload(customer_id=""), "bad_id", "customer_id"),
+        (payload(transaction_id="x" * 65), "bad_id", "transaction_id"),
+        (payload(event_time="2018-07-01 00:00:31"), "bad_event_time", "timezone"),
+        (payload(event_time="yesterday"), "bad_event_time", "event_time"),
+        (payload(event_time="1969-07-20T20:17:40Z"), "bad_event_time", "1970"),
+        (payload(event_time=1530403231), "wrong_type", "event_time"),
+        (payload(event_time="2099-01-01T00:00:00Z"), "future_event_time", "2099"),
+    ],
+)
+def test_a_bad_record_is_refused_with_its_reason(content: bytes, reason: str, named: str) -> None:
+    with pytest.raises(InvalidTransaction) as refused:
+        parse_transaction(content, NOW_S)
+    assert refused.value.reason == reason
+    assert named in refused.value.detail
