@@ -6,20 +6,19 @@ from pyflink.datastream import StreamExecutionEnvironment
 from flink_jobs.domain.settings import Kafka
 
 
-def stream_environment(name: str, **options: str) -> StreamExecutionEnvironment:
+def stream_environment(name: str, options: dict[str, str]) -> StreamExecutionEnvironment:
     """Make an execution environment for a job of this name.
 
     Args:
         name: as it stands in `flink list`.
-        options: Flink's, with `__` for the dots of their names; checkpoints, state and restarts are the
-            cluster's, in its own configuration.
+        options: Flink's, by name; checkpoints, state and restarts are configured with the cluster.
 
     """
     configuration = Configuration()
     configuration.set_string("pipeline.name", name)
     configuration.set_string("table.local-time-zone", "UTC")
     for option, value in options.items():
-        configuration.set_string(option.replace("__", "."), value)
+        configuration.set_string(option, value)
     return StreamExecutionEnvironment.get_execution_environment(configuration)
 
 

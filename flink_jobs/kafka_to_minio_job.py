@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--file-age-s", type=int, default=900, help="… or at this age, in seconds")
     arguments = parser.parse_args()
     settings = load_settings()
-    tables = StreamTableEnvironment.create(stream_environment(NAME))
+    tables = StreamTableEnvironment.create(stream_environment(NAME, {}))
     tables.execute_sql(source_table(settings))
     tables.execute_sql(lake_table(settings, arguments.file_mb, arguments.file_age_s))
     tables.execute_sql(INSERT)

@@ -5,63 +5,17 @@ TaskManager, folds a batch into its customers' histories and scores it with one 
 """
 
 import argparse
-import time
-from collections.abc import Iterator
 
-import msgspec
-from pyflink.common import Row, Time, Types
-from pyflink.datastream import KeyedProcessFunction, RuntimeContext
-from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig
+from pyflink.common import Types
 from pyflink.table import StreamTableEnvironment
 
 from flink_jobs.configuration import kafka_source_options, sql_options, stream_environment
-from flink_jobs.domain.batch import BYTES_ENCODING, NUL_SUBSTITUTE, RECORD_SEPARATOR, unpack_batch
-from flink_jobs.domain.history import DAY_S, KEPT_S
-from flink_jobs.domain.model_registry import ModelRegistry, ServedScorer
-from flink_jobs.domain.scoring import DeadLetter, Outcome, Prediction
-from flink_jobs.domain.settings import Settings, Topics, load_settings
+from flink_jobs.domain.batch import BYTES_ENCODING, NUL_SUBSTITUTE, RECORD_SEPARATOR
+from flink_jobs.domain.settings import Settings, load_settings
 from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES
+from flink_jobs.score_batches import OUTCOME_TYPE, ScoreBatches
 
 NAME = "ml_inference_job"
-
-OUTCOME_TYPE = Types.ROW_NAMED(["topic", "key", "value"], [Types.STRING(), Types.STRING(), Types.STRING()])
-
-_encode = msgspec.json.Encoder().encode
-
-
-class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships no types
-    """Keyed by shard: the histories of the shard's customers, and the batches of their transactions."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def open(self, runtime_context: RuntimeContext) -> None:
-        """Load the promoted model; without one the task fails, says so, and Flink tries again."""
-        histories = MapStateDescriptor("histories", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
-        # a customer not seen for as long as a history reaches has none
-        ttl = StateTtlConfig.new_builder(Time.days(int(KEPT_S / DAY_S)))
-        histories.enable_time_to_live(ttl.build())
-        self._histories = runtime_context.get_map_state(histories)
-        self._served = ServedScorer(ModelRegistry(self._settings))
-
-    def close(self) -> None:
-        """Stop watching for new models."""
-        self._served.close()
-
-    def process_element(self, value: Row, _ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
-        """Score one batch: (shard, packed records)."""
-        for outcome in self._served.current.score(unpack_batch(value[1]), self._histories, time.time()):
-            yield to_row(outcome, self._settings.topics)
-
-
-def to_row(outcome: Outcome, topics: Topics) -> Row:
-    """Give an outcome its topic and key."""
-    value = _encode(outcome).decode()
-    if isinstance(outcome, Prediction):
-        return Row(topics.predictions, outcome.transaction_id, value)
-    if isinstance(outcome, DeadLetter):
-        return Row(topics.transactions_dlq, f"{outcome.partition}-{outcome.offset}", value)
-    return Row(topics.fraud_alerts, outcome.transaction_id, value)
 
 
 def source_table(settings: Settings) -> str:
@@ -152,17 +106,20 @@ def main() -> None:
     settings = load_settings()
     environment = stream_environment(
         NAME,
-        python__execution_mode="thread",
-        pipeline__object_reuse="true",
+        {
+            # Python within the TaskManager's process: no copy of each batch to another one
+            "python.execution-mode": "thread",
+            "pipeline.object-reuse": "true",
+            "execution.buffer-timeout.interval": "5 ms",
+        },
     )
-    environment.set_buffer_timeout(5)
     tables = StreamTableEnvironment.create(environment)
     tables.execute_sql(source_table(settings))
     tables.execute_sql(sink_table(settings))
     batches = tables.to_data_stream(tables.sql_query(batch_query(arguments.shards, arguments.batch_ms)))
     outcomes = (
         batches.key_by(lambda batch: batch[0], key_type=Types.INT())
-        .process(ScoreBatches(settings), output_type=OUTCOME_TYPE)
+        .process(ScoreBatches(), output_type=OUTCOME_TYPE)
         .name("score")
         .uid("score")
     )

@@ -1,8 +1,10 @@
 """A customer's recent transactions, kept in Flink's keyed state and replayed in training."""
 
+import struct
 import zlib
 from array import array
 from bisect import bisect_right
+from collections.abc import Iterable
 from typing import Self
 
 DAY_S = 86400.0
@@ -88,3 +90,22 @@ class History:
         history.amounts.frombytes(packed[1 + 8 * count : 1 + 16 * count])
         history.ids.frombytes(packed[1 + 16 * count :])
         return history
+
+
+def expired_customers(packed_histories: Iterable[tuple[str, bytes]]) -> list[str]:
+    """Name the customers that were not seen for as long as a history reaches.
+
+    Args:
+        packed_histories: customer ids with what `History.to_bytes` made; event time is told by the
+            latest transaction among them, not by a clock, so that a replay expires nothing early.
+
+    """
+    last_seen = {customer_id: _last_time(packed) for customer_id, packed in packed_histories}
+    horizon = max(last_seen.values(), default=0.0) - KEPT_S
+    return [customer_id for customer_id, time_s in last_seen.items() if time_s <= horizon]
+
+
+def _last_time(packed: bytes) -> float:
+    count = len(packed) // _ENTRY_BYTES
+    last: float = struct.unpack_from("=d", packed, len(_FORMAT) + 8 * (count - 1))[0]
+    return last

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.domain.features import FEATURE_NAMES, NO_RISK, compute_features
-from flink_jobs.domain.history import DAY_S, KEPT_S, WINDOW_DAYS, History
+from flink_jobs.domain.history import DAY_S, KEPT_S, WINDOW_DAYS, History, expired_customers
 
 START_S = 1_530_403_200.0  # 2018-07-01T00:00:00Z, a Sunday
 
@@ -129,3 +129,19 @@ def test_weekend_and_night_are_told_in_utc() -> None:
     assert told(START_S + 7 * 3600) == (1.0, 0.0)
     assert told(START_S + DAY_S) == (0.0, 1.0)  # Monday
     assert told(START_S + 6 * DAY_S) == (1.0, 1.0)  # Saturday
+
+
+def test_customers_unseen_for_as_long_as_a_history_reaches_expire() -> None:
+    def seen(*times_s: float) -> bytes:
+        history = History()
+        for time_s in times_s:
+            history.add(time_s, 1.0, "t")
+        return history.to_bytes()
+
+    packed = {
+        "gone": seen(START_S - 10, START_S),
+        "almost": seen(START_S - 10, START_S + 1),
+        "present": seen(START_S, START_S + KEPT_S - 1, START_S + KEPT_S),
+    }
+    assert expired_customers(packed.items()) == ["gone"]
+    assert expired_customers([]) == []

@@ -1,0 +1,102 @@
+# Every target only calls what an operator would type; the README shows the same commands one by one.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export FRAUD_CACHE ?= $(HOME)/.cache/fraud-detection
+# a control node behind a TLS proxy has its CA in the system's store
+export SSL_CERT_FILE ?= /etc/ssl/certs/ca-certificates.crt
+export PIP_CERT ?= $(SSL_CERT_FILE)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONUNBUFFERED := 1
+export ANSIBLE_FORCE_COLOR ?= $(shell test -t 1 && echo 1 || echo 0)
+TERRAFORM = $(shell command -v terraform || command -v tofu)
+LAB := terraform/lab
+
+# The demo's input: a CSV or Parquet file; train on what came before UNTIL, stream what comes after.
+DATA ?=
+UNTIL ?= $(if $(DATA),,2025-04-18)
+LIMIT ?= 60000
+RATE ?= 1000
+# a.tfvars file of terraform/lab, such as cluster.tfvars
+TFVARS ?=
+
+# $(call step,what,command,what to do when it fails)
+define step
+printf '\n\033[1m==> %s\033[0m\n' '$(1)'
+$(2) || { printf '\n\033[1m==> failed: %s\033[0m\n    %s\n' '$(1)' '$(3)' >&2; exit 1; }
+endef
+
+.PHONY: help demo up stream down clean check test lock
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## from a bare machine to the first alert; DATA=file UNTIL=time LIMIT=60000 RATE=1000
+	@if [ -n '$(DATA)' ] && [ -z '$(UNTIL)' ]; then
+	  echo 'make demo: DATA needs UNTIL=time (ISO 8601): a model is trained on what came before it; the rest is streamed' >&2
+	  exit 2
+	fi
+	$(MAKE) --no-print-directory up stream
+
+up: .venv/installed ## hosts, services, a model and the jobs; what is there and unchanged is left alone
+	@$(call step,Prepare this machine,(cd ansible && ansible-playbook playbooks/control_node.yml),The task that failed stands above. Once its cause is mended: make up goes on from there.)
+	$(call step,Make the hosts,$(TERRAFORM) -chdir=$(LAB) init -input=false && $(TERRAFORM) -chdir=$(LAB) apply -auto-approve -input=false $(addprefix -var-file=,$(TFVARS)),The host that failed stands above; incus list shows what is there. Once its cause is mended: make up goes on from there.)
+	$(call step,Put the system on them,(cd ansible && ansible-playbook site.yml $(if $(DATA),-e training_data=$(abspath $(DATA))) -e training_until=$(UNTIL)),Task and host that failed stand above; ssh -F build/ssh_config HOST reaches it. Once its cause is mended: make up goes on from there.)
+
+stream: ## what make demo does once everything is up: send, print alerts, hold the results against what was sent
+	@mkdir -p build
+	rm -f build/consumer.ready build/consumer-report.json build/producer-report.json build/demo-report.json
+	printf '\n\033[1m==> %s\033[0m\n' 'Stream $(LIMIT) transactions at $(RATE) a second; alerts as they come'
+	fraud-consumer --ready-file build/consumer.ready --report build/consumer-report.json &
+	consumer=$$!
+	trap 'kill -INT $$consumer 2>/dev/null || true; wait $$consumer || true' EXIT
+	while [ ! -e build/consumer.ready ]; do kill -0 $$consumer && sleep 0.1; done
+	fraud-producer $(if $(DATA),--data $(DATA)) --since $(UNTIL) --limit $(LIMIT) --rate $(RATE) --report build/producer-report.json
+	fraud-audit --producer-report build/producer-report.json --consumer-report build/consumer-report.json --output build/demo-report.json
+	printf '\nThe system keeps running:\n'
+	python -m json.tool build/endpoints.json
+
+down: ## remove the hosts, their network, keys and secrets, and all else that make demo made here
+	@if [ -e $(LAB)/terraform.tfstate ]; then
+	  $(call step,Remove the hosts,$(TERRAFORM) -chdir=$(LAB) destroy -auto-approve -input=false,incus list shows what is left)
+	fi
+	rm -rf build
+
+# Tools and tests
+
+.venv/installed: requirements/uv.txt requirements/dev.txt pyproject.toml
+	@printf '\n\033[1m==> %s\033[0m\n' 'Install the tools of the control node into .venv'
+	if ! /usr/bin/python3 -c 'import ensurepip' 2>/dev/null; then
+	  apt-get update && apt-get install -y --no-install-recommends python3-venv
+	fi
+	/usr/bin/python3 -m venv .venv
+	.venv/bin/pip install --quiet --require-hashes -r requirements/uv.txt
+	.venv/bin/uv pip sync --python .venv/bin/python --require-hashes requirements/dev.txt
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+check: .venv/installed ## lint, types and unit tests, for the daily loop
+	@ruff check .
+	ruff format --check .
+	mypy
+	yamllint --strict .
+	(cd ansible && ansible-lint --offline site.yml playbooks/control_node.yml)
+	shellcheck $$(git ls-files '*.sh')
+	pytest tests/unit tests/parity
+
+test: check ## every check and test, against the lab on this machine
+	@$(MAKE) --no-print-directory up
+	pytest -v
+
+lock: .venv/installed ## pin the newest versions that pyproject.toml allows, with their checksums
+	@export UV_CUSTOM_COMPILE_COMMAND='make lock'
+	compile='uv pip compile --quiet --upgrade --python-version 3.11 --generate-hashes'
+	# Flink's jars come from the artifacts role; the project itself is built from the checkout
+	leave_out='--no-emit-package apache-flink-libraries --no-emit-package fraud-detection'
+	$$compile pyproject.toml --extra dev $$leave_out --output-file requirements/dev.txt
+	$$compile pyproject.toml --extra flink $$leave_out --constraints requirements/dev.txt --output-file requirements/flink.txt
+	$$compile pyproject.toml --extra training --extra clients $$leave_out --constraints requirements/dev.txt --output-file requirements/training.txt
+	echo uv | $$compile - --constraints requirements/dev.txt --output-file requirements/uv.txt

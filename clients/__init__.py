@@ -1,0 +1,1 @@
+"""The commands around the pipeline: send transactions, follow alerts, audit a run."""

@@ -1,0 +1,63 @@
+"""Alerts as they travel on the topic `fraud_alerts`: read, told apart from repeats, shown."""
+
+from collections import OrderedDict
+from datetime import datetime
+
+import msgspec
+
+REMEMBERED_IDS = 100_000
+
+
+class AlertedTransaction(msgspec.Struct, frozen=True, gc=False):
+    """The part of the transaction that a line shows."""
+
+    amount: float
+    customer_id: str | None = None
+    terminal_id: str | None = None
+
+
+class Alert(msgspec.Struct, frozen=True, gc=False):
+    """What the clients read of an alert; `partition` and the rest up to the time are the transaction's."""
+
+    transaction_id: str
+    score: float
+    threshold: float
+    model_version: str
+    transaction: AlertedTransaction
+    partition: int
+    offset: int
+    kafka_timestamp_ms: int
+    scored_at_ms: int
+
+
+decode_alert = msgspec.json.Decoder(Alert).decode
+
+
+class RecentIds:
+    """Remembers the latest ids; the job may send an alert again after a failure, soon after the first."""
+
+    def __init__(self, size: int = REMEMBERED_IDS) -> None:
+        self._size = size
+        self._ids: OrderedDict[str, None] = OrderedDict()
+
+    def add(self, identifier: str) -> bool:
+        """Tell whether `identifier` is new, and remember it as the latest."""
+        if identifier in self._ids:
+            self._ids.move_to_end(identifier)
+            return False
+        self._ids[identifier] = None
+        if len(self._ids) > self._size:
+            self._ids.popitem(last=False)
+        return True
+
+
+def line(alert: Alert, received: datetime) -> str:
+    """Write an alert for people; columns line up."""
+    transaction = alert.transaction
+    latency_ms = received.timestamp() * 1000 - alert.kafka_timestamp_ms
+    return (
+        f"{received:%H:%M:%S}.{received.microsecond // 1000:03}  transaction {alert.transaction_id:<8} "
+        f"customer {transaction.customer_id or '-':<6} terminal {transaction.terminal_id or '-':<6} "
+        f"amount {transaction.amount:>9,.2f}  score {alert.score:.3f} (alert at {alert.threshold:.3f})  "
+        f"model {alert.model_version}  {latency_ms:,.0f} ms"
+    )

@@ -1,0 +1,263 @@
+"""fraud-audit: proves for a run of the producer that every transaction was scored and stored."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from clients.command import EXIT_FAILED, ClientError, Every, Stop, argument_parser, positive_float, run
+from clients.kafka_clients import make_consumer, partitions_of
+from clients.lake import Lake, open_lake
+from clients.reconciliation import OffsetCounts, total
+from clients.reports import (
+    AuditReport,
+    ConsumerReport,
+    Latency,
+    ProducerReport,
+    latency,
+    read_report,
+    write_report,
+)
+from clients.run_outcome import RunOutcome
+from flink_jobs.domain.settings import Settings, load_settings
+
+DEFAULT_TIMEOUT_S = 120.0
+# The jobs send prediction and alert of a record together, but to different partitions.
+_SETTLE_S = 2.0
+# The consumer rewrites its report once a second.
+_CONSUMER_GRACE_S = 10.0
+_LAKE_PERIOD_S = 2.0
+_PROGRESS_PERIOD_S = 5.0
+_CLOCK_SLACK_MS = 60_000
+_NAMED_LOST = 5
+
+_EPILOG = """\
+Reads the topics for predictions, dead letters and alerts, and the lake in MinIO, and waits until the run is
+complete in both, or nothing more comes. Ends with 1 if a transaction was lost, or is missing from the lake,
+or lies in it twice; with 0 otherwise. A prediction may be repeated after a failure; that is counted, but is
+not wrong.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    parser = argument_parser("fraud-audit", "Hold what came out of a run against what was sent.", _EPILOG)
+    parser.add_argument(
+        "--producer-report", type=Path, required=True, metavar="FILE", help="of `fraud-producer --report`"
+    )
+    parser.add_argument(
+        "--consumer-report",
+        type=Path,
+        metavar="FILE",
+        help="of `fraud-consumer --report`, which may still run; latency is then measured up to the consumer",
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the result as JSON as well")
+    parser.add_argument(
+        "--timeout",
+        type=positive_float,
+        default=DEFAULT_TIMEOUT_S,
+        metavar="S",
+        help="give up when nothing of the run came for S seconds (default: %(default)g)",
+    )
+    return run(_command, parser, argv)
+
+
+def _command(args: argparse.Namespace) -> int:
+    settings = load_settings(args.settings)
+    producer = read_report(args.producer_report, ProducerReport)
+    if not producer.sent:
+        raise ClientError(f"{args.producer_report}: nothing was sent, so there is nothing to audit")
+    stop = Stop().listen()
+    outcome = read_topics(settings, producer, args.timeout, stop)
+    lake_counts = OffsetCounts(producer.offsets)
+    if not stop:
+        read_lake(open_lake(settings), producer, lake_counts, args.timeout, stop)
+    if stop:
+        return stop.exit_code
+    consumer = None
+    if args.consumer_report:
+        consumer = read_consumer_report(args.consumer_report, len(outcome.alert_ids), stop)
+    report = reconcile(producer, outcome, lake_counts, consumer)
+    if args.output:
+        write_report(args.output, report)
+    print(table(report, contiguous=producer.contiguous), flush=True)
+    if report.lost:
+        first = ", ".join(outcome.first_lost(_NAMED_LOST))
+        print(
+            f"fraud-audit: {report.lost:,} transactions were lost, the first (partition-offset of "
+            f"{producer.topic}): {first}. Does ml_inference_job run? `flink list`",
+            file=sys.stderr,
+        )
+    if report.lake_missing or report.lake_repeated:
+        print(
+            "fraud-audit: the lake does not hold each transaction once. Does kafka_to_minio_job run, and do "
+            "its checkpoints succeed? `flink list`",
+            file=sys.stderr,
+        )
+    return 0 if report.clean else EXIT_FAILED
+
+
+def read_topics(settings: Settings, producer: ProducerReport, timeout_s: float, stop: Stop) -> RunOutcome:
+    """Read from the start of the run on, until each of its records is answered or nothing more comes."""
+    topics = settings.topics
+    outcome = RunOutcome(producer, topics)
+    consumer = make_consumer(settings.kafka, group_id=None, enable_auto_commit=False)
+    try:
+        partitions = partitions_of(
+            consumer, settings.kafka, [topics.predictions, topics.transactions_dlq, topics.fraud_alerts]
+        )
+        _seek(consumer, partitions, int(producer.started_at.timestamp() * 1000) - _CLOCK_SLACK_MS)
+        waiting = _Waiting("scored or refused", total(producer.offsets), timeout_s)
+        ends: dict[Any, int] | None = None
+        while not stop:
+            batches = consumer.poll(timeout_ms=250, max_records=5_000)
+            # all of them, so no short cut
+            news = sum([outcome.take(record) for records in batches.values() for record in records])
+            waiting.progress(outcome.answered, news=news > 0)
+            if outcome.lost:
+                if waiting.in_vain:
+                    break
+                continue
+            ends = ends or consumer.end_offsets(partitions)
+            if waiting.quiet_s >= _SETTLE_S and all(consumer.position(at) >= end for at, end in ends.items()):
+                break
+    finally:
+        consumer.close()
+    return outcome
+
+
+def read_lake(
+    lake: Lake, producer: ProducerReport, counts: OffsetCounts, timeout_s: float, stop: Stop
+) -> None:
+    """Read the lake's files as they come, until each record of the run is there or nothing more comes."""
+    expected = total(producer.offsets)
+    waiting = _Waiting("in the lake", expected, timeout_s)
+    due = Every(_LAKE_PERIOD_S)
+    while not stop:
+        before = counts.met
+        lake.count_new(counts, producer.started_at, producer.ended_at)
+        waiting.progress(counts.distinct, news=counts.met > before)
+        if counts.distinct == expected or waiting.in_vain:
+            return
+        while not due() and not stop:
+            time.sleep(0.1)
+
+
+def read_consumer_report(path: Path, alerts: int, stop: Stop) -> ConsumerReport:
+    """Read the report of a consumer that may still run, giving it time to come to `alerts`.
+
+    Raises:
+        ClientError: no such file, or no such report.
+
+    """
+    deadline_s = time.monotonic() + _CONSUMER_GRACE_S
+    while True:
+        report = read_report(path, ConsumerReport)
+        if report.alerts >= alerts or time.monotonic() > deadline_s or stop:
+            return report
+        time.sleep(0.25)
+
+
+def reconcile(
+    producer: ProducerReport, outcome: RunOutcome, lake: OffsetCounts, consumer: ConsumerReport | None
+) -> AuditReport:
+    """Put the counts together."""
+    measured: Latency | None = consumer.latency_ms if consumer else None
+    span = "producer_to_consumer"
+    if measured is None:
+        measured, span = latency(outcome.to_score_ms), "producer_to_score"
+    return AuditReport(
+        sent=producer.sent,
+        scored=outcome.predictions.distinct,
+        alerts=len(outcome.alert_ids),
+        alerts_fraud=outcome.alerts_fraud,
+        lake_rows=lake.met,
+        lost=outcome.lost,
+        repeated=outcome.predictions.repeated,
+        p50_ms=round(measured.p50, 1) if measured else None,
+        p99_ms=round(measured.p99, 1) if measured else None,
+        latency=span,
+        failed=producer.failed,
+        dead_letters=outcome.dead_letters.distinct,
+        lake_missing=total(producer.offsets) - lake.distinct,
+        lake_repeated=lake.repeated,
+    )
+
+
+def table(report: AuditReport, *, contiguous: bool = True) -> str:
+    """Write the result for people."""
+    to = "alert received" if report.latency == "producer_to_consumer" else "score"
+    rows: list[tuple[str, float | None, str]] = [
+        ("sent", report.sent, "transactions that Kafka confirmed"),
+        ("scored", report.scored, "of them with a prediction"),
+        ("dead letters", report.dead_letters, "refused: not readable as a transaction"),
+        ("alerts", report.alerts, "distinct transactions"),
+        ("  truly fraud", report.alerts_fraud, "by the data's labels"),
+        ("lake rows", report.lake_rows, "in Parquet on MinIO"),
+        ("  missing", report.lake_missing, "sent, but not in the lake"),
+        ("  repeated", report.lake_repeated, "rows beyond the first of a record"),
+        ("lost", report.lost, "neither scored nor refused"),
+        ("repeated", report.repeated, "predictions, before dropping repeats"),
+        ("p50", report.p50_ms, f"ms from producer to {to}"),
+        ("p99", report.p99_ms, f"ms from producer to {to}"),
+    ]
+    if report.failed:
+        rows.insert(1, ("not confirmed", report.failed, "sent, but Kafka did not answer"))
+    lines = [f"{name:<14} {_figure(value):>12}  {meaning}".rstrip() for name, value, meaning in rows]
+    if not contiguous:
+        lines.append(
+            "Others wrote to the topic during the run; what they sent between the run's first and last "
+            "offsets is audited with it."
+        )
+    return "\n".join(lines)
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
+
+
+def _seek(consumer: Any, partitions: list[Any], start_ms: int) -> None:  # noqa: ANN401 - kafka-python ships no types
+    """Go to the first record at or after `start_ms` in each partition; to the end where there is none."""
+    consumer.assign(partitions)
+    ends = consumer.end_offsets(partitions)
+    for partition, found in consumer.offsets_for_times(dict.fromkeys(partitions, start_ms)).items():
+        consumer.seek(partition, found.offset if found else ends[partition])
+
+
+class _Waiting:
+    """Tells on stderr how far it is, and when there is no more hope."""
+
+    def __init__(
+        self, label: str, expected: int, timeout_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._label = label
+        self._expected = expected
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._last_news_s = clock()
+        self._due = Every(_PROGRESS_PERIOD_S, clock)
+
+    def progress(self, done: int, *, news: bool) -> None:
+        """Note whether anything of the run came, and print a line now and then."""
+        if news:
+            self._last_news_s = self._clock()
+        if self._due():
+            print(f"{done:,} of {self._expected:,} {self._label}", file=sys.stderr, flush=True)
+
+    @property
+    def quiet_s(self) -> float:
+        """Seconds since anything came."""
+        return self._clock() - self._last_news_s
+
+    @property
+    def in_vain(self) -> bool:
+        """Nothing came for so long that nothing will."""
+        return self.quiet_s >= self._timeout_s
+
+
+if __name__ == "__main__":
+    sys.exit(main())

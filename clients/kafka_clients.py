@@ -1,0 +1,128 @@
+"""Kafka producers and consumers as this system uses them; what is not reachable is named at once."""
+
+import importlib.util
+from collections.abc import Iterable
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+
+from clients.command import ClientError
+from flink_jobs.domain.settings import Kafka
+
+BOOTSTRAP_TIMEOUT_MS = 10_000
+TOPIC_TIMEOUT_MS = 10_000
+
+# Transactions a second up to which waiting to fill a batch would cost latency and save nothing, and up to
+# which a short wait is enough.
+_UNBATCHED_TPS = 200.0
+_SHORT_LINGER_TPS = 5_000.0
+
+
+def make_producer(kafka: Kafka, rate_tps: float) -> Any:  # noqa: ANN401 - kafka-python ships no types
+    """Make a producer that loses and repeats nothing; batches are as large as `rate_tps` calls for.
+
+    Raises:
+        ClientError: no broker answers.
+
+    """
+    try:
+        return KafkaProducer(
+            **_common(kafka),
+            acks="all",
+            enable_idempotence=True,
+            compression_type=_compression(),
+            linger_ms=linger_ms(rate_tps),
+            batch_size=64 * 1024,
+            max_block_ms=TOPIC_TIMEOUT_MS,
+        )
+    except KafkaError as error:
+        raise _unreachable(kafka, error) from None
+
+
+def make_consumer(kafka: Kafka, **properties: Any) -> Any:  # noqa: ANN401 - kafka-python's own properties
+    """Make a consumer that is handed each record as soon as it is there.
+
+    Raises:
+        ClientError: no broker answers.
+
+    """
+    try:
+        return KafkaConsumer(
+            **_common(kafka),
+            fetch_min_bytes=1,
+            fetch_max_wait_ms=100,
+            key_deserializer=None,
+            value_deserializer=None,
+            **properties,
+        )
+    except KafkaError as error:
+        raise _unreachable(kafka, error) from None
+
+
+def check_topic(producer: Any, kafka: Kafka, topic: str) -> None:  # noqa: ANN401 - kafka-python ships no types
+    """Refuse a topic that is not there before anything is sent.
+
+    Raises:
+        ClientError: no such topic.
+
+    """
+    try:
+        known = producer.partitions_for(topic)
+    except KafkaError:
+        known = None
+    if not known:
+        raise _no_topic(kafka, topic)
+
+
+def partitions_of(consumer: Any, kafka: Kafka, topics: Iterable[str]) -> list[TopicPartition]:  # noqa: ANN401
+    """List all partitions of `topics`.
+
+    Raises:
+        ClientError: no such topic.
+
+    """
+    found = []
+    for topic in topics:
+        partitions = consumer.partitions_for_topic(topic)
+        if not partitions:
+            raise _no_topic(kafka, topic)
+        found += [TopicPartition(topic, partition) for partition in sorted(partitions)]
+    return found
+
+
+def linger_ms(rate_tps: float) -> int:
+    """Tell how long a record waits for others to share its batch, in milliseconds."""
+    if rate_tps <= _UNBATCHED_TPS:
+        return 0
+    return 5 if rate_tps <= _SHORT_LINGER_TPS else 20
+
+
+def _common(kafka: Kafka) -> dict[str, Any]:
+    return {
+        "bootstrap_servers": [server.strip() for server in kafka.bootstrap_servers.split(",")],
+        "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
+        "allow_auto_create_topics": False,
+        # costs a sixth of a producer's time, and nobody reads them
+        "metrics_enabled": False,
+    }
+
+
+def _compression() -> str:
+    """lz4 is the quickest; it is an extra of kafka-python, gzip is always there."""
+    return "lz4" if importlib.util.find_spec("lz4") else "gzip"
+
+
+def _unreachable(kafka: Kafka, error: Exception) -> ClientError:
+    reason = f" ({error})" if str(error) else ""
+    return ClientError(
+        f"cannot reach Kafka at {kafka.bootstrap_servers}{reason}; is the lab up? `make demo` brings it up, "
+        "`--settings FILE` names another cluster"
+    )
+
+
+def _no_topic(kafka: Kafka, topic: str) -> ClientError:
+    return ClientError(
+        f"no topic {topic} at {kafka.bootstrap_servers}; `kafka-topics --list` on a Kafka host shows what is "
+        "there, `ansible-playbook site.yml` creates the project's own"
+    )

@@ -1,0 +1,89 @@
+"""The run's rows in the lake: Parquet below raw/transactions/, one folder a day of Kafka's time."""
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from clients.command import ClientError
+from clients.reconciliation import OffsetCounts
+from flink_jobs.domain.settings import Settings
+
+# A file written this long before the run holds nothing of it, even if the clocks differ.
+_CLOCK_SLACK = timedelta(minutes=5)
+
+
+class Lake:
+    """Finished files are never changed, so each is read once."""
+
+    def __init__(self, filesystem: fs.FileSystem, root: str, name: str) -> None:
+        """Take the folder `root` on `filesystem` as the lake; `name` stands in messages."""
+        self._filesystem = filesystem
+        self._root = root
+        self._name = name
+        self._read: set[str] = set()
+
+    def count_new(self, counts: OffsetCounts, started_at: datetime, ended_at: datetime) -> int:
+        """Add the rows of files that are new since the last call to `counts`; returns how many files.
+
+        Raises:
+            ClientError: the lake cannot be read, or a file in it is not the lake's.
+
+        """
+        try:
+            files = self._new_files(started_at, ended_at)
+            for path in files:
+                self._count(path, counts)
+        except (OSError, pa.ArrowException) as error:
+            raise ClientError(f"cannot read the lake, {self._name}: {error}") from None
+        return len(files)
+
+    def _new_files(self, started_at: datetime, ended_at: datetime) -> list[str]:
+        found = []
+        for day in days(started_at - _CLOCK_SLACK, ended_at + _CLOCK_SLACK):
+            selector = fs.FileSelector(f"{self._root}/dt={day}", allow_not_found=True, recursive=True)
+            found += [
+                info.path
+                for info in self._filesystem.get_file_info(selector)
+                if info.type == fs.FileType.File
+                # what begins so is in progress or a marker
+                and not info.base_name.startswith((".", "_"))
+                and info.path not in self._read
+                and info.mtime >= started_at - _CLOCK_SLACK
+            ]
+        return sorted(found)
+
+    def _count(self, path: str, counts: OffsetCounts) -> None:
+        with self._filesystem.open_input_file(path) as file:
+            parquet = pq.ParquetFile(file)
+            missing = {"kafka_partition", "kafka_offset"}.difference(parquet.schema_arrow.names)
+            if missing:
+                raise ClientError(
+                    f"{path} has no column {', '.join(sorted(missing))}; kafka_to_minio_job did not write it"
+                )
+            table = parquet.read(columns=["kafka_partition", "kafka_offset"])
+        counts.add_all(table["kafka_partition"].to_numpy(), table["kafka_offset"].to_numpy())
+        self._read.add(path)
+
+
+def days(first: datetime, last: datetime) -> list[str]:
+    """List the UTC days that `first` to `last` touches, as in the folders' names."""
+    day, end = first.astimezone(UTC).date(), last.astimezone(UTC).date()
+    return [(day + timedelta(days=n)).isoformat() for n in range((end - day).days + 1)]
+
+
+def open_lake(settings: Settings) -> Lake:
+    """Open the lake in MinIO; nothing is asked of the server yet."""
+    scheme, _, host = settings.s3.endpoint_url.rpartition("://")
+    filesystem = fs.S3FileSystem(
+        access_key=settings.s3.access_key,
+        secret_key=settings.s3.secret_key,
+        region=settings.s3.region,
+        scheme=scheme or "http",
+        endpoint_override=host,
+        connect_timeout=5,
+        request_timeout=30,
+    )
+    root = f"{settings.buckets.datalake}/raw/transactions"
+    return Lake(filesystem, root, f"s3://{root} at {settings.s3.endpoint_url}")

@@ -1,0 +1,44 @@
+"""When each transaction is due."""
+
+import time
+from collections.abc import Callable
+
+# due(n, event_time_s): when the n-th transaction (from 0) is to be sent, in seconds since the start
+Schedule = Callable[[int, float], float]
+
+# sleeping for less than this takes longer than asked for
+_SHORTEST_SLEEP_S = 0.0002
+# a stop is noticed within this time, however far off the next transaction is
+_LONGEST_SLEEP_S = 0.1
+
+
+def steady(rate_tps: float) -> Schedule:
+    """Evenly, `rate_tps` a second; infinity is as fast as it goes."""
+    return lambda n, _event_time_s: n / rate_tps
+
+
+def replay(first_event_s: float, speedup: float) -> Schedule:
+    """With the gaps of event time, `speedup` times as fast; `first_event_s` is sent at once."""
+    return lambda _n, event_time_s: (event_time_s - first_event_s) / speedup
+
+
+def mean_rate_tps(count: int, first_event_s: float, last_event_s: float, speedup: float) -> float:
+    """Tell the mean rate of a replay; infinite where all happened at one moment."""
+    span_s = last_event_s - first_event_s
+    return count * speedup / span_s if span_s > 0 else float("inf")
+
+
+class Pacer:
+    """Sleeps until a moment of a run; late transactions are sent at once, so a delay is caught up."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._start = clock()
+
+    def wait_for(self, due_s: float, stopped: Callable[[], object]) -> None:
+        """Return when `due_s` seconds of the run are over, or soon after `stopped()` is true."""
+        while (remaining := due_s - (self._clock() - self._start)) >= _SHORTEST_SLEEP_S and not stopped():
+            self._sleep(min(remaining, _LONGEST_SLEEP_S))

@@ -1,0 +1,134 @@
+"""fraud-producer: sends transactions to Kafka at their due time and confirms every one."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from clients import pacing, transactions
+from clients.command import EXIT_FAILED, Stop, argument_parser, positive_float, positive_int, run
+from clients.delivery import Delivery, Record
+from clients.kafka_clients import check_topic, make_producer
+from clients.progress import Progress, make_progress
+from clients.reports import ProducerReport, write_report
+from flink_jobs.domain.settings import load_settings
+
+DEFAULT_RATE_TPS = 100.0
+
+_EPILOG = """\
+examples:
+  fraud-producer                                   simulated transactions, 100 a second; Ctrl-C ends
+  fraud-producer --data july.parquet --rate 1000   a file, evenly
+  fraud-producer --data july.parquet --since 2018-07-01 --speedup 3600
+                                                   an hour of event time each second, bursts and all
+  fraud-producer --data s3://datalake/july.csv --rate max --report build/producer-report.json
+
+CSV and Parquet are read, with the columns transaction_id, event_time, customer_id, terminal_id and amount
+(or the Fraud Detection Handbook's names for them), or Time, V1 to V28 and Amount.
+Ends with 0 when every transaction was confirmed, 1 when some were not, 130 after Ctrl-C.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    parser = argument_parser("fraud-producer", "Send card transactions to Kafka.", _EPILOG)
+    parser.add_argument(
+        "--data", metavar="FILE", help="CSV or Parquet, a path or s3://bucket/key (default: simulation)"
+    )
+    parser.add_argument(
+        "--since", type=transactions.instant, metavar="TIME", help="leave out what happened before"
+    )
+    parser.add_argument(
+        "--until", type=transactions.instant, metavar="TIME", help="leave out what happened at or after"
+    )
+    parser.add_argument("--limit", type=positive_int, metavar="N", help="send at most N transactions")
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument(
+        "--rate",
+        type=_rate,
+        default=DEFAULT_RATE_TPS,
+        metavar="N",
+        help="transactions a second, or max (default: %(default)g)",
+    )
+    pace.add_argument(
+        "--speedup",
+        type=positive_float,
+        metavar="X",
+        help="keep the gaps between event times, X times as fast",
+    )
+    parser.add_argument("--topic", help="default: the settings' topic for transactions")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write what was sent, and to which offsets, as JSON"
+    )
+    return run(_command, parser, argv)
+
+
+def _command(args: argparse.Namespace) -> int:
+    settings = load_settings(args.settings)
+    topic = args.topic or settings.topics.transactions
+    if args.settings and args.data and args.data.startswith("s3://"):
+        # training.dataset looks the settings up by itself
+        os.environ["FRAUD_SETTINGS"] = str(args.settings)
+    data = transactions.read_transactions(args.data, args.since, args.until, args.limit)
+    if args.speedup:
+        schedule = pacing.replay(data.first_event_s, args.speedup)
+        rate_tps = pacing.mean_rate_tps(data.total, data.first_event_s, data.last_event_s, args.speedup)
+    else:
+        schedule, rate_tps = pacing.steady(args.rate), args.rate
+    producer = make_producer(settings.kafka, rate_tps)
+    try:
+        check_topic(producer, settings.kafka, topic)
+        print(
+            f"sending {data.total:,} transactions from {data.source} to {topic} "
+            f"at {settings.kafka.bootstrap_servers}",
+            file=sys.stderr,
+        )
+        stop = Stop().listen()
+        delivery = Delivery(producer, topic)
+        report = produce(data.records, schedule, delivery, make_progress("sent", data.total), stop)
+    finally:
+        producer.close(timeout=0)
+    if args.report:
+        write_report(args.report, report)
+    print(summary(report, delivery.first_error), flush=True)
+    if report.failed:
+        return EXIT_FAILED
+    return stop.exit_code if stop else 0
+
+
+def produce(
+    records: Iterator[Record], schedule: pacing.Schedule, delivery: Delivery, progress: Progress, stop: Stop
+) -> ProducerReport:
+    """Send each record when it is due until none is left or `stop`; returns when all are accounted for."""
+    pacer = pacing.Pacer()
+    try:
+        for number, record in enumerate(records):
+            pacer.wait_for(schedule(number, record.event_time_s), stop.__bool__)
+            if stop:
+                break
+            delivery.send(record)
+            delivery.settle()
+            progress.update(delivery.sent)
+        return delivery.finish()
+    finally:
+        progress.close(delivery.sent)
+
+
+def summary(report: ProducerReport, first_error: str) -> str:
+    """Say in a line or two how it went."""
+    seconds = (report.ended_at - report.started_at).total_seconds()
+    text = f"sent {report.sent:,} transactions in {seconds:,.1f} s ({report.rate_tps:,.0f}/s), each confirmed"
+    if report.fraud_ids is not None:
+        text += f"; {len(report.fraud_ids):,} are known frauds"
+    if report.failed:
+        text += f"\n{report.failed:,} were NOT confirmed; the first: {first_error or 'no answer in time'}"
+    return text
+
+
+def _rate(text: str) -> float:
+    return float("inf") if text == "max" else positive_float(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

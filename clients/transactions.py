@@ -1,0 +1,92 @@
+"""The transactions to send: from a file, or simulated."""
+
+import argparse
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from clients.command import ClientError
+from clients.delivery import Record
+
+if TYPE_CHECKING:
+    from training.dataset import Dataset
+
+
+class Input(NamedTuple):
+    """Records in event-time order.
+
+    Attributes:
+        records: made as they are taken.
+        total: how many.
+        first_event_s: event time of the first, seconds since 1970.
+        last_event_s: of the last.
+        source: the file, or "simulation"; for messages.
+
+    """
+
+    records: Iterator[Record]
+    total: int
+    first_event_s: float
+    last_event_s: float
+    source: str
+
+
+def read_transactions(
+    data: str | None, since: datetime | None, until: datetime | None, limit: int | None
+) -> Input:
+    """Read `data` (simulate without one), cut to since <= event time < until and at most `limit` records.
+
+    Raises:
+        ClientError: the data cannot be used, or nothing is left of it.
+
+    """
+    try:
+        from training.dataset import DatasetError, load  # noqa: PLC0415 - pandas is slow to load and an extra
+        from training.simulate import simulated_dataset  # noqa: PLC0415 - as above
+    except ImportError as error:
+        raise ClientError(
+            f"reading data needs {error.name}; pip install 'fraud-detection[training,clients]'"
+        ) from None
+    try:
+        dataset = load(data) if data else simulated_dataset()
+        cut = dataset.between(since, until)
+    except DatasetError as error:
+        raise ClientError(str(error)) from None
+    total = len(cut.frame) if limit is None else min(limit, len(cut.frame))
+    if total == 0:
+        times = dataset.frame["event_time"]
+        raise ClientError(
+            f"{dataset.source}: no transaction between {since or 'its start'} and {until or 'its end'}; "
+            f"its event times are {times.iloc[0]} to {times.iloc[-1]} (UTC)"
+        )
+    times_s = cut.times_s()
+    return Input(
+        islice(_records(cut), total), total, float(times_s[0]), float(times_s[total - 1]), dataset.source
+    )
+
+
+def _records(dataset: "Dataset") -> Iterator[Record]:
+    from training.dataset import iter_transactions  # noqa: PLC0415 - as above
+
+    encode = msgspec.json.Encoder().encode
+    for (message, label), time_s in zip(iter_transactions(dataset), dataset.times_s().tolist(), strict=True):
+        transaction_id = message["transaction_id"]
+        key = message.get("customer_id") or transaction_id
+        yield Record(
+            key.encode(), encode(message), time_s, transaction_id, None if label is None else bool(label)
+        )
+
+
+def instant(text: str) -> datetime:
+    """Read a date or a date with time, UTC where it names no zone; for argparse."""
+    from training.dataset import parse_instant  # noqa: PLC0415 - as above
+
+    try:
+        return parse_instant(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no date such as 2018-07-01 or 2018-07-01T12:00:00Z"
+        ) from None

@@ -1,0 +1,70 @@
+"""The Python operator of `ml_inference_job`; in a file of its own, or it would be pickled whole."""
+
+import time
+from collections.abc import Iterator
+
+import msgspec
+from pyflink.common import Row, Types
+from pyflink.datastream import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import MapStateDescriptor
+
+from flink_jobs.domain.batch import unpack_batch
+from flink_jobs.domain.history import expired_customers
+from flink_jobs.domain.model_registry import ModelRegistry, ServedScorer
+from flink_jobs.domain.scoring import DeadLetter, Outcome, Prediction
+from flink_jobs.domain.settings import Topics, load_settings
+
+OUTCOME_TYPE = Types.ROW_NAMED(["topic", "key", "value"], [Types.STRING(), Types.STRING(), Types.STRING()])
+
+# Flink's own time to live for state cannot be set from thread-mode Python (2.3), and counts by the clock.
+_SWEEP_S = 3600
+
+_encode = msgspec.json.Encoder().encode
+
+
+class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships no types
+    """Keyed by shard: the histories of the shard's customers, and the batches of their transactions."""
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Load the promoted model; without one the task fails, says so, and Flink tries again."""
+        # read here, so that no secret travels in the job graph
+        settings = load_settings()
+        self._histories = runtime_context.get_map_state(
+            MapStateDescriptor("histories", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+        )
+        self._next_sweeps: dict[int, int] = {}
+        self._topics = settings.topics
+        self._served = ServedScorer(ModelRegistry(settings))
+
+    def close(self) -> None:
+        """Stop watching for new models."""
+        # open() may not have come so far
+        if hasattr(self, "_served"):
+            self._served.close()
+
+    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+        """Score one batch: (shard, packed records)."""
+        shard, batch = value
+        now_s = time.time()
+        sweep_ms = (int(now_s) // _SWEEP_S + 1) * _SWEEP_S * 1000
+        if self._next_sweeps.get(shard) != sweep_ms:
+            self._next_sweeps[shard] = sweep_ms
+            ctx.timer_service().register_processing_time_timer(sweep_ms)
+        for outcome in self._served.current.score(unpack_batch(batch), self._histories, now_s):
+            yield to_row(outcome, self._topics)
+
+    def on_timer(self, _timestamp: int, _ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+        """Forget the shard's customers that were not seen for as long as a history reaches."""
+        for customer_id in expired_customers(self._histories.items()):
+            self._histories.remove(customer_id)
+        return iter(())
+
+
+def to_row(outcome: Outcome, topics: Topics) -> Row:
+    """Give an outcome its topic and key."""
+    value = _encode(outcome).decode()
+    if isinstance(outcome, Prediction):
+        return Row(topics.predictions, outcome.transaction_id, value)
+    if isinstance(outcome, DeadLetter):
+        return Row(topics.transactions_dlq, f"{outcome.partition}-{outcome.offset}", value)
+    return Row(topics.fraud_alerts, outcome.transaction_id, value)

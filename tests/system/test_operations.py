@@ -1,0 +1,79 @@
+"""What an operator does and sees: nothing changes by itself, and the usual commands answer."""
+
+import re
+import stat
+from typing import Any
+
+import boto3
+import botocore.exceptions
+import pytest
+from conftest import ROOT, run, ssh, terraform
+
+from flink_jobs.domain.settings import Settings
+
+
+def test_a_plan_after_the_apply_shows_no_change() -> None:
+    terraform("plan", "-input=false", "-detailed-exitcode")
+
+
+def test_a_second_site_run_changes_nothing() -> None:
+    output = run("ansible-playbook", "site.yml", cwd=ROOT / "ansible", ANSIBLE_FORCE_COLOR="0")
+    recap = dict(re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+) ", output, flags=re.MULTILINE))
+    changed = re.findall(r"(?:TASK \[.*|RUNNING HANDLER \[.*)\n(?:.*\n)*?changed: .*", output)
+    assert recap
+    assert set(recap.values()) == {"0"}, f"{recap}\n" + "\n".join(changed)
+
+
+def test_both_jobs_run(jobmanager: str) -> None:
+    listing = ssh(jobmanager, "flink list")
+    for job in ("ml_inference_job", "kafka_to_minio_job"):
+        assert re.search(rf"{job} \(RUNNING\)", listing), listing
+
+
+@pytest.mark.parametrize("topic", ["transactions", "predictions", "fraud_alerts", "transactions_dlq"])
+def test_topics_have_three_replicas_in_sync(hosts: dict[str, dict[str, Any]], topic: str) -> None:
+    broker = next(name for name, host in hosts.items() if "kafka" in host["groups"])
+    described = ssh(broker, f"kafka-topics --describe --topic {topic}")
+    assert "ReplicationFactor: 3" in described
+    in_sync = re.findall(r"Isr: ([\d,]+)", described)
+    assert in_sync
+    assert all(len(brokers.split(",")) == 3 for brokers in in_sync), described
+
+
+def test_the_quorum_has_three_voters_and_a_leader(hosts: dict[str, dict[str, Any]]) -> None:
+    broker = next(name for name, host in hosts.items() if "kafka" in host["groups"])
+    status = ssh(broker, "kafka-metadata-quorum describe --status")
+    assert re.search(r"LeaderId: +\d+", status), status
+    voters = re.search(r"CurrentVoters: +(.*)", status)
+    assert voters
+    assert len(re.findall(r'"?id"?:? ?\d+|\b\d+(?=[,\]])', voters[1])) >= 3, status
+
+
+def test_secrets_are_readable_by_their_owner_only() -> None:
+    secrets = [*(ROOT / "build/secrets").iterdir(), ROOT / "build/settings.json"]
+    assert len(secrets) > 3
+    for file in secrets:
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    ignored = run("git", "check-ignore", *map(str, secrets)).splitlines()
+    assert len(ignored) == len(secrets)
+
+
+@pytest.mark.parametrize(
+    ("user", "password"), [("minioadmin", "minioadmin"), ("admin", "password"), ("", "")]
+)
+def test_default_credentials_open_nothing(settings: Settings, user: str, password: str) -> None:
+    client = boto3.client(
+        "s3",
+        endpoint_url=settings.s3.endpoint_url,
+        aws_access_key_id=user or "anonymous",
+        aws_secret_access_key=password or "anonymous",
+        region_name=settings.s3.region,
+    )
+    with pytest.raises(botocore.exceptions.ClientError, match=r"InvalidAccessKeyId|AccessDenied"):
+        client.list_objects_v2(Bucket=settings.buckets.models)
+
+
+def test_the_data_scientist_may_read_the_lake_and_not_write_it(settings: Settings, store: Any) -> None:  # noqa: ANN401 - boto3
+    store.list_objects_v2(Bucket=settings.buckets.datalake)
+    with pytest.raises(botocore.exceptions.ClientError, match="AccessDenied"):
+        store.put_object(Bucket=settings.buckets.datalake, Key="raw/transactions/intruder", Body=b"")

@@ -1,0 +1,147 @@
+"""The way of a transaction, counted: scored once, stored once, and bad records stop nothing."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pytest
+from conftest import run
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from pyarrow import fs
+
+from flink_jobs.domain.settings import Settings
+
+VALID: dict[str, Any] = {
+    "transaction_id": "system-test",
+    "event_time": "2025-05-01T12:00:00Z",
+    "customer_id": "system-test",
+    "terminal_id": "1",
+    "amount": 20.0,
+}
+
+BAD: dict[str, bytes] = {
+    "not_json": b"what is this?",
+    "not_utf8": json.dumps(VALID).encode().replace(b"20.0", b'20.0, "note": "\xff\xfe\x00"'),
+    "missing_field": json.dumps({name: VALID[name] for name in VALID if name != "amount"}).encode(),
+    "wrong_type": json.dumps(VALID | {"amount": "20"}).encode(),
+    "bad_amount": json.dumps(VALID | {"amount": -1}).encode(),
+    "bad_event_time": json.dumps(VALID | {"event_time": "noon"}).encode(),
+    "future_event_time": json.dumps(VALID | {"event_time": "2099-01-01T00:00:00Z"}).encode(),
+    "bad_id": json.dumps(VALID | {"customer_id": ""}).encode(),
+    "too_large": b"x" * 1_000_000,
+}
+
+
+def until(found: Callable[[], bool], timeout_s: float = 90) -> bool:
+    """Probe until it is so, or time is up."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if found():
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def read_from(
+    settings: Settings, topic: str, start_ms: int, complete: Callable[[list[Any]], bool]
+) -> list[Any]:
+    """Read a topic's records since a time, until they are complete or time is up."""
+    consumer = KafkaConsumer(bootstrap_servers=settings.kafka.bootstrap_servers.split(","))
+    try:
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions)
+        for partition, found in consumer.offsets_for_times(dict.fromkeys(partitions, start_ms)).items():
+            consumer.seek(partition, found.offset if found else ends[partition])
+        records: list[Any] = []
+
+        def poll() -> bool:
+            for batch in consumer.poll(timeout_ms=500).values():
+                records.extend((record.key.decode(), json.loads(record.value)) for record in batch)
+            return complete(records)
+
+        until(poll)
+        return records
+    finally:
+        consumer.close()
+
+
+def lake_rows(settings: Settings, condition: pc.Expression) -> list[dict[str, Any]]:
+    """Read rows of the lake as an analyst would."""
+    minio = fs.S3FileSystem(
+        access_key=settings.s3.access_key,
+        secret_key=settings.s3.secret_key,
+        endpoint_override=settings.s3.endpoint_url.removeprefix("http://"),
+        scheme="http",
+    )
+    lake = ds.dataset(
+        f"{settings.buckets.datalake}/raw/transactions",
+        filesystem=minio,
+        format="parquet",
+        partitioning="hive",
+        exclude_invalid_files=False,
+    )
+    rows: list[dict[str, Any]] = lake.to_table(filter=condition).to_pylist()
+    return rows
+
+
+@pytest.fixture
+def producer(settings: Settings) -> Any:  # noqa: ANN401 - kafka-python ships no types
+    client = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers.split(","), acks="all")
+    yield client
+    client.close()
+
+
+def test_every_transaction_is_scored_once_and_stored_once(tmp_path: Path, settings: Settings) -> None:
+    sent, audit = tmp_path / "producer.json", tmp_path / "audit.json"
+    del settings  # only to say what is missing when the lab is down
+    run("fraud-producer", "--since", "2025-04-20", "--limit", "6000", "--rate", "1500", "--report", str(sent))
+    run("fraud-audit", "--producer-report", str(sent), "--output", str(audit))
+    result = json.loads(audit.read_text())
+    assert result["sent"] == result["scored"] == result["lake_rows"] == 6000, result
+    assert result["lost"] == result["repeated"] == result["lake_missing"] == result["lake_repeated"] == 0, (
+        result
+    )
+    assert 0 < result["alerts_fraud"] <= result["alerts"], result
+
+
+def test_bad_records_are_set_aside_and_stop_nothing(settings: Settings, producer: Any) -> None:  # noqa: ANN401 - kafka-python
+    start_ms = int(time.time() * 1000)
+    where = {}
+    for reason, payload in BAD.items():
+        sent = producer.send(settings.topics.transactions, payload, key=b"system-test").get(30)
+        where[f"{sent.partition}-{sent.offset}"] = reason
+    good = producer.send(settings.topics.transactions, json.dumps(VALID).encode(), key=b"system-test").get(30)
+
+    letters = read_from(
+        settings, settings.topics.transactions_dlq, start_ms, lambda seen: len(seen) >= len(BAD)
+    )
+    assert {key: letter["reason"] for key, letter in letters} == where
+    for key, letter in letters:
+        assert key == f"{letter['partition']}-{letter['offset']}"
+        assert letter["payload_bytes"] == len(BAD[letter["reason"]])
+
+    def scored(records: list[Any]) -> bool:
+        return any((p["partition"], p["offset"]) == (good.partition, good.offset) for _, p in records)
+
+    predictions = read_from(settings, settings.topics.predictions, start_ms, scored)
+    assert scored(predictions), (
+        f"the good record after the bad ones was not scored; predictions: {predictions}"
+    )
+
+    expected = {tuple(map(int, place.split("-"))): BAD[reason] for place, reason in where.items()}
+    since = pa.scalar(start_ms, pa.timestamp("ms", tz="UTC"))
+    stored: dict[tuple[int, int], bytes] = {}
+
+    def arrived() -> bool:
+        rows = lake_rows(settings, pc.field("kafka_time").cast(since.type) >= since)
+        stored.update({(row["kafka_partition"], row["kafka_offset"]): row["payload"] for row in rows})
+        return expected.keys() <= stored.keys()
+
+    assert until(arrived), f"in the lake: {sorted(stored)}, expected {sorted(expected)}"
+    assert {place: stored[place] for place in expected} == expected

@@ -1,0 +1,201 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clients import audit, consumer, kafka_clients, producer
+from clients.command import ClientError, Stop, write_file
+from clients.transactions import instant, read_transactions
+
+HEADER = "transaction_id,event_time,customer_id,terminal_id,amount,is_fraud\n"
+
+
+@pytest.fixture
+def settings_file(tmp_path: Path) -> Path:
+    """Names a broker where none is."""
+    path = tmp_path / "settings.json"
+    path.write_text(
+        json.dumps(
+            {
+                "kafka": {"bootstrap_servers": "127.0.0.1:1"},
+                "topics": {
+                    "transactions": "transactions",
+                    "predictions": "predictions",
+                    "fraud_alerts": "fraud_alerts",
+                    "transactions_dlq": "transactions_dlq",
+                },
+                "s3": {"endpoint_url": "http://127.0.0.1:1", "access_key": "a", "secret_key": "b"},
+                "buckets": {
+                    "datalake": "datalake",
+                    "models": "models",
+                    "features": "features",
+                    "flink": "flink",
+                },
+            }
+        )
+    )
+    return path
+
+
+@pytest.fixture
+def data_file(tmp_path: Path) -> Path:
+    path = tmp_path / "data.csv"
+    rows = (
+        "b,2018-07-01T00:02:00Z,7,8,3.5,1",
+        "a,2018-07-01T00:01:00Z,7,9,1.25,0",
+        "c,2018-07-02T00:00:00Z,5,9,2,0",
+    )
+    path.write_text(HEADER + "\n".join(rows) + "\n")
+    return path
+
+
+def test_records_are_the_wire_format_keyed_by_customer_in_event_time_order(data_file: Path) -> None:
+    data = read_transactions(str(data_file), None, None, None)
+    records = list(data.records)
+    assert data.total == 3
+    assert [record.transaction_id for record in records] == ["a", "b", "c"]
+    assert [record.key for record in records] == [b"7", b"7", b"5"]
+    assert [record.is_fraud for record in records] == [False, True, False]
+    assert json.loads(records[0].value) == {
+        "transaction_id": "a",
+        "event_time": "2018-07-01T00:01:00Z",
+        "customer_id": "7",
+        "terminal_id": "9",
+        "amount": 1.25,
+    }
+    assert records[1].event_time_s - records[0].event_time_s == 60.0
+    assert (data.first_event_s, data.last_event_s) == (records[0].event_time_s, records[2].event_time_s)
+
+
+def test_ready_columns_are_keyed_by_transaction(tmp_path: Path) -> None:
+    names = ["Time", *(f"V{n}" for n in range(1, 29)), "Amount", "Class"]
+    path = tmp_path / "card.csv"
+    path.write_text(",".join(names) + "\n" + ",".join("1" for _ in names) + "\n")
+    (record,) = read_transactions(str(path), None, None, None).records
+    message = json.loads(record.value)
+    assert record.key.decode() == message["transaction_id"]
+    assert len(message["features"]) == 29
+    assert "customer_id" not in message
+
+
+def test_since_until_and_limit_cut_the_data(data_file: Path) -> None:
+    day = instant("2018-07-02")
+    assert [r.transaction_id for r in read_transactions(str(data_file), None, day, None).records] == [
+        "a",
+        "b",
+    ]
+    assert [r.transaction_id for r in read_transactions(str(data_file), day, None, None).records] == ["c"]
+    assert [r.transaction_id for r in read_transactions(str(data_file), None, None, 1).records] == ["a"]
+
+
+def test_nothing_left_says_what_there_is(data_file: Path) -> None:
+    later = instant("2019-01-01")
+    with pytest.raises(
+        ClientError, match=r"data\.csv: no transaction between 2019.* 2018-07-01 00:01:00 to 2018-07"
+    ):
+        read_transactions(str(data_file), later, None, None)
+
+
+def test_a_missing_column_is_named_without_a_traceback(
+    tmp_path: Path, settings_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.csv").write_text("transaction_id,event_time,customer_id,amount\n1,2018-07-01,2,3\n")
+    code = producer.main(["--settings", str(settings_file), "--data", str(tmp_path / "bad.csv")])
+    assert code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("fraud-producer: ")
+    assert "bad.csv" in error
+    assert "terminal_id" in error
+
+
+def test_an_unreachable_broker_is_named_with_the_remedy(
+    settings_file: Path, data_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kafka_clients, "BOOTSTRAP_TIMEOUT_MS", 200)
+    assert producer.main(["--settings", str(settings_file), "--data", str(data_file)]) == 2
+    assert consumer.main(["--settings", str(settings_file)]) == 2
+    for line in capsys.readouterr().err.splitlines():
+        assert "cannot reach Kafka at 127.0.0.1:1" in line
+        assert "make demo" in line
+
+
+def test_missing_settings_are_an_error_not_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert consumer.main(["--settings", str(tmp_path / "none.json")]) == 2
+    assert "none.json" in capsys.readouterr().err
+
+
+def test_an_audit_of_nothing_is_refused(
+    tmp_path: Path, settings_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "producer.json"
+    report.write_text(
+        json.dumps(
+            {
+                "started_at": "2026-07-01T00:00:00Z",
+                "ended_at": "2026-07-01T00:00:01Z",
+                "sent": 0,
+                "failed": 3,
+                "rate_tps": 0,
+                "topic": "transactions",
+                "offsets": {},
+                "contiguous": True,
+                "fraud_ids": None,
+            }
+        )
+    )
+    assert audit.main(["--settings", str(settings_file), "--producer-report", str(report)]) == 2
+    assert "nothing was sent" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--rate", "0"],
+        ["--rate", "fast"],
+        ["--limit", "-1"],
+        ["--since", "July"],
+        ["--rate", "5", "--speedup", "2"],
+    ],
+)
+def test_wrong_arguments_are_refused_with_usage(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        producer.main(arguments)
+    assert ended.value.code == 2
+    assert arguments[-2] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["producer", "consumer", "audit"])
+def test_each_module_runs_by_its_name_and_explains_itself(module: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", f"clients.{module}", "--help"], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.startswith(f"usage: fraud-{module} ")
+
+
+def test_the_first_signal_asks_and_the_second_ends() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        stop = Stop().listen()
+        assert not stop
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop
+        assert stop.exit_code == 143
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ClientError, match=r"cannot write .*report\.json"):
+        write_file(tmp_path / "file" / "report.json", b"")

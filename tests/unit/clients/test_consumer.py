@@ -1,0 +1,122 @@
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from kafka_fakes import Message
+
+from clients.alerts import RecentIds
+from clients.consumer import Inbox
+
+READY = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
+
+
+def alert(transaction_id: str, *, after_s: float = 1.0, **changes: object) -> Message:
+    body: dict[str, object] = {
+        "transaction_id": transaction_id,
+        "score": 0.91,
+        "threshold": 0.5,
+        "model_version": "20260701T000000Z-abcdef12",
+        "transaction": {
+            "transaction_id": transaction_id,
+            "event_time": "2018-07-01T00:00:31Z",
+            "customer_id": "3156",
+            "terminal_id": "1365",
+            "amount": 1460.5,
+        },
+        "features": {"amount": 1460.5},
+        "partition": 3,
+        "offset": 17,
+        "kafka_timestamp_ms": int((READY.timestamp() + after_s) * 1000),
+        "scored_at_ms": int((READY.timestamp() + after_s) * 1000) + 9,
+    } | changes
+    return Message("fraud_alerts", json.dumps(body).encode())
+
+
+def inbox(*, as_json: bool = False) -> Inbox:
+    made = Inbox(as_json=as_json)
+    made.ready_at = READY
+    return made
+
+
+def test_an_alert_is_one_readable_line(capsys: pytest.CaptureFixture[str]) -> None:
+    inbox().take(alert("288062"), READY + timedelta(seconds=1, milliseconds=23))
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) == 1
+    for part in (
+        ":01.023",
+        "transaction 288062",
+        "customer 3156",
+        "terminal 1365",
+        "1,460.50",
+        "0.910",
+        "0.500",
+        "20260701T000000Z-abcdef12",
+        "23 ms",
+    ):
+        assert part in shown
+
+
+def test_an_alert_on_ready_columns_has_no_customer(capsys: pytest.CaptureFixture[str]) -> None:
+    transaction = {
+        "transaction_id": "row-1",
+        "event_time": "2013-09-01T00:00:31Z",
+        "amount": 5,
+        "features": {"V1": 1.5},
+    }
+    inbox().take(alert("row-1", transaction=transaction), READY)
+    assert "customer -" in capsys.readouterr().out
+
+
+def test_json_is_passed_on_as_it_is_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    message = alert("1")
+    assert message.value is not None
+    pretty = Message("fraud_alerts", json.dumps(json.loads(message.value), indent=1).encode())
+    box = inbox(as_json=True)
+    box.take(message, READY)
+    box.take(pretty._replace(value=pretty.value and pretty.value.replace(b'"1"', b'"2"')), READY)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.encode() == message.value
+    assert json.loads(second)["transaction_id"] == "2"
+
+
+def test_repeats_are_dropped_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    box = inbox()
+    for transaction_id in ("1", "2", "1", "1"):
+        box.take(alert(transaction_id), READY)
+    report = box.report()
+    assert (report.alerts, report.repeated) == (2, 2)
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_latency_spans_transaction_to_receipt_of_what_came_after_ready() -> None:
+    box = inbox()
+    for n in range(1, 101):
+        box.take(alert(f"{n}"), READY + timedelta(seconds=1, milliseconds=n))
+    box.take(alert("old", after_s=-3600), READY + timedelta(seconds=1))
+    report = box.report()
+    assert report.alerts == 101
+    assert report.latency_ms is not None
+    assert report.latency_ms.p50 == pytest.approx(50, abs=0.1)
+    assert report.latency_ms.p99 == pytest.approx(99, abs=0.1)
+    assert len(report.latencies_ms) == 100
+
+
+@pytest.mark.parametrize("value", [None, b"", b"\xff\xfe", b"[]", b'{"transaction_id": 1}'])
+def test_what_is_no_alert_is_named_and_stops_nothing(
+    value: bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    box = inbox()
+    box.take(Message("fraud_alerts", value, partition=2, offset=41), READY)
+    box.take(alert("1"), READY)
+    assert "fraud_alerts, partition 2, offset 41" in capsys.readouterr().err
+    assert box.report().unreadable == 1
+    assert box.alerts == 1
+    assert "1 records that were no alerts" in box.summary()
+
+
+def test_memory_of_ids_is_bounded_and_keeps_the_latest() -> None:
+    ids = RecentIds(size=3)
+    assert [ids.add(name) for name in "abca"] == [True, True, True, False]
+    assert ids.add("d")  # pushes out b, the one not seen for longest
+    assert not ids.add("a")
+    assert ids.add("b")
