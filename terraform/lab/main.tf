@@ -1,0 +1,31 @@
+locals {
+  # The same plain data that Ansible reads.
+  group_vars = "${path.root}/../../ansible/inventory/group_vars/all"
+  lab        = yamldecode(file("${local.group_vars}/lab.yml"))
+  network    = yamldecode(file("${local.group_vars}/network.yml"))
+
+  # Instances and network are tagged with it.
+  owner     = abspath(path.root)
+  build_dir = abspath("${path.root}/../../build")
+  ssh_dir   = "${local.build_dir}/ssh"
+}
+
+module "topology" {
+  source  = "../modules/topology"
+  pools   = var.pools
+  subnet  = local.network.lab_subnet
+  ssh_dir = local.ssh_dir
+}
+
+module "host" {
+  source   = "../modules/incus_host"
+  for_each = module.topology.hosts
+
+  host         = each.value
+  image        = coalesce(var.image, local.lab.lab_image)
+  network      = terraform_data.network.output.name
+  storage_pool = local.lab.lab_storage_pool
+  owner        = local.owner
+  ssh_dir      = local.ssh_dir
+  ssh_key_id   = terraform_data.ssh_key.id
+}

@@ -1,0 +1,16 @@
+output "hosts" {
+  description = "Hosts with address, size and groups."
+  value       = module.topology.hosts
+}
+
+output "inventory" {
+  description = "For ansible/inventory/terraform.py."
+  value       = merge(module.topology.inventory, { ssh_config_file = local.ssh_config_file })
+  depends_on  = [module.host]
+}
+
+output "ssh_config" {
+  description = "File for ssh -F."
+  value       = local.ssh_config_file
+  depends_on  = [module.host, terraform_data.ssh_config]
+}

@@ -1,0 +1,4 @@
+# Built-in resources only: nothing is fetched, so that Terraform and OpenTofu both work without a registry.
+terraform {
+  required_version = ">= 1.6"
+}

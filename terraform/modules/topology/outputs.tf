@@ -1,0 +1,46 @@
+output "hosts" {
+  description = "For Terraform's own modules: name => {name, node_index, ip, cpus, memory_mb, groups}."
+  value       = local.hosts
+
+  precondition {
+    condition     = length(local.problems) == 0
+    error_message = join("\n", local.problems)
+  }
+}
+
+output "inventory" {
+  description = "For Ansible: groups with their hosts, and each host's variables."
+  value = {
+    hosts = {
+      for name, host in local.hosts : name => {
+        ansible_host   = host.ip
+        ansible_user   = var.ssh_user
+        node_index     = host.node_index
+        host_cpus      = host.cpus
+        host_memory_mb = host.memory_mb
+      }
+    }
+    groups = {
+      for group in distinct(flatten([for host in local.hosts : host.groups])) :
+      group => [for name in local.names : name if contains(local.hosts[name].groups, group)]
+    }
+    children = { flink = ["flink_jobmanager", "flink_taskmanager"] }
+  }
+}
+
+output "ssh_config" {
+  description = "For ssh -F: every host by name and by address, with its known host key."
+  value = join("\n", [
+    for name in local.names : <<-EOT
+      Host ${name} ${local.hosts[name].ip}
+        HostName ${local.hosts[name].ip}
+        HostKeyAlias ${name}
+        User ${var.ssh_user}
+        IdentityFile "${var.ssh_dir}/id_ed25519"
+        IdentitiesOnly yes
+        UserKnownHostsFile "${var.ssh_dir}/known_hosts.d/${name}"
+        StrictHostKeyChecking yes
+        ServerAliveInterval 15
+    EOT
+  ])
+}

@@ -1,0 +1,135 @@
+variables {
+  subnet  = "10.78.0.0/24"
+  ssh_dir = "/srv/build/ssh"
+  pools = {
+    control  = { first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "flink_jobmanager"] }
+    workers  = { first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "flink_taskmanager"] }
+    training = { first_node = 4, memory_mb = 4096, groups = ["minio", "training"] }
+  }
+}
+
+run "hosts_have_names_and_addresses_by_number" {
+  command = plan
+
+  assert {
+    condition     = join(" ", keys(output.hosts)) == "node1 node2 node3 node4"
+    error_message = "hosts: ${join(", ", keys(output.hosts))}"
+  }
+  assert {
+    condition     = output.hosts["node3"].ip == "10.78.0.13" && output.hosts["node3"].node_index == 3
+    error_message = "node3: ${jsonencode(output.hosts["node3"])}"
+  }
+  assert {
+    condition     = output.hosts["node2"].memory_mb == 5120 && output.hosts["node2"].cpus == 2
+    error_message = "node2: ${jsonencode(output.hosts["node2"])}"
+  }
+}
+
+run "inventory_has_groups_and_variables" {
+  command = plan
+
+  assert {
+    condition     = output.inventory.groups.kafka == ["node1", "node2", "node3"]
+    error_message = "kafka: ${jsonencode(output.inventory.groups.kafka)}"
+  }
+  assert {
+    condition     = output.inventory.groups.training == ["node4"]
+    error_message = "training: ${jsonencode(output.inventory.groups.training)}"
+  }
+  assert {
+    condition     = output.inventory.hosts["node1"].ansible_host == "10.78.0.11" && output.inventory.hosts["node1"].ansible_user == "ops"
+    error_message = "node1: ${jsonencode(output.inventory.hosts["node1"])}"
+  }
+  assert {
+    condition     = output.inventory.children.flink == ["flink_jobmanager", "flink_taskmanager"]
+    error_message = "flink: ${jsonencode(output.inventory.children.flink)}"
+  }
+}
+
+run "ssh_config_names_each_host_by_name_and_address" {
+  command = plan
+
+  assert {
+    condition     = strcontains(output.ssh_config, "Host node4 10.78.0.14\n")
+    error_message = output.ssh_config
+  }
+  assert {
+    condition     = strcontains(output.ssh_config, "IdentityFile \"/srv/build/ssh/id_ed25519\"")
+    error_message = output.ssh_config
+  }
+}
+
+run "growing_a_pool_moves_no_other_host" {
+  command = plan
+
+  variables {
+    pools = {
+      control  = { first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "flink_jobmanager"] }
+      workers  = { first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "flink_taskmanager"] }
+      training = { first_node = 4, memory_mb = 4096, groups = ["minio", "training"] }
+      more     = { first_node = 10, count = 3, memory_mb = 2048, groups = ["flink_taskmanager"] }
+    }
+  }
+
+  assert {
+    condition     = output.hosts["node4"].ip == "10.78.0.14" && output.hosts["node12"].ip == "10.78.0.22"
+    error_message = "hosts: ${jsonencode(output.hosts)}"
+  }
+  assert {
+    condition     = output.inventory.groups.flink_taskmanager == ["node2", "node3", "node10", "node11", "node12"]
+    error_message = "flink_taskmanager: ${jsonencode(output.inventory.groups.flink_taskmanager)}"
+  }
+}
+
+run "unknown_group_is_refused" {
+  command = plan
+
+  variables {
+    pools = { all = { first_node = 1, count = 4, memory_mb = 4096, groups = ["kafak"] } }
+  }
+  expect_failures = [output.hosts]
+}
+
+run "too_little_memory_is_refused" {
+  command = plan
+
+  variables {
+    pools = {
+      control  = { first_node = 1, memory_mb = 2000, groups = ["kafka", "minio", "flink_jobmanager"] }
+      workers  = { first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "flink_taskmanager"] }
+      training = { first_node = 4, memory_mb = 4096, groups = ["minio", "training"] }
+    }
+  }
+  expect_failures = [output.hosts]
+}
+
+run "overlapping_pools_are_refused" {
+  command = plan
+
+  variables {
+    pools = {
+      control  = { first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "flink_jobmanager"] }
+      workers  = { first_node = 1, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "flink_taskmanager"] }
+      training = { first_node = 4, count = 1, memory_mb = 4096, groups = ["minio", "training"] }
+    }
+  }
+  expect_failures = [output.hosts]
+}
+
+run "fractions_are_refused" {
+  command = plan
+
+  variables {
+    pools = { all = { first_node = 1, count = 1.5, memory_mb = 4096, groups = ["kafka"] } }
+  }
+  expect_failures = [var.pools]
+}
+
+run "narrow_subnet_is_refused" {
+  command = plan
+
+  variables {
+    subnet = "10.78.0.0/28"
+  }
+  expect_failures = [var.subnet]
+}

@@ -1,0 +1,155 @@
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT, Terraform
+
+CONTROL = '{ first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "flink_jobmanager"] }'
+WORKERS = '{ first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "flink_taskmanager"] }'
+TRAINING = '{ first_node = 4, memory_mb = 4096, groups = ["minio", "training"] }'
+
+
+def plan(terraform: Terraform, tmp_path: Path, pools: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    tfvars = tmp_path / "test.tfvars"
+    entries = "\n".join(f"  {name} = {pool}" for name, pool in pools.items())
+    tfvars.write_text(f"pools = {{\n{entries}\n}}\n")
+    return terraform("lab", "plan", "-input=false", "-lock=false", f"-var-file={tfvars}")
+
+
+def test_format(terraform: Terraform) -> None:
+    result = terraform(".", "fmt", "-check", "-recursive", "-diff")
+    assert result.returncode == 0, result.stdout
+
+
+def test_lab_is_valid(terraform: Terraform) -> None:
+    result = terraform("lab", "validate")
+    assert result.returncode == 0, result.stderr
+
+
+def test_topology(terraform: Terraform) -> None:
+    result = terraform("modules/topology", "test")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_default_plan(terraform: Terraform) -> None:
+    result = terraform("lab", "plan", "-input=false", "-lock=false")
+    assert result.returncode == 0, result.stderr
+    for name in ("node1", "node2", "node3", "node4"):
+        assert f'module.host["{name}"].terraform_data.instance will be created' in result.stdout
+
+
+def test_cluster_plan(terraform: Terraform) -> None:
+    result = terraform("lab", "plan", "-input=false", "-lock=false", "-var-file=cluster.tfvars")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("terraform_data.instance will be created") == 11
+
+
+@pytest.mark.parametrize(
+    ("pools", "message"),
+    [
+        (
+            {"control": CONTROL, "workers": WORKERS, "training": TRAINING.replace("training", "trainig")},
+            'pools.training.groups: "trainig" is unknown',
+        ),
+        (
+            {"control": CONTROL.replace("4096", "1024"), "workers": WORKERS, "training": TRAINING},
+            "pools.control.memory_mb is 1024; kafka and minio and flink_jobmanager need at least 2560",
+        ),
+        (
+            {
+                "control": CONTROL,
+                "workers": WORKERS.replace("first_node = 2", "first_node = 1"),
+                "training": TRAINING,
+            },
+            "pools.*.first_node: node1 is in pools.control and in pools.workers",
+        ),
+        (
+            {"control": CONTROL, "workers": WORKERS.replace('"kafka", ', ""), "training": TRAINING},
+            "pools.*.groups: kafka is on 1 hosts; its quorum needs 3, 5 or 7",
+        ),
+        (
+            {"control": CONTROL, "workers": WORKERS, "training": TRAINING.replace('"minio", ', "")},
+            "pools.*.groups: minio is on 3 hosts",
+        ),
+        (
+            {
+                "control": CONTROL.replace(', "flink_jobmanager"', ""),
+                "workers": WORKERS,
+                "training": TRAINING,
+            },
+            "pools.*.groups: flink_jobmanager is on 0 hosts; it must be exactly 1",
+        ),
+        (
+            {"control": CONTROL, "workers": WORKERS.replace("count = 2", "count = 0"), "training": TRAINING},
+            "wrong in pools.workers",
+        ),
+        (
+            {"control": CONTROL, "workers": WORKERS, "training": TRAINING.replace("memory_mb = 4096, ", "")},
+            'attribute "memory_mb" is required',
+        ),
+    ],
+)
+def test_wrong_tfvars_name_the_key(
+    terraform: Terraform, tmp_path: Path, pools: dict[str, str], message: str
+) -> None:
+    result = plan(terraform, tmp_path, pools)
+    assert result.returncode == 1
+    assert message in " ".join(result.stderr.replace("│", "").split())
+
+
+def inventory(root: Path) -> subprocess.CompletedProcess[str]:
+    script = PROJECT / "ansible/inventory/terraform.py"
+    env = os.environ | {"TERRAFORM_ROOT": str(root)}
+    return subprocess.run([str(script), "--list"], check=False, capture_output=True, text=True, env=env)
+
+
+def test_inventory_is_empty_before_the_first_apply(tmp_path: Path) -> None:
+    result = inventory(tmp_path)
+    assert json.loads(result.stdout) == {"_meta": {"hostvars": {}}}
+
+
+def test_inventory_says_which_root_is_missing(tmp_path: Path) -> None:
+    result = inventory(tmp_path / "absent")
+    assert result.returncode != 0
+    assert "absent is no directory; set TERRAFORM_ROOT" in result.stderr
+
+
+def test_inventory_has_groups_and_connection(tmp_path: Path) -> None:
+    topology = {
+        "hosts": {"node1": {"ansible_host": "10.78.0.11", "node_index": 1}},
+        "groups": {"flink_jobmanager": ["node1"]},
+        "children": {"flink": ["flink_jobmanager", "flink_taskmanager"]},
+        "ssh_config_file": "/srv/build/ssh_config",
+    }
+    # A state as Terraform writes it, with nothing but the output.
+    state = {
+        "version": 4,
+        "terraform_version": "1.6.0",
+        "serial": 1,
+        "lineage": "00000000-0000-0000-0000-000000000000",
+        "outputs": {"inventory": {"value": topology, "type": type_of(topology)}},
+        "resources": [],
+        "check_results": None,
+    }
+    (tmp_path / "terraform.tfstate").write_text(json.dumps(state))
+    result = inventory(tmp_path)
+    assert result.returncode == 0, result.stderr
+    listed = json.loads(result.stdout)
+    assert listed["flink_jobmanager"] == {"hosts": ["node1"]}
+    assert listed["flink"] == {"children": ["flink_jobmanager", "flink_taskmanager"]}
+    assert listed["_meta"]["hostvars"]["node1"] == {
+        "ansible_host": "10.78.0.11",
+        "ansible_ssh_common_args": '-F "/srv/build/ssh_config"',
+        "node_index": 1,
+    }
+
+
+def type_of(value: object) -> object:
+    """Return Terraform's type of a JSON value."""
+    if isinstance(value, dict):
+        return ["object", {key: type_of(item) for key, item in value.items()}]
+    if isinstance(value, list):
+        return ["tuple", [type_of(item) for item in value]]
+    return "number" if isinstance(value, int) else "string"
