@@ -1,0 +1,32 @@
+from testinfra.host import Host
+
+
+def test_time_zone_is_utc(host: Host) -> None:
+    assert host.check_output("date +%Z") == "UTC"
+
+
+def test_hosts_know_each_other_by_both_names(host: Host) -> None:
+    assert host.check_output("getent hosts elsewhere") == "192.0.2.7       elsewhere.lab.internal elsewhere"
+    assert host.addr("elsewhere.lab.internal").ipv4_addresses == ["192.0.2.7"]
+
+
+def test_own_name_is_the_address_that_others_use(host: Host) -> None:
+    own = host.check_output("getent ahostsv4 base-1.lab.internal").split()[0]
+    assert own in {address for address in host.interface("eth0").addresses if "." in address}
+
+
+def test_localhost_is_left_alone(host: Host) -> None:
+    assert host.check_output("getent ahostsv4 localhost").startswith("127.0.0.1 ")
+
+
+def test_group_of_the_settings_exists(host: Host) -> None:
+    assert host.group("fraud").exists
+
+
+def test_journal_is_kept_and_small(host: Host) -> None:
+    assert host.file("/var/log/journal").is_directory
+    assert "SystemMaxUse=50M" in host.check_output("systemd-analyze cat-config systemd/journald.conf")
+
+
+def test_services_may_open_many_files(host: Host) -> None:
+    assert host.check_output("systemctl show --property=DefaultLimitNOFILE --value") == "16384"

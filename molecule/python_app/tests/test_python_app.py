@@ -1,0 +1,48 @@
+import json
+
+import pytest
+from testinfra.host import Host
+
+PYTHON = "/opt/fraud-detection/venv/bin/python"
+SETTINGS = "/etc/fraud-detection/settings.json"
+
+
+def is_training(host: Host) -> bool:
+    return "training" in host.ansible.get_variables()["group_names"]
+
+
+def test_project_is_the_wheel_and_reads_its_settings(host: Host) -> None:
+    command = (
+        "from flink_jobs.domain.settings import load_settings; print(load_settings().kafka.bootstrap_servers)"
+    )
+    # nobody's home, so that a checkout's build/settings.json cannot come first
+    assert host.check_output(f"cd / && {PYTHON} -c '{command}'") == "192.0.2.1:9092"
+
+
+def test_packages_are_those_of_the_place(host: Host) -> None:
+    wanted, unwanted = ("sklearn", "pyflink") if is_training(host) else ("pyflink.table", "sklearn")
+    assert host.run(f"{PYTHON} -c 'import {wanted}'").succeeded
+    assert "No module named" in host.run(f"{PYTHON} -c 'import {unwanted}'").stderr
+
+
+def test_modules_are_compiled_for_users_who_cannot_write(host: Host) -> None:
+    site = "/opt/fraud-detection/venv/lib/python3.11/site-packages"
+    assert host.file(f"{site}/pandas/__pycache__").is_directory
+
+
+def test_settings_are_for_the_group_alone(host: Host) -> None:
+    settings = host.file(SETTINGS)
+    assert (settings.user, settings.group, settings.mode) == ("root", "fraud", 0o640)
+    assert json.loads(settings.content_string)["s3"]["access_key"] == "molecule"
+    assert host.run(f"setpriv --reuid=65534 --clear-groups cat {SETTINGS}").failed
+
+
+@pytest.mark.parametrize("command", ["fraud-audit", "fraud-consumer", "fraud-producer", "fraud-train"])
+def test_commands_are_where_models_are_trained(host: Host, command: str) -> None:
+    assert host.exists(command) is is_training(host)
+    if is_training(host):
+        assert host.run(f"{command} --help").succeeded
+
+
+def test_no_packed_packages_are_left(host: Host) -> None:
+    assert not host.file("/opt/fraud-detection/.packages").exists
