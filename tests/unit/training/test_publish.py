@@ -1,0 +1,161 @@
+import hashlib
+from pathlib import Path
+
+import joblib
+import msgspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from memory_store import MemoryStore
+from sklearn.ensemble import RandomForestClassifier
+
+from flink_jobs.domain.manifest import Manifest
+from flink_jobs.domain.model import ServedModel
+from flink_jobs.domain.model_registry import CurrentModel, CurrentRisk
+from flink_jobs.domain.object_store import ObjectStoreError
+from flink_jobs.domain.settings import Settings
+from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
+from training import publish
+from training.publish import Candidate, PublishError, promote, promoted_manifest, write
+
+
+@pytest.fixture
+def candidate() -> Candidate:
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(400, 3)).astype(np.float32)
+    labels = (matrix[:, 0] > 0.5).astype(np.int8)
+    forest = RandomForestClassifier(5, max_depth=4, random_state=0).fit(matrix, labels)
+    return Candidate(
+        forest=forest,
+        kind="columns",
+        features=("V1", "V2", "V3"),
+        threshold=0.5,
+        metrics={"auc": 0.9},
+        data={"source": "test"},
+        fingerprint="f",
+        holdout=matrix,
+        terminal_risk=None,
+    )
+
+
+def test_what_is_written_serves_as_it_was_trained(candidate: Candidate, tmp_path: Path) -> None:
+    manifest = write(candidate, tmp_path / "new" / "model")
+    folder = tmp_path / "new" / "model"
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "model.joblib", "model.onnx"]
+    assert Manifest.from_json((folder / "manifest.json").read_bytes()) == manifest
+    served = ServedModel.from_onnx(manifest, (folder / "model.onnx").read_bytes())
+    forest = joblib.load(folder / "model.joblib")
+    expected = forest.predict_proba(candidate.holdout)[:, 1]
+    assert np.abs(served.score(candidate.holdout) - expected).max() < 1e-6
+    assert manifest.version.endswith("-" + manifest.files["model.onnx"][:8])
+    assert manifest.libraries["scikit-learn"]
+
+
+def test_a_model_that_onnx_scores_otherwise_is_not_written(
+    candidate: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flipped = 1 - (candidate.holdout[:, 0] > 0.5).astype(np.int8)
+    other = RandomForestClassifier(5, max_depth=4, random_state=0).fit(candidate.holdout, flipped)
+    wrong = publish.to_onnx_bytes(other)
+    monkeypatch.setattr(publish, "to_onnx_bytes", lambda _forest: wrong)
+    with pytest.raises(PublishError, match=r"disagree on \d+ of 400 test transactions.*nothing was written"):
+        write(candidate, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(candidate: Candidate, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PublishError, match="file/model: cannot be written"):
+        write(candidate, tmp_path / "file" / "model")
+
+
+def test_promotion_points_at_the_model_last(
+    candidate: Candidate, tmp_path: Path, settings: Settings, store: MemoryStore
+) -> None:
+    manifest = _as_history(write(candidate, tmp_path), tmp_path)
+    promote(tmp_path, settings)
+    version = manifest.version
+    assert store.written == [
+        f"models/{version}/model.joblib",
+        f"models/{version}/model.onnx",
+        f"models/{version}/manifest.json",
+        f"features/terminal_risk/{version}.parquet",
+        "features/terminal_risk/current.json",
+        "models/current.json",
+    ]
+    models, features = store.objects["models"], store.objects["features"]
+    current = msgspec.json.decode(models["current.json"], type=CurrentModel)
+    assert current.version == version
+    assert current.manifest_sha256 == sha256(models[f"{version}/manifest.json"])
+    risk = msgspec.json.decode(features["terminal_risk/current.json"], type=CurrentRisk)
+    assert risk.sha256 == sha256(features[risk.key])
+    assert TerminalRisk.from_parquet(features[risk.key]).lookup("t", 5) == (1.0, 0.5, 1.0, 0.5, 1.0, 0.5)
+    promoted = promoted_manifest(settings)
+    assert promoted == manifest
+
+
+def test_ready_columns_need_no_terminal_risk(
+    candidate: Candidate, tmp_path: Path, settings: Settings, store: MemoryStore
+) -> None:
+    write(candidate, tmp_path)
+    promote(tmp_path, settings)
+    assert not store.objects["features"]
+    assert store.written[-1] == "models/current.json"
+
+
+def test_a_file_changed_since_it_was_written_is_not_promoted(
+    candidate: Candidate, tmp_path: Path, settings: Settings, store: MemoryStore
+) -> None:
+    write(candidate, tmp_path)
+    (tmp_path / "model.joblib").write_bytes(b"other")
+    with pytest.raises(PublishError, match=r"model\.joblib .*SHA-256"):
+        promote(tmp_path, settings)
+    assert not store.written
+
+
+def test_nothing_promoted_is_told_from_no_bucket(settings: Settings, store: MemoryStore) -> None:
+    assert promoted_manifest(settings) is None
+    del store.objects["models"]
+    with pytest.raises(ObjectStoreError, match=r"cannot read s3://models/current\.json.*NoSuchBucket"):
+        promoted_manifest(settings)
+
+
+@pytest.mark.parametrize("pointer", [b"{}", b"broken", b'{"version": "gone", "manifest_sha256": ""}'])
+def test_a_promoted_model_that_makes_no_sense_can_be_replaced(
+    settings: Settings, store: MemoryStore, pointer: bytes
+) -> None:
+    store.put_object(Bucket="models", Key="current.json", Body=pointer)
+    assert promoted_manifest(settings) is None
+
+
+def test_a_missing_bucket_is_named(
+    candidate: Candidate, tmp_path: Path, settings: Settings, store: MemoryStore
+) -> None:
+    write(candidate, tmp_path)
+    del store.objects["models"]
+    with pytest.raises(ObjectStoreError, match=r"cannot write s3://models/.*ansible-playbook site\.yml"):
+        promote(tmp_path, settings)
+
+
+def test_a_silent_server_is_named(candidate: Candidate, tmp_path: Path, settings: Settings) -> None:
+    write(candidate, tmp_path)
+    with pytest.raises(ObjectStoreError, match=r"http://127\.0\.0\.1:9.*is MinIO running"):
+        promote(tmp_path, settings)
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _risk() -> pa.Table:
+    values = {name: [0.5 if name.startswith("risk") else 1.0] for name in SCHEMA.names[2:]}
+    frame = pd.DataFrame({"terminal_id": ["t"], "day": [5], **values})
+    return pa.Table.from_pandas(frame, schema=SCHEMA, preserve_index=False)
+
+
+def _as_history(manifest: Manifest, folder: Path) -> Manifest:
+    changed = msgspec.structs.replace(manifest, kind="history")
+    (folder / "manifest.json").write_bytes(changed.to_json())
+    (folder / "terminal_risk.parquet").write_bytes(publish.to_parquet(_risk()))
+    return changed

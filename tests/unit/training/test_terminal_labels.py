@@ -1,0 +1,83 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
+from training.dataset import Dataset, from_frame
+from training.examples import prepare
+from training.terminal_risk import TerminalLabels, to_parquet
+
+
+@pytest.fixture
+def data(handbook_frame: pd.DataFrame) -> Dataset:
+    return from_frame(handbook_frame, "simulated", "")
+
+
+def labels_of(data: Dataset) -> TerminalLabels:
+    frame = data.frame
+    return TerminalLabels(frame["terminal_id"].tolist(), data.days(), frame["is_fraud"].to_numpy())
+
+
+def test_counts_and_shares_are_those_of_a_plain_count(data: Dataset) -> None:
+    terminals = data.frame["terminal_id"].to_numpy()
+    frauds = data.frame["is_fraud"].to_numpy()
+    days = data.days()
+    rows = np.random.default_rng(1).integers(0, len(days), 200)
+    values = labels_of(data).as_of(terminals[rows].tolist(), days[rows])
+    for row, value in zip(rows, values, strict=True):
+        expected: list[float] = []
+        for window in (1, 7, 30):
+            end = days[row] - 7
+            seen = frauds[(terminals == terminals[row]) & (days >= end - window) & (days < end)]
+            expected += [len(seen), seen.mean() if len(seen) else 0.0]
+        assert value.tolist() == np.array(expected, dtype=np.float32).tolist()
+
+
+def test_the_snapshot_serves_what_training_saw(data: Dataset) -> None:
+    labels = labels_of(data)
+    first = labels.last_day + 1
+    content = to_parquet(labels.snapshot(first))
+    risk = TerminalRisk.from_parquet(content)
+    assert (risk.first_day, risk.last_day) == (first, first + 7)
+    terminals = labels.terminal_ids
+    for day in range(first, first + 8):
+        values = labels.as_of(terminals, np.full(len(terminals), day, dtype=np.int32))
+        served = [risk.lookup(terminal, day) for terminal in terminals]
+        assert np.array_equal(values, np.array(served, dtype=np.float32))
+        assert [tuple(row) for row in values.tolist()] == served
+    assert any(sum(risk.lookup(terminal, first)) > 0 for terminal in terminals)
+
+
+def test_the_snapshot_has_the_columns_that_serving_knows(data: Dataset) -> None:
+    table = labels_of(data).snapshot(19_900, 2)
+    assert table.schema == SCHEMA
+    assert table.num_rows == 2 * len(set(data.frame["terminal_id"]))
+
+
+def test_an_unknown_terminal_has_no_past(data: Dataset) -> None:
+    labels = labels_of(data)
+    assert labels.as_of(["nowhere"], np.array([labels.last_day], dtype=np.int32)).tolist() == [[0.0] * 6]
+
+
+def test_days_outside_the_data_count_nothing(data: Dataset) -> None:
+    labels = labels_of(data)
+    terminal = data.frame["terminal_id"].iloc[0]
+    days = np.array([0, 1_000_000], dtype=np.int32)
+    assert not labels.as_of([terminal] * 2, days).any()
+
+
+@pytest.mark.parametrize("planted_day", [35, 45, 59])
+def test_a_label_of_the_future_moves_no_feature(data: Dataset, planted_day: int) -> None:
+    """Whatever is known of a day and the seven before it may not be seen in that day's features."""
+    before = prepare(data, train_days=14, test_days=7, validate=False)
+    days = data.days() - data.days()[0]
+    labels = data.frame["is_fraud"]
+    planted = data.frame.assign(is_fraud=labels.where(days < planted_day, 1 - labels).astype(np.int8))
+    after = prepare(replace(data, frame=planted), train_days=14, test_days=7, validate=False)
+    untouched = before.days - data.days()[0] < planted_day + 8
+    assert np.array_equal(before.matrix[untouched], after.matrix[untouched])
+    assert untouched.any()
+    if planted_day == 35:
+        assert not np.array_equal(before.matrix[~untouched], after.matrix[~untouched])

@@ -1,0 +1,151 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from memory_store import MemoryStore
+
+from flink_jobs.domain.features import FEATURE_NAMES
+from flink_jobs.domain.manifest import Manifest
+from training.dataset import READY_COLUMNS
+from training.train_sklearn_model import main
+
+FAST = ["--trees", "8", "--max-depth", "6"]
+
+
+@pytest.fixture
+def handbook_file(tmp_path: Path, handbook_frame: pd.DataFrame) -> Path:
+    path = tmp_path / "transactions.parquet"
+    handbook_frame.to_parquet(path)
+    return path
+
+
+@pytest.fixture
+def ready_file(tmp_path: Path, ready_frame: pd.DataFrame) -> Path:
+    path = tmp_path / "creditcard.csv"
+    ready_frame.to_csv(path, index=False)
+    return path
+
+
+def manifest_in(folder: Path) -> Manifest:
+    return Manifest.from_json((folder / "manifest.json").read_bytes())
+
+
+def test_history_is_trained_measured_and_written(
+    handbook_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "model"
+    assert main(["--data", str(handbook_file), "--until", "2024-04-25", "--output", str(output), *FAST]) == 0
+    manifest = manifest_in(output)
+    assert manifest.kind == "history"
+    assert tuple(manifest.features) == FEATURE_NAMES
+    assert set(manifest.metrics) >= {"auc", "average_precision", "card_precision_at_100"}
+    assert manifest.data["train_from"] == "2024-03-14"
+    assert manifest.data["train_to"] == "2024-04-10"
+    assert manifest.data["test_from"] == "2024-04-18"
+    assert manifest.data["test_to"] == "2024-04-24"
+    assert 0 < manifest.threshold < 1
+    assert (output / "terminal_risk.parquet").exists()
+    shown = capsys.readouterr().out
+    for word in ("trained on", "tested on", "AUC", "average precision", "CardPrecision@100", "threshold"):
+        assert word in shown
+
+
+def test_ready_columns_go_to_the_model_as_they_are(
+    ready_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "model"
+    assert main(["--data", str(ready_file), "--output", str(output), *FAST]) == 0
+    manifest = manifest_in(output)
+    assert manifest.kind == "columns"
+    assert tuple(manifest.features) == READY_COLUMNS
+    assert manifest.metrics["auc"] > 0.9
+    assert "card_precision_at_100" not in manifest.metrics
+    assert not (output / "terminal_risk.parquet").exists()
+    assert "CardPrecision" not in capsys.readouterr().out
+
+
+def test_thresholds_can_be_chosen(ready_file: Path, tmp_path: Path) -> None:
+    command = ["--data", str(ready_file), "--output", str(tmp_path / "model"), *FAST]
+    assert main([*command, "--threshold", "0.25"]) == 0
+    assert manifest_in(tmp_path / "model").threshold == 0.25
+    assert main([*command, "--alerts-per-day", "20"]) == 0
+    assert 0 < manifest_in(tmp_path / "model").threshold < 1
+
+
+def test_a_second_run_on_the_same_data_changes_nothing(
+    ready_file: Path,
+    tmp_path: Path,
+    settings_file: Path,
+    store: MemoryStore,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = tmp_path / "model"
+    command = ["--data", str(ready_file), "--output", str(output), "--settings", str(settings_file), *FAST]
+    command += ["--promote", "--if-changed"]
+    assert main(command) == 0
+    first = json.loads(store.objects["models"]["current.json"])["version"]
+    assert f"Promoted {first}" in capsys.readouterr().out
+    writes = len(store.written)
+    assert main(command) == 0
+    assert f"unchanged: {first}" in capsys.readouterr().out
+    assert len(store.written) == writes
+    assert main([*command, "--seed", "1"]) == 0
+    assert len(store.written) == 2 * writes
+
+
+@pytest.mark.parametrize(
+    ("drop", "said"),
+    [
+        ("TX_FRAUD", "missing column TX_FRAUD or is_fraud. Training needs labels"),
+        ("TERMINAL_ID", "missing column TERMINAL_ID. Expected"),
+    ],
+)
+def test_bad_data_ends_with_one_line(
+    tmp_path: Path, handbook_frame: pd.DataFrame, capsys: pytest.CaptureFixture[str], drop: str, said: str
+) -> None:
+    path = tmp_path / "bad.csv"
+    handbook_frame.drop(columns=drop).to_csv(path, index=False)
+    assert main(["--data", str(path), "--output", str(tmp_path / "model")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"fraud-train: {path}: ")
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_period_without_data_is_said(
+    handbook_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--data", str(handbook_file), "--until", "2001-01-01", "--output", str(tmp_path / "model")]
+    assert main(command) == 1
+    assert "no transactions in the period" in capsys.readouterr().err
+
+
+def test_a_server_that_does_not_answer_is_said_before_training(
+    ready_file: Path, settings_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--data", str(ready_file), "--output", str(tmp_path / "model"), *FAST]
+    assert main([*command, "--promote", "--settings", str(settings_file)]) == 1
+    assert "cannot read s3://models/current.json at http://127.0.0.1:9" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
+
+
+def test_settings_that_are_not_there_are_said(
+    ready_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--data", str(ready_file), "--promote", "--settings", str(tmp_path / "none.json")]) == 1
+    assert "none.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--until", "soon"],
+        ["--trees", "0"],
+        ["--threshold", "2"],
+        ["--threshold", "0.5", "--alerts-per-day", "5"],
+    ],
+)
+def test_wrong_options_are_usage_errors(wrong: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(wrong)

@@ -1,0 +1,83 @@
+"""How good scores are, in the terms of the Fraud Detection Handbook (Le Borgne et al., 2022, chapter 4)."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+
+CARDS_A_DAY = 100
+
+
+class AtThreshold(NamedTuple):
+    """What raising an alert at a threshold would have meant."""
+
+    alerts: int
+    precision: float
+    recall: float
+
+
+def auc(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> float:
+    """Area under the ROC curve."""
+    return float(roc_auc_score(labels, scores))
+
+
+def average_precision(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> float:
+    """Area under the precision-recall curve, as a sum over its steps."""
+    return float(average_precision_score(labels, scores))
+
+
+def card_precision_top_k(
+    days: NDArray[np.int32],
+    customer_ids: NDArray[np.object_],
+    labels: NDArray[np.int8],
+    scores: NDArray[np.float64],
+    k: int = CARDS_A_DAY,
+) -> float:
+    """CardPrecision@k: of the k cards with the highest score of a day, the share defrauded that day.
+
+    Averaged over the days. Leave cards already known to be compromised out (`known_compromised`).
+    """
+    cards = pd.DataFrame({"day": days, "card": customer_ids, "label": labels, "score": scores})
+    cards = cards.groupby(["day", "card"], sort=False).max()
+    top = cards.sort_values("score", ascending=False, kind="stable").groupby("day", sort=False).head(k)
+    return float((top.groupby("day")["label"].sum() / k).mean())
+
+
+def known_compromised(
+    days: NDArray[np.int32],
+    customer_ids: NDArray[np.object_],
+    labels: NDArray[np.int8],
+    label_delay_days: int,
+) -> NDArray[np.bool_]:
+    """Which transactions are of cards whose first fraud is known by then: blocked, so not to be found again.
+
+    A label of day D is known from day D + label_delay_days + 1 on, as features have it.
+    """
+    frame = pd.DataFrame({"day": days, "card": customer_ids})
+    first_fraud = frame[labels == 1].groupby("card")["day"].min()
+    first = frame["card"].map(first_fraud)
+    return (frame["day"] - label_delay_days > first).to_numpy()
+
+
+def at_threshold(labels: NDArray[np.int8], scores: NDArray[np.float64], threshold: float) -> AtThreshold:
+    """Alerts, the share of them that are frauds, and the share of frauds that they find."""
+    alerted = scores >= threshold
+    hits, alerts, frauds = int(labels[alerted].sum()), int(alerted.sum()), int(labels.sum())
+    return AtThreshold(alerts, hits / max(alerts, 1), hits / max(frauds, 1))
+
+
+def threshold_of_best_f1(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> float:
+    """Find the threshold with the highest F1, the harmonic mean of precision and recall."""
+    precision, recall, thresholds = precision_recall_curve(labels, scores)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
+    return float(thresholds[np.argmax(f1[:-1])])
+
+
+def threshold_of_alerts(scores: NDArray[np.float64], alerts: int) -> float:
+    """Find the threshold at which this many of the scores raise an alert (fewer where scores tie)."""
+    if alerts >= len(scores):
+        return 0.0
+    ranked = np.sort(scores)[::-1]
+    return float(np.nextafter(ranked[alerts], np.inf)) if alerts > 0 else 1.0

@@ -1,0 +1,82 @@
+"""What a model learns from and is measured on: a matrix of features, labels, and which rows are for what."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from flink_jobs.domain.features import FEATURE_NAMES, RISK_DELAY_DAYS
+from training.dataset import LABEL, SCHEMAS, Dataset, DatasetError
+from training.replay import WARM_UP_DAYS, replay_dataset
+from training.split import Split, check_classes, split_by_days, split_by_share
+from training.terminal_risk import TerminalLabels
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One row a transaction, ordered by event time.
+
+    Attributes:
+        matrix: [rows, features].
+        labels: [rows], 1 for fraud.
+        days: [rows], since 1970-01-01.
+        customers: [rows]; None where the data names no customers.
+        features: names of the matrix' columns.
+        split: which rows to train and test on.
+        terminal_risk: the snapshot to serve beside the model; None where the data names no terminals.
+
+    """
+
+    matrix: NDArray[np.float32]
+    labels: NDArray[np.int8]
+    days: NDArray[np.int32]
+    customers: NDArray[np.object_] | None
+    features: tuple[str, ...]
+    split: Split
+    terminal_risk: pa.Table | None
+
+
+def prepare(dataset: Dataset, train_days: int, test_days: int, *, validate: bool = True) -> Examples:
+    """Compute features and split by time.
+
+    Args:
+        dataset: labelled; nothing in it may come after what the model is to know.
+        train_days: length of the training period (kind `history`).
+        test_days: length of the test period, the end of the data (kind `history`).
+        validate: whether a threshold is to be chosen, so that the parts for that need frauds too.
+
+    Raises:
+        DatasetError: no labels, too few days, or a part without frauds.
+
+    """
+    if dataset.frame.empty:
+        raise DatasetError(f"{dataset.source}: no transactions in the period asked for (--since, --until)")
+    if dataset.label is None:
+        names = " or ".join(schema.label for schema in SCHEMAS if schema.kind == dataset.kind)
+        raise DatasetError(
+            f"{dataset.source}: missing column {names}. Training needs labels: 0 or 1, 1 for fraud"
+        )
+    labels = dataset.frame[LABEL].to_numpy()
+    if dataset.kind == "columns":
+        split = split_by_share(dataset.times_s())
+        check_classes(dataset.source, labels, split, validate=validate)
+        matrix = dataset.frame[list(dataset.feature_columns)].to_numpy(np.float32)
+        return Examples(matrix, labels, dataset.days(), None, dataset.feature_columns, split, None)
+
+    days = dataset.days()
+    split = split_by_days(dataset.source, days, train_days, RISK_DELAY_DAYS, test_days)
+    check_classes(dataset.source, labels, split, validate=validate)
+    terminals = TerminalLabels(dataset.frame["terminal_id"].tolist(), days, labels)
+    # Older transactions are out of every window: leaving them out changes no feature.
+    first = int(np.searchsorted(days, days[split.train.start] - WARM_UP_DAYS))
+    recent = dataset.tail(first)
+    return Examples(
+        matrix=replay_dataset(recent, terminals),
+        labels=labels[first:],
+        days=days[first:],
+        customers=recent.frame["customer_id"].to_numpy(),
+        features=FEATURE_NAMES,
+        split=Split(*(slice(rows.start - first, rows.stop - first) for rows in split)),
+        terminal_risk=terminals.snapshot(terminals.last_day + 1),
+    )

@@ -1,0 +1,226 @@
+"""From a trained forest to files on disk, and from there to MinIO, where the job finds them."""
+
+import hashlib
+import importlib.metadata
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import botocore.exceptions
+import joblib
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.ensemble import RandomForestClassifier
+
+from flink_jobs.domain.manifest import Manifest, ModelKind
+from flink_jobs.domain.model import ONNX_FILE, ServedModel
+from flink_jobs.domain.model_registry import (
+    CURRENT_KEY,
+    RISK_CURRENT_KEY,
+    CurrentModel,
+    CurrentRisk,
+    model_key,
+    risk_key,
+)
+from flink_jobs.domain.object_store import ObjectStoreError, read_object, s3_client
+from flink_jobs.domain.settings import Settings
+from training.terminal_risk import to_parquet
+
+JOBLIB_FILE = "model.joblib"
+MANIFEST_FILE = "manifest.json"
+RISK_FILE = "terminal_risk.parquet"
+LARGEST_DIFFERENCE = 1e-5
+
+_LIBRARIES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "pandas")
+_REMEDIES = {
+    "NoSuchBucket": "ansible-playbook site.yml makes the buckets",
+    "AccessDenied": "training needs the settings of the user `training`",
+}
+# Read by onnxruntime 1.14 and later.
+_OPSETS = {"": 18, "ai.onnx.ml": 3}
+
+
+class PublishError(Exception):
+    """The model must not be served: says why."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained model, measured and ready to be written.
+
+    `holdout` is [transactions, features], and shows that ONNX scores as scikit-learn does. `terminal_risk`
+    is the snapshot that goes with the model; None for a model that takes ready columns.
+    """
+
+    forest: RandomForestClassifier
+    kind: ModelKind
+    features: Sequence[str]
+    threshold: float
+    metrics: dict[str, float]
+    data: dict[str, str | int | float | None]
+    fingerprint: str
+    holdout: NDArray[np.float32]
+    terminal_risk: pa.Table | None
+
+
+def write(candidate: Candidate, folder: Path) -> Manifest:
+    """Write model.joblib, model.onnx, manifest.json and terminal_risk.parquet.
+
+    Raises:
+        PublishError: ONNX and scikit-learn disagree, or the folder cannot be written.
+
+    """
+    buffer = io.BytesIO()
+    joblib.dump(candidate.forest, buffer, compress=3)
+    files = {JOBLIB_FILE: buffer.getvalue(), ONNX_FILE: to_onnx_bytes(candidate.forest)}
+    manifest = _describe(candidate, files)
+    verify_parity(candidate.forest, ServedModel.from_onnx(manifest, files[ONNX_FILE]), candidate.holdout)
+    files[MANIFEST_FILE] = manifest.to_json()
+    if candidate.terminal_risk is not None:
+        files[RISK_FILE] = to_parquet(candidate.terminal_risk)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RISK_FILE).unlink(missing_ok=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+    except OSError as error:
+        raise PublishError(
+            f"{folder}: cannot be written ({error.strerror}); choose another --output"
+        ) from None
+    return manifest
+
+
+def to_onnx_bytes(forest: RandomForestClassifier) -> bytes:
+    """Convert to ONNX: float32 [n, features] in, labels and float32 [n, 2] probabilities out."""
+    model = to_onnx(
+        forest,
+        initial_types=[("features", FloatTensorType([None, forest.n_features_in_]))],
+        options={id(forest): {"zipmap": False}},
+        target_opset=_OPSETS,
+    )
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def verify_parity(forest: RandomForestClassifier, served: ServedModel, holdout: NDArray[np.float32]) -> None:
+    """Hold what is served to what was measured.
+
+    Raises:
+        PublishError: the scores of a transaction differ by LARGEST_DIFFERENCE or more.
+
+    """
+    differences = np.abs(served.score(holdout) - forest.predict_proba(holdout)[:, 1])
+    worst = int(differences.argmax())
+    if not differences[worst] < LARGEST_DIFFERENCE:
+        raise PublishError(
+            f"ONNX and scikit-learn disagree on {int((differences >= LARGEST_DIFFERENCE).sum())} of "
+            f"{len(holdout)} test transactions, by {differences[worst]:.2g} on number {worst + 1} "
+            f"(allowed: less than {LARGEST_DIFFERENCE:g}); nothing was written. "
+            f"Versions: {_library_versions()}"
+        )
+
+
+def promote(folder: Path, settings: Settings) -> Manifest:
+    """Upload what `write` left in a folder, and make it the current model.
+
+    The pointers come last, so that a reader sees either the old model or the new one, whole.
+
+    Raises:
+        PublishError: the files are not those of the manifest.
+        ObjectStoreError: the bucket is missing, not writable, or the server does not answer.
+
+    """
+    try:
+        described = (folder / MANIFEST_FILE).read_bytes()
+        manifest = Manifest.from_json(described)
+        files = {name: (folder / name).read_bytes() for name in manifest.files}
+        for name, content in files.items():
+            manifest.verify(name, content)
+        risk = (folder / RISK_FILE).read_bytes() if manifest.kind == "history" else None
+    except (OSError, ValueError) as error:
+        raise PublishError(f"{folder}: {error}") from None
+
+    client = s3_client(settings.s3)
+    models, features = settings.buckets.models, settings.buckets.features
+    for name, content in (*files.items(), (MANIFEST_FILE, described)):
+        _put(client, models, model_key(manifest.version, name), content)
+    if risk is not None:
+        key = risk_key(manifest.version)
+        _put(client, features, key, risk)
+        _put(client, features, RISK_CURRENT_KEY, _json(CurrentRisk(manifest.version, key, _sha256(risk))))
+    _put(client, models, CURRENT_KEY, _json(CurrentModel(manifest.version, _sha256(described))))
+    return manifest
+
+
+def promoted_manifest(settings: Settings) -> Manifest | None:
+    """Describe the current model; None where there is none, or none that makes sense: the next replaces it.
+
+    Raises:
+        ObjectStoreError: the bucket is missing, not readable, or the server does not answer.
+
+    """
+    client, models = s3_client(settings.s3), settings.buckets.models
+    pointer = read_object(client, models, CURRENT_KEY, missing_ok=True)
+    if pointer is None:
+        return None
+    try:
+        current = msgspec.json.decode(pointer, type=CurrentModel)
+        described = read_object(client, models, model_key(current.version, MANIFEST_FILE), missing_ok=True)
+        return None if described is None else Manifest.from_json(described)
+    except (ValueError, msgspec.MsgspecError):
+        return None
+
+
+def package_version() -> str:
+    """Version of this project as installed."""
+    try:
+        return importlib.metadata.version("fraud-detection")
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _put(client: Any, bucket: str, key: str, content: bytes) -> None:  # noqa: ANN401 - see s3_client
+    try:
+        client.put_object(Bucket=bucket, Key=key, Body=content)
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+        code = getattr(error, "response", {}).get("Error", {}).get("Code")
+        remedy = _REMEDIES.get(code, "is MinIO running, and is this its address?")
+        raise ObjectStoreError(
+            f"cannot write s3://{bucket}/{key} at {client.meta.endpoint_url}: {error}; {remedy}"
+        ) from None
+
+
+def _describe(candidate: Candidate, files: dict[str, bytes]) -> Manifest:
+    now = datetime.now(UTC)
+    digests = {name: _sha256(content) for name, content in files.items()}
+    return Manifest(
+        version=f"{now:%Y%m%dT%H%M%SZ}-{digests[ONNX_FILE][:8]}",
+        created_at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        kind=candidate.kind,
+        features=list(candidate.features),
+        threshold=candidate.threshold,
+        metrics=candidate.metrics,
+        data=candidate.data,
+        libraries=_library_versions(),
+        files=digests,
+        fingerprint=candidate.fingerprint,
+    )
+
+
+def _library_versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _LIBRARIES}
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _json(pointer: Any) -> bytes:  # noqa: ANN401 - any msgspec struct
+    return msgspec.json.encode(pointer)

@@ -1,0 +1,112 @@
+"""Earlier transactions to train on, later ones to test on; never at random."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.dataset import DatasetError
+
+# Ready columns come without a protocol: the last fifth is tested on.
+TEST_SHARE = 0.2
+_FEWEST_FRAUDS = 2
+
+
+class Split(NamedTuple):
+    """Parts of a dataset, as spans of its rows.
+
+    The threshold is chosen on `validation`, by a model trained on `fit`; both are parts of `train`.
+    """
+
+    train: slice
+    test: slice
+    fit: slice
+    validation: slice
+
+
+def split_by_days(
+    source: str, days: NDArray[np.int32], train_days: int, delay_days: int, test_days: int
+) -> Split:
+    """Split as the Fraud Detection Handbook does: train, wait for the labels, test.
+
+    Args:
+        source: names the data in errors.
+        days: ascending, since 1970-01-01.
+        train_days: length of the training period.
+        delay_days: length of the gap, for as long as labels take to arrive.
+        test_days: length of the test period, which ends with the last day; also of the validation period.
+
+    Raises:
+        DatasetError: the data spans too few days.
+
+    """
+    end = int(days[-1]) + 1
+    shortest = 2 * (test_days + delay_days) + 1
+    if end - int(days[0]) < shortest:
+        raise DatasetError(
+            f"{source}: spans {end - int(days[0])} days, training needs {shortest} at least: "
+            f"1 to train on, 2 x {test_days} to validate and test on, a gap of {delay_days} before each; "
+            "give more data or fewer --test-days"
+        )
+
+    def rows(first: int, last: int) -> slice:
+        begin, stop = np.searchsorted(days, (first, last))
+        return slice(int(begin), int(stop))
+
+    test_begin = end - test_days
+    train_end = test_begin - delay_days
+    train_begin = train_end - train_days
+    validation_begin = train_end - test_days
+    return Split(
+        train=rows(train_begin, train_end),
+        test=rows(test_begin, end),
+        fit=rows(train_begin, validation_begin - delay_days),
+        validation=rows(validation_begin, train_end),
+    )
+
+
+def split_by_share(times_s: NDArray[np.float64]) -> Split:
+    """Test on the last TEST_SHARE of the rows, validate on the last of the rest.
+
+    Args:
+        times_s: ascending; rows of equal time stay together.
+
+    """
+
+    def cut(stop: int) -> int:
+        return int(np.searchsorted(times_s, times_s[int((1 - TEST_SHARE) * stop)]))
+
+    test_begin = cut(len(times_s))
+    validation_begin = cut(test_begin)
+    return Split(
+        train=slice(0, test_begin),
+        test=slice(test_begin, len(times_s)),
+        fit=slice(0, validation_begin),
+        validation=slice(validation_begin, test_begin),
+    )
+
+
+def check_classes(source: str, labels: NDArray[np.int8], split: Split, *, validate: bool) -> None:
+    """See to it that each part in use has frauds and honest transactions.
+
+    Args:
+        source: names the data in errors.
+        labels: of all rows that `split` speaks of.
+        split: the parts.
+        validate: whether the parts that choose a threshold are in use.
+
+    Raises:
+        DatasetError: which part has none.
+
+    """
+    parts = {"training": split.train, "test": split.test}
+    if validate:
+        parts |= {"first training": split.fit, "validation": split.validation}
+    for name, rows in parts.items():
+        frauds, total = int(labels[rows].sum()), len(labels[rows])
+        if frauds < _FEWEST_FRAUDS or total - frauds < _FEWEST_FRAUDS:
+            raise DatasetError(
+                f"{source}: the {name} part has {total} transactions, {frauds} of them frauds; "
+                f"{_FEWEST_FRAUDS} of each kind are needed: give more data, other --train-days and "
+                "--test-days, or choose the --threshold yourself"
+            )
