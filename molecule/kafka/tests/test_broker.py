@@ -1,0 +1,59 @@
+"""What holds on each host."""
+
+import json
+import re
+
+import pytest
+from testinfra.host import Host
+
+LIST_CLASSES = (
+    "import glob, json, zipfile;"
+    "jars = map(zipfile.ZipFile, glob.glob('/opt/kafka/libs/*.jar'));"
+    "print(json.dumps([name for jar in jars for name in jar.namelist() if 'kafka/' in name]))"
+)
+
+
+def test_service_runs_and_starts_with_the_host(host: Host) -> None:
+    assert host.service("kafka").is_running
+    assert host.service("kafka").is_enabled
+
+
+def test_unit_is_confined(host: Host) -> None:
+    # in tenths: systemd calls up to 4.9 "OK"
+    host.run_expect([0], "systemd-analyze security --no-pager --threshold=20 kafka.service")
+    process = host.process.get(user="kafka", comm="java")
+    assert "-Xmx" in process.args
+
+
+@pytest.mark.parametrize("port", [9092, 9093])
+def test_listens_on_its_own_address_only(host: Host, port: int) -> None:
+    address = host.ansible.get_variables()["ansible_host"]
+    (listening,) = host.check_output(
+        f"ss --no-header --listening --tcp --numeric sport = :{port}"
+    ).splitlines()
+    # Java writes IPv4 addresses as IPv6 does
+    assert listening.split()[3] == f"[::ffff:{address}]:{port}"
+
+
+def test_configuration_is_sorted_and_private(host: Host) -> None:
+    properties = host.file("/etc/kafka/broker.properties")
+    assert properties.mode == 0o640
+    assert properties.group == "kafka"
+    lines = properties.content_string.splitlines()[1:]
+    assert lines == sorted(lines)
+
+
+def test_journal_has_priorities(host: Host) -> None:
+    assert "INFO" not in host.check_output(
+        "journalctl --unit=kafka --priority=warning --no-pager --output=cat"
+    )
+
+
+def test_each_tool_is_linked_to_a_class_that_exists(host: Host) -> None:
+    classes = set(json.loads(host.check_output("python3 -c %s", LIST_CLASSES)))
+    linked = set(host.check_output("find /usr/local/bin -lname kafka-tool -printf '%f '").split())
+    script = host.file("/usr/local/bin/kafka-tool").content_string
+    tools = dict(re.findall(r"^  (kafka-[a-z0-9-]+)\) class=(\S+)", script, re.MULTILINE))
+    assert len(tools) > 20
+    assert linked == tools.keys()
+    assert {main_class.replace(".", "/") + ".class" for main_class in tools.values()} <= classes
