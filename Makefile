@@ -56,14 +56,16 @@ stream: ## what make demo does once everything is up: send, print alerts, hold t
 	while [ ! -e build/consumer.ready ]; do kill -0 $$consumer && sleep 0.1; done
 	fraud-producer $(if $(DATA),--data $(DATA)) --since $(UNTIL) --limit $(LIMIT) --rate $(RATE) --report build/producer-report.json
 	fraud-audit --producer-report build/producer-report.json --consumer-report build/consumer-report.json --output build/demo-report.json
-	printf '\nThe system keeps running:\n'
-	python -m json.tool build/endpoints.json
+	printf '\nThe system keeps running. Where to look:\n\n'
+	cat build/where-to-look.txt
 
 down: ## remove the hosts, their network, keys and secrets, and all else that make demo made here
 	@if [ -e $(LAB)/terraform.tfstate ]; then
 	  $(call step,Remove the hosts,$(TERRAFORM) -chdir=$(LAB) destroy -auto-approve -input=false,incus list shows what is left)
+	  $(call step,Remove their image and stop the daemons,(cd ansible && ansible-playbook playbooks/control_node_remove.yml),incus list shows what is left)
 	fi
-	rm -rf build
+	rm -rf build $(LAB)/terraform.tfstate*
+	echo 'Kept for the next time: .venv, the cache in $(FRAUD_CACHE), and Debian packages that were installed.'
 
 # Tools and tests
 

@@ -4,11 +4,13 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka import KafkaConsumer, TopicPartition
 
 from flink_jobs.domain.object_store import s3_client
 from flink_jobs.domain.settings import Settings, SettingsError, load_settings
@@ -18,22 +20,16 @@ LAB = ROOT / "terraform/lab"
 SSH_CONFIG = ROOT / "build/ssh_config"
 UNITS = ("kafka", "minio", "flink-jobmanager", "flink-taskmanager@*")
 
-Run = Callable[..., str]
-
 
 def run(*command: str, cwd: Path = ROOT, codes: tuple[int, ...] = (0,), **environment: str) -> str:
-    """Run what an operator would; the output, both streams."""
+    """Run what an operator would; what it printed."""
     ran = subprocess.run(
-        command,
-        cwd=cwd,
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
+        command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, check=False
     )
     if ran.returncode not in codes:
-        pytest.fail(f"{' '.join(command)} ended with {ran.returncode}:\n{ran.stdout}", pytrace=False)
+        pytest.fail(
+            f"{' '.join(command)} ended with {ran.returncode}:\n{ran.stdout}\n{ran.stderr}", pytrace=False
+        )
     return ran.stdout
 
 
@@ -44,6 +40,44 @@ def ssh(host: str, command: str) -> str:
 def terraform(*arguments: str, codes: tuple[int, ...] = (0,)) -> str:
     program = shutil.which("terraform") or "tofu"
     return run(program, f"-chdir={LAB}", *arguments, codes=codes)
+
+
+def until(found: Callable[[], bool], timeout_s: float = 90) -> bool:
+    """Probe until it is so, or time is up."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if found():
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def read_from(
+    settings: Settings,
+    topic: str,
+    start_ms: int,
+    complete: Callable[[list[Any]], bool],
+    timeout_s: float = 90,
+) -> list[Any]:
+    """Read a topic's records since a time, until they are complete or time is up."""
+    consumer = KafkaConsumer(bootstrap_servers=settings.kafka.bootstrap_servers.split(","))
+    try:
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions)
+        for partition, found in consumer.offsets_for_times(dict.fromkeys(partitions, start_ms)).items():
+            consumer.seek(partition, found.offset if found else ends[partition])
+        records: list[Any] = []
+
+        def poll() -> bool:
+            for batch in consumer.poll(timeout_ms=500).values():
+                records.extend((record.key.decode(), json.loads(record.value)) for record in batch)
+            return complete(records)
+
+        until(poll, timeout_s)
+        return records
+    finally:
+        consumer.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pytest
-from conftest import run
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from conftest import read_from, run, until
+from kafka import KafkaProducer
 from pyarrow import fs
 
 from flink_jobs.domain.settings import Settings
@@ -35,40 +34,6 @@ BAD: dict[str, bytes] = {
     "bad_id": json.dumps(VALID | {"customer_id": ""}).encode(),
     "too_large": b"x" * 1_000_000,
 }
-
-
-def until(found: Callable[[], bool], timeout_s: float = 90) -> bool:
-    """Probe until it is so, or time is up."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if found():
-            return True
-        time.sleep(0.2)
-    return False
-
-
-def read_from(
-    settings: Settings, topic: str, start_ms: int, complete: Callable[[list[Any]], bool]
-) -> list[Any]:
-    """Read a topic's records since a time, until they are complete or time is up."""
-    consumer = KafkaConsumer(bootstrap_servers=settings.kafka.bootstrap_servers.split(","))
-    try:
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
-        consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions)
-        for partition, found in consumer.offsets_for_times(dict.fromkeys(partitions, start_ms)).items():
-            consumer.seek(partition, found.offset if found else ends[partition])
-        records: list[Any] = []
-
-        def poll() -> bool:
-            for batch in consumer.poll(timeout_ms=500).values():
-                records.extend((record.key.decode(), json.loads(record.value)) for record in batch)
-            return complete(records)
-
-        until(poll)
-        return records
-    finally:
-        consumer.close()
 
 
 def lake_rows(settings: Settings, condition: pc.Expression) -> list[dict[str, Any]]:

@@ -1,0 +1,328 @@
+#!/usr/bin/python
+"""Ansible module: one PyFlink job on a session cluster, kept as described without losing its state."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.flink_cluster import PARAMETER_PREFIX, Cluster, JobError, innermost_cause
+from ansible.module_utils.flink_snapshots import list_snapshots, read_environment
+
+DOCUMENTATION = r"""
+module: flink_job
+short_description: A PyFlink job on a Flink session cluster
+description:
+  - Submits a job, leaves it alone while nothing about it changes, and otherwise stops it with a savepoint
+    and lets the new one resume from that.
+  - A job that is not running resumes from its latest checkpoint or savepoint, if there is one.
+  - What was deployed is kept with the job itself, as global job parameters; there is no state file.
+  - Runs on a host with Flink's client. Finding snapshots on S3 needs boto3 in the interpreter that runs
+    the module.
+options:
+  name:
+    description: The job's name. Its snapshots lie in a folder of this name.
+    type: str
+    required: true
+  script:
+    description: The Python file that builds and submits exactly one job.
+    type: path
+    required: true
+  arguments:
+    description: Command line arguments of the script.
+    type: list
+    elements: str
+    default: []
+  properties:
+    description: Flink options of this job.
+    type: dict
+    default: {}
+  code:
+    description: Files, and folders of Python files, whose content counts as part of the job.
+    type: list
+    elements: path
+    default: []
+  state:
+    description: C(stopped) stops the job with a savepoint.
+    type: str
+    choices: [running, stopped]
+    default: running
+  restore:
+    description: Where a job that is not running begins, C(latest) snapshot or C(none).
+    type: str
+    choices: [latest, none]
+    default: latest
+  allow_non_restored_state:
+    description: Drop state of the snapshot that the new job has no place for.
+    type: bool
+    default: false
+  wait:
+    description: Wait until all tasks are running, and fail if they do not get there.
+    type: bool
+    default: true
+  timeout_s:
+    description: How long submitting, a savepoint and the wait may take, each.
+    type: int
+    default: 300
+  rest_url:
+    description: URL of the JobManager's REST interface.
+    type: str
+    required: true
+  flink:
+    description: The client.
+    type: path
+    default: /usr/local/bin/flink
+  user:
+    description: User that the client runs as.
+    type: str
+    default: flink
+  environment_file:
+    description: File of NAME=value lines, given to the client and used to reach snapshots on S3.
+    type: path
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Count words
+  flink_job:
+    name: word_count
+    script: /opt/shop/word_count.py
+    arguments: [--topic=words]
+    properties: {parallelism.default: 2}
+    rest_url: http://192.0.2.1:8081
+"""
+
+RETURN = r"""
+job_id:
+  description: Id of the job.
+  type: str
+  returned: when it is known
+action:
+  description: What was done. One of unchanged, submitted, resumed, replaced, stopped.
+  type: str
+  returned: success
+snapshot:
+  description: Checkpoint or savepoint that the job resumed from or stopped with.
+  type: str
+  returned: when there is one
+"""
+
+# what the command "timeout" ends with
+TIMED_OUT = 124
+# how long a job that is to be stopped may take to get over a failure, so that it can make a savepoint
+RECOVERY_S = 30
+
+
+def client_failure(output: str) -> str:
+    """Give what the client's user needs to see: the script's traceback, or else the last cause of Java's."""
+    before, traceback, after = output.partition("Traceback (most recent call last)")
+    if not traceback:
+        return innermost_cause(before)
+    return innermost_cause(traceback + re.split(r"^(?:WARN|ERROR)", after, flags=re.MULTILINE)[0])
+
+
+def digest(*parts: bytes) -> str:
+    """Give a short fingerprint."""
+    joined = hashlib.sha256()
+    for part in parts:
+        joined.update(hashlib.sha256(part).digest())
+    return joined.hexdigest()[:16]
+
+
+def code_digest(paths: list[str]) -> str:
+    """Give a fingerprint of files, and of the Python files in folders."""
+    parts: list[bytes] = []
+    for path in sorted(paths):
+        folder = Path(path)
+        if not folder.exists():
+            raise JobError(f"{path} is missing: is the Python application installed on this host?")
+        for file in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
+            parts += [os.fsencode(os.path.relpath(file, path)), file.read_bytes()]
+    return digest(*parts)
+
+
+def fingerprint(parameters: dict[str, Any]) -> dict[str, str]:
+    """Say what the job is made of, part by part."""
+    return {
+        "code": code_digest([parameters["script"], *parameters["code"]]),
+        "arguments": digest(json.dumps([parameters["script"], *parameters["arguments"]]).encode()),
+        "properties": digest(json.dumps(parameters["properties"], sort_keys=True, default=str).encode()),
+    }
+
+
+class Deployment:
+    """One run of the module."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.parameters = module.params
+        self.name: str = module.params["name"]
+        self.timeout_s: float = module.params["timeout_s"]
+        self.cluster = Cluster(module.params["rest_url"])
+        self.environment = read_environment(module.params["environment_file"])
+        self.configuration = {
+            **self.cluster.configuration(),
+            **{key: str(value) for key, value in module.params["properties"].items()},
+        }
+
+    def folder(self, option: str) -> str | None:
+        """Give the job's own folder under one of the cluster's."""
+        base = self.configuration.get(option)
+        return f"{base.rstrip('/')}/{self.name}" if base else None
+
+    def latest_snapshot(self) -> str | None:
+        """Give the youngest checkpoint or savepoint of the job."""
+        options = ("execution.checkpointing.dir", "execution.checkpointing.savepoint-dir")
+        folders = [folder for folder in map(self.folder, options) if folder]
+        snapshots = [
+            snapshot
+            for folder in folders
+            for snapshot in list_snapshots(folder, self.configuration, self.environment)
+        ] + self.cluster.savepoints(self.name)
+        return max(snapshots)[1] if snapshots else None
+
+    def options(self, snapshot: str | None, made_of: dict[str, str]) -> dict[str, str]:
+        """Give the Flink options to submit with."""
+        own = {f"{PARAMETER_PREFIX}{part}": value for part, value in made_of.items()}
+        options = {
+            **{key: str(value) for key, value in self.parameters["properties"].items()},
+            "pipeline.name": self.name,
+            "pipeline.global-job-parameters": ",".join(f"{key}:{value}" for key, value in own.items()),
+        }
+        for option in ("execution.checkpointing.dir", "execution.checkpointing.savepoint-dir"):
+            if folder := self.folder(option):
+                options[option] = folder
+        if snapshot:
+            options["execution.state-recovery.path"] = snapshot
+            # The job owns it from then on, and deletes it when newer checkpoints need it no longer.
+            options["execution.state-recovery.claim-mode"] = "CLAIM"
+            ignore = self.parameters["allow_non_restored_state"]
+            options["execution.state-recovery.ignore-unclaimed-state"] = str(ignore).lower()
+        return options
+
+    def submit(self, snapshot: str | None, made_of: dict[str, str]) -> str:
+        """Run the client, and give the id of the job."""
+        command = ["timeout", str(int(self.timeout_s)), self.parameters["flink"], "run", "--detached"]
+        command += [f"-D{key}={value}" for key, value in self.options(snapshot, made_of).items()]
+        command += ["--python", self.parameters["script"], *self.parameters["arguments"]]
+        code, out, err = self.module.run_command(
+            ["runuser", "-u", self.parameters["user"], "--", *command],
+            environ_update=self.environment,
+            cwd="/",
+        )
+        if code == TIMED_OUT:
+            self.refuse(f"the client was still busy after {self.timeout_s:.0f} s", command)
+        if code != 0:
+            self.refuse(client_failure(out + err), command)
+        ids = re.findall(r"JobID ([0-9a-f]{32})", out)
+        if len(ids) != 1:
+            self.refuse(f"{len(ids)} jobs came out of the script, one was expected", command)
+        return str(ids[0])
+
+    def refuse(self, reason: str, command: list[str]) -> NoReturn:
+        """Say why the job was not submitted."""
+        raise JobError(f"{self.name} was not submitted: {reason}\nThe command was: {shlex.join(command)}")
+
+    def release(self, job_id: str) -> str | None:
+        """Stop the running job; give the snapshot to go on from."""
+        if self.cluster.wait_for_state(job_id, {"RUNNING"}, RECOVERY_S) == "RUNNING":
+            folder = self.folder("execution.checkpointing.savepoint-dir")
+            return self.cluster.stop_with_savepoint(job_id, folder, self.timeout_s)
+        # A job that keeps failing makes no savepoint.
+        self.cluster.cancel(job_id, self.timeout_s)
+        return self.latest_snapshot()
+
+    def await_running(self, job_id: str, snapshot: str | None) -> None:
+        """Fail unless all tasks get to run."""
+        state = self.cluster.wait_for_state(job_id, {"RUNNING"}, self.timeout_s)
+        if state == "RUNNING":
+            return
+        origin = f" It was to resume from {snapshot}." if snapshot else ""
+        raise JobError(
+            f"{self.name} (job {job_id}) is {state} and not RUNNING "
+            f"after at most {self.timeout_s:.0f} s.{origin}\n"
+            f"{self.cluster.root_cause(job_id)}\n"
+            f"See {self.cluster.url}/#/job/running/{job_id}/exceptions"
+        )
+
+    def run(self) -> dict[str, Any]:
+        """Bring the job to what is asked for, and give the result."""
+        active = self.cluster.active_jobs(self.name)
+        if len(active) > 1:
+            raise JobError(
+                f"{len(active)} jobs named {self.name} are running, one is wanted. "
+                f"Keep one and end the others: {' or '.join(f'flink cancel {job_id}' for job_id in active)}"
+            )
+        job_id = active[0] if active else None
+        if self.parameters["state"] == "stopped":
+            return self.stop(job_id)
+
+        wanted = fingerprint(self.parameters)
+        deployed = self.cluster.deployed(job_id) if job_id else {}
+        if job_id and deployed == wanted:
+            if self.parameters["wait"] and not self.module.check_mode:
+                self.await_running(job_id, None)
+            return {"changed": False, "action": "unchanged", "job_id": job_id}
+
+        result: dict[str, Any] = {"changed": True, "diff": {"before": deployed, "after": wanted}}
+        if self.module.check_mode:
+            return {**result, "action": "replaced" if job_id else "submitted"}
+        if job_id:
+            snapshot = self.release(job_id)
+        else:
+            snapshot = self.latest_snapshot() if self.parameters["restore"] == "latest" else None
+        action = "replaced" if job_id else "resumed" if snapshot else "submitted"
+        new_id = self.submit(snapshot, wanted)
+        if self.parameters["wait"]:
+            self.await_running(new_id, snapshot)
+        return {**result, "action": action, "job_id": new_id, "snapshot": snapshot}
+
+    def stop(self, job_id: str | None) -> dict[str, Any]:
+        """Stop the job, if it runs."""
+        if not job_id:
+            return {"changed": False, "action": "unchanged"}
+        result: dict[str, Any] = {"changed": True, "action": "stopped", "job_id": job_id}
+        if not self.module.check_mode:
+            result["snapshot"] = self.release(job_id)
+        return result
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "script": {"type": "path", "required": True},
+            "arguments": {"type": "list", "elements": "str", "default": []},
+            "properties": {"type": "dict", "default": {}},
+            "code": {"type": "list", "elements": "path", "default": []},
+            "state": {"type": "str", "choices": ["running", "stopped"], "default": "running"},
+            "restore": {"type": "str", "choices": ["latest", "none"], "default": "latest"},
+            "allow_non_restored_state": {"type": "bool", "default": False},
+            "wait": {"type": "bool", "default": True},
+            "timeout_s": {"type": "int", "default": 300},
+            "rest_url": {"type": "str", "required": True},
+            "flink": {"type": "path", "default": "/usr/local/bin/flink"},
+            "user": {"type": "str", "default": "flink"},
+            "environment_file": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**Deployment(module).run())
+    except JobError as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()

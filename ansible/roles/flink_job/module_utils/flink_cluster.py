@@ -1,0 +1,134 @@
+"""The REST interface of a Flink session cluster, as far as one job needs it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+ENDED = {"FINISHED", "CANCELED", "FAILED"}
+PARAMETER_PREFIX = "deployed."
+
+
+class JobError(Exception):
+    """What happened, and what to do about it."""
+
+
+class Cluster:
+    """The JobManager's REST interface."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    def request(self, path: str, method: str = "GET", body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
+        """Send a request and give the JSON of the answer."""
+        request = urllib.request.Request(  # noqa: S310 - the URL is the operator's
+            self.url + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                return json.loads(answer.read() or b"{}")
+        except urllib.error.HTTPError as error:
+            detail = error.read().decode(errors="replace")[:500]
+            raise JobError(f"{method} {self.url}{path} answered {error.code}: {detail}") from error
+        except OSError as error:
+            raise JobError(
+                f"The JobManager at {self.url} does not answer ({error}). See: journalctl -u flink-jobmanager"
+            ) from error
+
+    def active_jobs(self, name: str) -> list[str]:
+        """Give the ids of the jobs of that name which have not ended."""
+        jobs = self.request("/jobs/overview")["jobs"]
+        return [job["jid"] for job in jobs if job["name"] == name and job["state"] not in ENDED]
+
+    def configuration(self) -> dict[str, str]:
+        """Give the cluster's configuration, without secrets."""
+        return {entry["key"]: entry["value"] for entry in self.request("/jobmanager/config")}
+
+    def deployed(self, job_id: str) -> dict[str, str]:
+        """Give the fingerprint that the job was submitted with."""
+        config = self.request(f"/jobs/{job_id}/config").get("execution-config", {})
+        parameters = config.get("user-config", {})
+        return {
+            key.removeprefix(PARAMETER_PREFIX): value
+            for key, value in parameters.items()
+            if key.startswith(PARAMETER_PREFIX)
+        }
+
+    def state(self, job_id: str) -> str:
+        """Give RUNNING only if each task is; a job as a whole is RUNNING long before that."""
+        job = self.request(f"/jobs/{job_id}")
+        if job["state"] == "RUNNING" and any(vertex["status"] != "RUNNING" for vertex in job["vertices"]):
+            return "INITIALIZING"
+        return str(job["state"])
+
+    def wait_for_state(self, job_id: str, wanted: set[str], timeout_s: float) -> str:
+        """Wait until the job is in one of the states, or has ended; give the last state seen."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            state = self.state(job_id)
+            if state in wanted or state in ENDED or time.monotonic() > deadline:
+                return state
+            time.sleep(1)
+
+    def root_cause(self, job_id: str) -> str:
+        """Give the innermost cause of the latest failure."""
+        history = self.request(f"/jobs/{job_id}/exceptions?maxExceptions=1").get("exceptionHistory", {})
+        entries = history.get("entries", [])
+        if not entries:
+            return "No task has failed; are there enough free slots?"
+        task = entries[0].get("taskName") or "the job"
+        return f"{task} failed: {innermost_cause(entries[0]['stacktrace'])}"
+
+    def savepoints(self, name: str) -> list[tuple[float, str]]:
+        """Give (time, path) of the savepoints that ended jobs of that name left, wherever they were put."""
+        jobs = self.request("/jobs/overview")["jobs"]
+        ended = [job["jid"] for job in jobs if job["name"] == name and job["state"] in ENDED]
+        latest = [
+            self.request(f"/jobs/{job_id}/checkpoints").get("latest", {}).get("savepoint") for job_id in ended
+        ]
+        return [
+            (savepoint["latest_ack_timestamp"] / 1000, savepoint["external_path"])
+            for savepoint in latest
+            if savepoint and not savepoint.get("discarded")
+        ]
+
+    def stop_with_savepoint(self, job_id: str, folder: str | None, timeout_s: float) -> str:
+        """Stop the job and give the savepoint's path."""
+        body = {"drain": False, "targetDirectory": folder}
+        trigger = self.request(f"/jobs/{job_id}/stop", "POST", body)["request-id"]
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            savepoint = self.request(f"/jobs/{job_id}/savepoints/{trigger}")
+            if savepoint["status"]["id"] == "COMPLETED":
+                operation = savepoint["operation"]
+                if "location" in operation:
+                    self.wait_for_state(job_id, ENDED, timeout_s)
+                    return str(operation["location"])
+                cause = innermost_cause(operation["failure-cause"]["stack-trace"])
+                raise JobError(f"Job {job_id} could not be stopped with a savepoint: {cause}")
+            time.sleep(1)
+        raise JobError(
+            f"Job {job_id} was not stopped within {timeout_s:.0f} s. "
+            f"See its page: {self.url}/#/job/running/{job_id}"
+        )
+
+    def cancel(self, job_id: str, timeout_s: float) -> None:
+        """Cancel a job that cannot make a savepoint; its checkpoints stay."""
+        self.request(f"/jobs/{job_id}?mode=cancel", "PATCH")
+        state = self.wait_for_state(job_id, ENDED, timeout_s)
+        if state not in ENDED:
+            raise JobError(f"Job {job_id} is still {state} {timeout_s:.0f} s after it was cancelled.")
+
+
+def innermost_cause(stacktrace: str) -> str:
+    """Give the message of a stack trace's last cause, without the frames."""
+    causes = re.split(r"^Caused by: ", stacktrace, flags=re.MULTILINE)
+    lines = [line for line in causes[-1].splitlines() if not re.match(r"\s+(at |\.\.\. \d+ more)", line)]
+    return "\n".join(lines[-12:]).strip()[:2000]

@@ -1,0 +1,89 @@
+import json
+import os
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+import testinfra
+from testinfra.host import Host
+
+PYTHON_JOB = "/opt/fraud-detection/count_job.py"
+
+
+def hosts_of(group: str) -> list[Host]:
+    return testinfra.get_hosts(
+        [group], ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"], connection="ansible", sudo=True
+    )
+
+
+class Cluster:
+    """The JobManager's host, the TaskManagers' hosts, and the REST interface."""
+
+    def __init__(self) -> None:
+        self.jobmanager = hosts_of("flink_jobmanager")[0]
+        self.taskmanagers = hosts_of("flink_taskmanager")
+        self.url = f"http://{self.jobmanager.ansible.get_variables()['ansible_host']}:8081"
+
+    def get(self, path: str) -> Any:  # noqa: ANN401 - JSON
+        return json.loads(self.jobmanager.check_output(f"curl -sSf {self.url}{path}"))
+
+    def submit(self, name: str) -> str:
+        """Submit the Python job as an operator does; give its id."""
+        output = self.jobmanager.check_output(
+            f"runuser -u ops -- flink run -d -Dpipeline.name={name} -Dparallelism.default=2 "
+            f"-Dpython.execution-mode=thread -py {PYTHON_JOB} --label {name}"
+        )
+        return output.split("JobID ")[1].split()[0]
+
+    def tasks(self, job_id: str) -> list[dict[str, Any]]:
+        vertices = self.get(f"/jobs/{job_id}")["vertices"]
+        return [
+            task
+            for vertex in vertices
+            for task in self.get(f"/jobs/{job_id}/vertices/{vertex['id']}")["subtasks"]
+        ]
+
+    def runs(self, job_id: str) -> bool:
+        return all(task["status"] == "RUNNING" for task in self.tasks(job_id))
+
+    def counted(self, name: str) -> list[int]:
+        """What the job printed, on all TaskManagers."""
+        command = f"journalctl -u flink-taskmanager@1 -o cat --no-pager | grep -o '{name} .*' || true"
+        lines = [line for host in self.taskmanagers for line in host.check_output(command).splitlines()]
+        return [int(line.split("id=")[1]) for line in lines]
+
+
+def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 240) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(2)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    return Cluster()
+
+
+@pytest.fixture(scope="session")
+def jobs(cluster: Cluster) -> Generator[dict[str, str]]:
+    """Two thread-mode jobs that share the TaskManagers, with names that the journal does not know yet."""
+    names = [f"{name}-{time.time():.0f}" for name in ("first", "second")]
+    submitted = {name: cluster.submit(name) for name in names}
+    for name, job_id in submitted.items():
+        wait_until(lambda job_id=job_id: cluster.runs(job_id), f"{name} runs")
+    yield submitted
+    for job_id in submitted.values():
+        cluster.jobmanager.run(f"flink cancel {job_id}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the journals where a test failed."""
+    report = yield
+    if report.when in ("setup", "call") and report.failed:
+        for host in hosts_of("flink"):
+            journal = host.run("journalctl --unit='flink-*' --lines=40 --no-pager --output=cat").stdout
+            report.sections.append((f"journal of Flink on {host.backend.host}", journal))
+    return report

@@ -1,0 +1,45 @@
+"""What holds for the cluster as a whole."""
+
+from conftest import Cluster, wait_until
+
+
+def test_every_taskmanager_is_registered(cluster: Cluster) -> None:
+    overview = cluster.get("/overview")
+    assert overview["taskmanagers"] == len(cluster.taskmanagers)
+    assert overview["slots-total"] == 2 * len(cluster.taskmanagers)
+
+
+def test_web_page_takes_no_code(cluster: Cluster) -> None:
+    assert cluster.jobmanager.run(f"curl -sf {cluster.url}/jars").rc != 0
+
+
+def test_each_job_spreads_over_all_taskmanagers(cluster: Cluster, jobs: dict[str, str]) -> None:
+    for name, job_id in jobs.items():
+        places = {task["taskmanager-id"] for task in cluster.tasks(job_id)}
+        assert len(places) == len(cluster.taskmanagers), name
+
+
+def test_checkpoints_reach_object_storage(cluster: Cluster, jobs: dict[str, str]) -> None:
+    def path(job_id: str) -> str:
+        completed = cluster.get(f"/jobs/{job_id}/checkpoints")["latest"]["completed"]
+        return completed["external_path"] if completed else ""
+
+    for name, job_id in jobs.items():
+        wait_until(
+            lambda job_id=job_id: path(job_id).startswith("s3://flink/checkpoints/"), f"checkpoint of {name}"
+        )
+
+
+def test_jobs_survive_the_death_of_a_taskmanager(cluster: Cluster, jobs: dict[str, str]) -> None:
+    victim = cluster.taskmanagers[0]
+    first = next(iter(jobs))
+    before = max(cluster.counted(first))
+    pid = victim.check_output("systemctl show --property=MainPID --value flink-taskmanager@1")
+    victim.check_output(f"kill -9 {pid}")
+    for name, job_id in jobs.items():
+        wait_until(lambda job_id=job_id: not cluster.runs(job_id), f"{name} notices")
+    for name, job_id in jobs.items():
+        wait_until(lambda job_id=job_id: cluster.runs(job_id), f"{name} runs again")
+    wait_until(lambda: max(cluster.counted(first)) > before, f"{first} goes on counting")
+    # Its state came back: no number begins from the start again.
+    assert cluster.counted(first).count(1) == 1

@@ -1,0 +1,49 @@
+"""What holds on each host."""
+
+import pytest
+from testinfra.host import Host
+
+PORTS = {"flink-jobmanager": [8081, 6123, 6124, 6125], "flink-taskmanager@1": [6130, 6140, 6150]}
+
+
+@pytest.fixture
+def unit(host: Host) -> str:
+    groups = host.ansible.get_variables()["group_names"]
+    return "flink-jobmanager" if "flink_jobmanager" in groups else "flink-taskmanager@1"
+
+
+def test_service_runs_and_starts_with_the_host(host: Host, unit: str) -> None:
+    assert host.service(unit).is_running
+    assert host.service(unit).is_enabled
+
+
+def test_unit_is_confined(host: Host, unit: str) -> None:
+    # in tenths: systemd calls up to 4.9 "OK"
+    host.run_expect([0], f"systemd-analyze security --no-pager --threshold=30 {unit}")
+    process = host.process.get(user="flink", comm="java")
+    assert "-Xmx" in process.args
+    limit = int(host.check_output(f"systemctl show --property=MemoryMax --value {unit}"))
+    assert 0 < limit < 2 * 1024**3
+
+
+def test_listens_on_its_own_address_only(host: Host, unit: str) -> None:
+    address = host.ansible.get_variables()["ansible_host"]
+    listening = host.check_output("ss --no-header --listening --tcp --numeric --processes | grep java")
+    sockets = {line.split()[3].replace("[::ffff:", "").replace("]", "") for line in listening.splitlines()}
+    assert sockets == {f"{address}:{port}" for port in PORTS[unit]}
+
+
+def test_credentials_are_for_the_services_only(host: Host) -> None:
+    credentials = host.file("/etc/flink/s3.env")
+    assert (credentials.user, credentials.mode) == ("root", 0o600)
+    secret = credentials.content_string.split("AWS_SECRET_ACCESS_KEY=")[1].strip()
+    assert secret not in host.file("/etc/flink/config.yaml").content_string
+    assert secret not in host.check_output("ps -ef")
+    assert secret not in host.check_output("journalctl --unit='flink-*' --no-pager")
+
+
+def test_operator_lists_jobs_without_privileges(host: Host) -> None:
+    listing = host.run("runuser -u ops -- flink list")
+    assert listing.rc == 0
+    assert "jobs" in listing.stdout.lower()
+    assert listing.stderr == ""

@@ -1,0 +1,150 @@
+"""What becomes of a job when the role runs again. The tests build on each other, in this order."""
+
+import json
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from testinfra.host import Host
+
+PLAYBOOK = Path(__file__).parents[1] / "job.yml"
+# The journal may hold what an earlier run of these tests printed.
+RUN = f"{time.time():.0f}"
+ONE, TWO, THREE, FOUR, FIVE, SIX = (f"job-{number}-{RUN}" for number in range(1, 7))
+
+
+def apply(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        "ansible-playbook",
+        "--inventory",
+        os.environ["MOLECULE_INVENTORY_FILE"],
+        str(PLAYBOOK),
+        *arguments,
+    ]
+    project = f"project_root={os.environ['MOLECULE_PROJECT_DIRECTORY']}"
+    return subprocess.run([*command, "-e", project], capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
+
+
+def changed(result: subprocess.CompletedProcess[str]) -> bool:
+    assert result.returncode == 0, result.stdout + result.stderr
+    return "changed=0" not in result.stdout
+
+
+def get(host: Host, path: str) -> Any:  # noqa: ANN401 - JSON
+    address = host.ansible.get_variables()["ansible_host"]
+    return json.loads(host.check_output(f"curl -sSf http://{address}:8081{path}"))
+
+
+def running(host: Host) -> list[str]:
+    return [job["jid"] for job in get(host, "/jobs/overview")["jobs"] if job["state"] == "RUNNING"]
+
+
+def printed(host: Host, label: str) -> list[tuple[int, int]]:
+    """(count, id) of each line that the job printed under this label."""
+    journal = host.check_output("journalctl -u flink-taskmanager@1 -o cat --no-pager")
+    return [
+        (int(count), int(id_)) for count, id_ in re.findall(rf"{label} key=1 count=(\d+) id=(\d+)", journal)
+    ]
+
+
+def wait_for_output(host: Host, label: str) -> list[tuple[int, int]]:
+    for _ in range(60):
+        if lines := printed(host, label):
+            return lines
+        time.sleep(2)
+    raise AssertionError(
+        f"nothing printed by {label}\n{host.check_output('journalctl -u flink-taskmanager@1 -n 40')}"
+    )
+
+
+def wait_for_checkpoint(host: Host) -> None:
+    (job,) = running(host)
+    for _ in range(60):
+        if get(host, f"/jobs/{job}/checkpoints")["latest"]["completed"]:
+            return
+        time.sleep(2)
+    raise AssertionError(f"no checkpoint\n{host.check_output('journalctl -u flink-jobmanager -n 40')}")
+
+
+def test_unchanged_job_is_left_alone(host: Host) -> None:
+    apply("-e", f"job_label={ONE}")
+    before = running(host)
+    assert len(before) == 1
+    assert not changed(apply("-e", f"job_label={ONE}"))
+    assert running(host) == before
+
+
+def test_check_mode_tells_and_does_nothing(host: Host) -> None:
+    before = running(host)
+    result = apply("--check", "--diff", "-e", f"job_label={TWO}")
+    assert changed(result)
+    assert "arguments:" in result.stdout
+    assert running(host) == before
+
+
+def test_changed_job_resumes_from_a_savepoint(host: Host) -> None:
+    last_count, last_id = wait_for_output(host, ONE)[-1]
+    (before,) = running(host)
+    assert changed(apply("-e", f"job_label={TWO}"))
+    (after,) = running(host)
+    assert after != before
+    restored = get(host, f"/jobs/{after}/checkpoints")["latest"]["restored"]
+    assert restored["external_path"].startswith("s3://flink/savepoints/count/")
+    # nothing left out and nothing twice: the count of a key follows from the number
+    count, id_ = wait_for_output(host, TWO)[0]
+    assert (count, id_) > (last_count, last_id)
+    assert count == printed(host, ONE)[-1][0] + 1
+
+
+def test_lost_job_resumes_from_its_checkpoint(host: Host) -> None:
+    wait_for_checkpoint(host)
+    host.check_output("systemctl restart flink-jobmanager")
+    for _ in range(90):
+        if host.run("flink list").rc == 0 and get(host, "/overview")["taskmanagers"] == 1:
+            break
+        time.sleep(2)
+    assert running(host) == []
+    assert changed(apply("-e", f"job_label={THREE}"))
+    (job,) = running(host)
+    restored = get(host, f"/jobs/{job}/checkpoints")["latest"]["restored"]
+    assert restored["external_path"].startswith("s3://flink/checkpoints/count/")
+    assert wait_for_output(host, THREE)[0][0] > 1
+
+
+def test_stopped_job_keeps_its_state(host: Host) -> None:
+    assert changed(apply("-e", "job_state=stopped"))
+    assert running(host) == []
+    assert not changed(apply("-e", "job_state=stopped"))
+    assert changed(apply("-e", f"job_label={FOUR}"))
+    assert wait_for_output(host, FOUR)[0][0] > 1
+
+
+def test_job_that_an_operator_stopped_keeps_its_state(host: Host) -> None:
+    (job,) = running(host)
+    host.check_output(f"runuser -u ops -- flink stop {job}")
+    assert changed(apply("-e", f"job_label={FIVE}"))
+    assert wait_for_output(host, FIVE)[0][0] > 1
+
+
+def test_second_job_of_the_same_name_is_reported(host: Host) -> None:
+    (job,) = running(host)
+    host.check_output(
+        "runuser -u ops -- flink run -d -Dpipeline.name=count -Dpython.execution-mode=thread "
+        "-py /opt/fraud-detection/count_job.py --label=stray"
+    )
+    result = apply("-e", f"job_label={FIVE}")
+    assert result.returncode != 0
+    assert "flink cancel" in result.stdout + result.stderr
+    for stray in set(running(host)) - {job}:
+        host.check_output(f"runuser -u ops -- flink cancel {stray}")
+
+
+def test_failure_names_its_cause(host: Host) -> None:
+    result = apply("-e", "job_label=broken", "-e", "job_timeout_s=90")
+    assert result.returncode != 0
+    assert "this label is broken" in result.stdout + result.stderr
+    assert changed(apply("-e", f"job_label={SIX}"))
+    assert wait_for_output(host, SIX)[0][0] > 1

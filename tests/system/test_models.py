@@ -1,0 +1,103 @@
+"""Another kind of model, promoted while the job runs: ready numeric columns instead of a history."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import read_from, run, until
+from kafka import KafkaProducer
+
+from flink_jobs.domain.model_registry import CURRENT_KEY
+from flink_jobs.domain.settings import Settings
+
+COLUMNS = [f"V{number}" for number in range(1, 29)]
+
+
+@pytest.fixture
+def ready_columns(tmp_path: Path) -> Path:
+    """Give a table with the columns of ULB's creditcard.csv; a fraud shows in V4 and V14."""
+    random = np.random.default_rng(0)
+    rows = 4000
+    frame = pd.DataFrame(random.normal(size=(rows, 28)), columns=COLUMNS)
+    frame.insert(0, "Time", np.sort(random.uniform(0, 172_800, rows)).round())
+    frame["Amount"] = random.gamma(1, 80, rows).round(2)
+    frame["Class"] = (random.random(rows) < 0.05).astype(int)
+    frame.loc[frame["Class"] == 1, ["V4", "V14"]] += [4, -6]
+    file = tmp_path / "creditcard.csv"
+    frame.to_csv(file, index=False)
+    return file
+
+
+@pytest.fixture
+def promoted_model_is_kept(settings: Settings, store: Any) -> Iterator[None]:  # noqa: ANN401 - boto3
+    """Promote again, when the test is over, what was promoted before."""
+    bucket = settings.buckets.models
+    pointer = store.get_object(Bucket=bucket, Key=CURRENT_KEY)["Body"].read()
+    yield
+    store.put_object(Bucket=bucket, Key=CURRENT_KEY, Body=pointer)
+    wait_until_served(settings, json.loads(pointer)["version"], {"customer_id": "probe", "terminal_id": "1"})
+
+
+def wait_until_served(settings: Settings, version: str, record: dict[str, Any]) -> None:
+    """Send a probe now and then, until its prediction names the version."""
+    producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers.split(","), acks="all")
+
+    def served() -> bool:
+        start_ms = int(time.time() * 1000)
+        probe = {"transaction_id": f"probe-{start_ms}", "event_time": "2013-09-01T00:00:00Z", "amount": 1.0}
+        producer.send(settings.topics.transactions, json.dumps(probe | record).encode(), key=b"probe").get(30)
+        outcomes = read_from(settings, settings.topics.predictions, start_ms, bool, timeout_s=3)
+        return any(outcome["model_version"] == version for _, outcome in outcomes)
+
+    try:
+        assert until(served), f"{version} is not served; the TaskManagers' journals say why"
+    finally:
+        producer.close()
+
+
+@pytest.mark.usefixtures("promoted_model_is_kept")
+def test_a_table_of_ready_columns_is_trained_on_promoted_and_scored(
+    tmp_path: Path,
+    settings: Settings,
+    store: Any,  # noqa: ANN401 - boto3 makes its classes at run time
+    ready_columns: Path,
+) -> None:
+    since = "2013-09-02T12:00:00Z"
+    output = run(
+        "fraud-train",
+        "--data",
+        str(ready_columns),
+        "--until",
+        since,
+        "--promote",
+        "--output",
+        str(tmp_path / "model"),
+    )
+    assert "average precision" in output
+    current = json.loads(store.get_object(Bucket=settings.buckets.models, Key=CURRENT_KEY)["Body"].read())
+    manifest = json.loads((tmp_path / "model/manifest.json").read_text())
+    assert manifest["features"] == [*COLUMNS, "Amount"]
+    wait_until_served(settings, current["version"], {"features": dict.fromkeys(manifest["features"], 0.0)})
+
+    sent, audit = tmp_path / "producer.json", tmp_path / "audit.json"
+    run(
+        "fraud-producer",
+        "--data",
+        str(ready_columns),
+        "--since",
+        since,
+        "--rate",
+        "500",
+        "--report",
+        str(sent),
+    )
+    run("fraud-audit", "--producer-report", str(sent), "--output", str(audit))
+    result = json.loads(audit.read_text())
+    assert result["sent"] == result["scored"] == result["lake_rows"] > 500, result
+    assert result["lost"] == result["dead_letters"] == 0, result
+    assert result["alerts_fraud"] > 0, result
