@@ -99,7 +99,10 @@ def main() -> None:
     """Wire source, batches, scoring and sinks together, and submit."""
     parser = argparse.ArgumentParser(prog=NAME, description=__doc__)
     parser.add_argument(
-        "--shards", type=int, default=64, help="groups of customers that are batched together"
+        "--shards",
+        type=int,
+        default=8,
+        help="groups of customers that are batched together; another number drops histories",
     )
     parser.add_argument("--batch-ms", type=int, default=20, help="how long a batch is gathered, in ms")
     arguments = parser.parse_args()
