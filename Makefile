@@ -91,7 +91,8 @@ check: .venv/installed ## lint, types and unit tests, for the daily loop
 
 test: check ## every check and test, against the lab on this machine
 	@$(MAKE) --no-print-directory up
-	pytest -v
+	pytest -v tests/terraform
+	pytest -v tests/system
 
 lock: .venv/installed ## pin the newest versions that pyproject.toml allows, with their checksums
 	@export UV_CUSTOM_COMPILE_COMMAND='make lock'
