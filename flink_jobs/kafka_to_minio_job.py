@@ -61,7 +61,7 @@ INSERT INTO lake SELECT
   TRY_CAST(REPLACE(REPLACE(JSON_VALUE(text, '$.event_time'), 'T', ' '), 'Z', '') AS TIMESTAMP(3)),
   JSON_VALUE(text, '$.customer_id'),
   JSON_VALUE(text, '$.terminal_id'),
-  JSON_VALUE(text, '$.amount' RETURNING DOUBLE NULL ON EMPTY NULL ON ERROR),
+  TRY_CAST(JSON_VALUE(text, '$.amount') AS DOUBLE),
   `partition`, `offset`, `timestamp`, payload, DATE_FORMAT(`timestamp`, 'yyyy-MM-dd')
 FROM (SELECT *, DECODE(payload, 'UTF-8') AS text FROM transactions)"""
 
