@@ -1,9 +1,9 @@
-"""What both jobs share: how they are configured, and how they reach Kafka."""
+"""What both jobs share: how they are configured, and the table they read."""
 
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 
-from flink_jobs.domain.settings import Kafka
+from flink_jobs.domain.settings import Settings
 
 
 def stream_environment(name: str, options: dict[str, str]) -> StreamExecutionEnvironment:
@@ -28,13 +28,36 @@ def sql_options(options: dict[str, str]) -> str:
     return ",\n  ".join(quoted)
 
 
-def kafka_source_options(kafka: Kafka, topic: str, group: str) -> dict[str, str]:
-    """Read a topic's raw values from its start, or from where the restored state says."""
-    return {
+def transactions_table(settings: Settings, group: str, *computed_columns: str) -> str:
+    """DDL of the topic `transactions`: the bytes of each record, and where it lies.
+
+    It is read from its start, or from where the restored state says.
+
+    Args:
+        settings: where Kafka is, and what the topic is called.
+        group: the consumer group that shows how far the job has read.
+        computed_columns: further columns, as SQL.
+
+    """
+    columns = (
+        "payload BYTES",
+        "`partition` INT METADATA VIRTUAL",
+        "`offset` BIGINT METADATA VIRTUAL",
+        "`timestamp` TIMESTAMP_LTZ(3) METADATA VIRTUAL",
+        *computed_columns,
+    )
+    options = {
         "connector": "kafka",
-        "properties.bootstrap.servers": kafka.bootstrap_servers,
+        "properties.bootstrap.servers": settings.kafka.bootstrap_servers,
         "properties.group.id": group,
-        "topic": topic,
+        "topic": settings.topics.transactions,
         "scan.startup.mode": "earliest-offset",
         "format": "raw",
     }
+    rendered_columns = ",\n  ".join(columns)
+    return f"""
+CREATE TABLE transactions (
+  {rendered_columns}
+) WITH (
+  {sql_options(options)}
+)"""

@@ -8,24 +8,10 @@ import argparse
 
 from pyflink.table import StreamTableEnvironment
 
-from flink_jobs.configuration import kafka_source_options, sql_options, stream_environment
+from flink_jobs.configuration import sql_options, stream_environment, transactions_table
 from flink_jobs.domain.settings import Settings, load_settings
 
 NAME = "kafka_to_minio_job"
-
-
-def source_table(settings: Settings) -> str:
-    """DDL of the topic `transactions`: the bytes and where they lie."""
-    options = kafka_source_options(settings.kafka, settings.topics.transactions, NAME)
-    return f"""
-CREATE TABLE transactions (
-  payload BYTES,
-  `partition` INT METADATA VIRTUAL,
-  `offset` BIGINT METADATA VIRTUAL,
-  `timestamp` TIMESTAMP_LTZ(3) METADATA VIRTUAL
-) WITH (
-  {sql_options(options)}
-)"""
 
 
 def lake_table(settings: Settings, file_mb: int, file_age_s: int) -> str:
@@ -74,7 +60,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = load_settings()
     tables = StreamTableEnvironment.create(stream_environment(NAME, {}))
-    tables.execute_sql(source_table(settings))
+    tables.execute_sql(transactions_table(settings, NAME))
     tables.execute_sql(lake_table(settings, arguments.file_mb, arguments.file_age_s))
     tables.execute_sql(INSERT)
 

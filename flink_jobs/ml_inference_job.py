@@ -9,28 +9,13 @@ import argparse
 from pyflink.common import Types
 from pyflink.table import StreamTableEnvironment
 
-from flink_jobs.configuration import kafka_source_options, sql_options, stream_environment
+from flink_jobs.configuration import sql_options, stream_environment, transactions_table
 from flink_jobs.domain.batch import BYTES_ENCODING, NUL_SUBSTITUTE, RECORD_SEPARATOR
 from flink_jobs.domain.settings import Settings, load_settings
 from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES
 from flink_jobs.score_batches import OUTCOME_TYPE, ScoreBatches
 
 NAME = "ml_inference_job"
-
-
-def source_table(settings: Settings) -> str:
-    """DDL of the topic `transactions`: the bytes, where they lie, and a clock to gather them by."""
-    options = kafka_source_options(settings.kafka, settings.topics.transactions, NAME)
-    return f"""
-CREATE TABLE transactions (
-  payload BYTES,
-  `partition` INT METADATA VIRTUAL,
-  `offset` BIGINT METADATA VIRTUAL,
-  `timestamp` TIMESTAMP_LTZ(3) METADATA VIRTUAL,
-  gathered_at AS PROCTIME()
-) WITH (
-  {sql_options(options)}
-)"""
 
 
 def batch_query(shards: int, batch_ms: int) -> str:
@@ -117,7 +102,7 @@ def main() -> None:
         },
     )
     tables = StreamTableEnvironment.create(environment)
-    tables.execute_sql(source_table(settings))
+    tables.execute_sql(transactions_table(settings, NAME, "gathered_at AS PROCTIME()"))
     tables.execute_sql(sink_table(settings))
     batches = tables.to_data_stream(tables.sql_query(batch_query(arguments.shards, arguments.batch_ms)))
     outcomes = (
