@@ -1,6 +1,7 @@
 """Kafka producers and consumers as this system uses them; what is not reachable is named at once."""
 
 import importlib.util
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,15 +9,11 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
 from clients.command import ClientError
+from clients.pacing import TICK_S
 from flink_jobs.domain.settings import Kafka
 
 BOOTSTRAP_TIMEOUT_MS = 10_000
 TOPIC_TIMEOUT_MS = 10_000
-
-# Transactions a second up to which waiting to fill a batch would cost latency and save nothing, and up to
-# which a short wait is enough.
-_UNBATCHED_TPS = 200.0
-_SHORT_LINGER_TPS = 5_000.0
 
 
 def make_producer(kafka: Kafka, rate_tps: float) -> Any:  # noqa: ANN401 - kafka-python ships no types
@@ -93,9 +90,10 @@ def partitions_of(consumer: Any, kafka: Kafka, topics: Iterable[str]) -> list[To
 
 def linger_ms(rate_tps: float) -> int:
     """Tell how long a record waits for others to share its batch, in milliseconds."""
-    if rate_tps <= _UNBATCHED_TPS:
+    if rate_tps * TICK_S <= 1:
         return 0
-    return 5 if rate_tps <= _SHORT_LINGER_TPS else 20
+    # the others of its tick come at once
+    return 2 if math.isfinite(rate_tps) else 20
 
 
 def _common(kafka: Kafka) -> dict[str, Any]:

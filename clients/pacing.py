@@ -1,5 +1,6 @@
 """When each transaction is due."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -8,6 +9,8 @@ Schedule = Callable[[int, float], float]
 
 # sleeping for less than this takes longer than asked for
 _SHORTEST_SLEEP_S = 0.0002
+# What is due within one tick is sent together: fewer requests, which is what a broker's time goes into.
+TICK_S = 0.01
 # a stop is noticed within this time, however far off the next transaction is
 _LONGEST_SLEEP_S = 0.1
 
@@ -29,7 +32,7 @@ def mean_rate_tps(count: int, first_event_s: float, last_event_s: float, speedup
 
 
 class Pacer:
-    """Sleeps until a moment of a run; late transactions are sent at once, so a delay is caught up."""
+    """Sleeps until a moment of a run, in ticks; what is late is sent at once, so a delay is caught up."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
@@ -39,6 +42,9 @@ class Pacer:
         self._start = clock()
 
     def wait_for(self, due_s: float, stopped: Callable[[], object]) -> None:
-        """Return when `due_s` seconds of the run are over, or soon after `stopped()` is true."""
-        while (remaining := due_s - (self._clock() - self._start)) >= _SHORTEST_SLEEP_S and not stopped():
+        """Return at the tick at which `due_s` seconds of the run are over, or soon after `stopped()`."""
+        if due_s <= self._clock() - self._start:
+            return
+        tick_s = math.ceil(due_s / TICK_S - 1e-9) * TICK_S
+        while (remaining := tick_s - (self._clock() - self._start)) >= _SHORTEST_SLEEP_S and not stopped():
             self._sleep(min(remaining, _LONGEST_SLEEP_S))

@@ -1,5 +1,7 @@
 """What both jobs share: how they are configured, and the table they read."""
 
+from collections.abc import Mapping, Sequence
+
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 
@@ -28,7 +30,13 @@ def sql_options(options: dict[str, str]) -> str:
     return ",\n  ".join(quoted)
 
 
-def transactions_table(settings: Settings, group: str, *computed_columns: str) -> str:
+def transactions_table(
+    settings: Settings,
+    group: str,
+    *,
+    computed_columns: Sequence[str] = (),
+    consumer: Mapping[str, str] | None = None,
+) -> str:
     """DDL of the topic `transactions`: the bytes of each record, and where it lies.
 
     It is read from its start, or from where the restored state says.
@@ -37,6 +45,7 @@ def transactions_table(settings: Settings, group: str, *computed_columns: str) -
         settings: where Kafka is, and what the topic is called.
         group: the consumer group that shows how far the job has read.
         computed_columns: further columns, as SQL.
+        consumer: properties of the Kafka consumer, such as `fetch.min.bytes`.
 
     """
     columns = (
@@ -53,6 +62,7 @@ def transactions_table(settings: Settings, group: str, *computed_columns: str) -
         "topic": settings.topics.transactions,
         "scan.startup.mode": "earliest-offset",
         "format": "raw",
+        **{f"properties.{name}": value for name, value in (consumer or {}).items()},
     }
     rendered_columns = ",\n  ".join(columns)
     return f"""

@@ -60,7 +60,9 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = load_settings()
     tables = StreamTableEnvironment.create(stream_environment(NAME, {}))
-    tables.execute_sql(transactions_table(settings, NAME))
+    # the lake can wait: few large fetches spare the brokers
+    consumer = {"fetch.min.bytes": str(1024 * 1024), "fetch.max.wait.ms": "1000"}
+    tables.execute_sql(transactions_table(settings, NAME, consumer=consumer))
     tables.execute_sql(lake_table(settings, arguments.file_mb, arguments.file_age_s))
     tables.execute_sql(INSERT)
 

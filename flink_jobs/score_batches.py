@@ -64,7 +64,8 @@ def to_row(outcome: Outcome, topics: Topics) -> Row:
     """Give an outcome its topic and key."""
     value = _encode(outcome).decode()
     if isinstance(outcome, Prediction):
-        return Row(topics.predictions, outcome.transaction_id, value)
+        # without a key a batch goes to one partition, as one request instead of one for each broker
+        return Row(topics.predictions, None, value)
     if isinstance(outcome, DeadLetter):
         return Row(topics.transactions_dlq, f"{outcome.partition}-{outcome.offset}", value)
     return Row(topics.fraud_alerts, outcome.transaction_id, value)

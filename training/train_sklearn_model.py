@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
 from flink_jobs.domain.features import FEATURE_NAMES, RISK_DELAY_DAYS
+from flink_jobs.domain.manifest import Manifest
+from flink_jobs.domain.model import check_features
 from flink_jobs.domain.object_store import ObjectStoreError
 from flink_jobs.domain.settings import SettingsError, load_settings
 from training import evaluate
@@ -40,17 +42,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    settings = load_settings(options.settings) if options.promote or options.if_changed else None
+    settings = load_settings(options.settings) if _needs_minio(options) else None
+    # also tells, before minutes of work, that MinIO cannot be reached
+    promoted = promoted_manifest(settings) if settings else None
+    if options.if_missing and promoted is not None and _is_servable(promoted):
+        print(f"unchanged: {promoted.version} is promoted, and this version can serve it")
+        return 0
     with _step(f"Reading {options.data or 'a simulation'}"):
         dataset = load(options.data, options.settings) if options.data else simulated_dataset()
         dataset = dataset.between(options.since, options.until)
     fingerprint = _fingerprint(dataset, options)
-    if settings is not None:
-        # also tells, before minutes of work, that MinIO cannot be reached
-        promoted = promoted_manifest(settings)
-        if options.if_changed and promoted is not None and promoted.fingerprint == fingerprint:
-            print(f"unchanged: {promoted.version} was trained on this data with these parameters")
-            return 0
+    if options.if_changed and promoted is not None and promoted.fingerprint == fingerprint:
+        print(f"unchanged: {promoted.version} was trained on this data with these parameters")
+        return 0
     with _step(f"Preparing features of {len(dataset.frame):,} transactions"):
         examples = prepare(dataset, options.train_days, options.test_days, validate=options.threshold is None)
     candidate = train(dataset, examples, options, fingerprint)
@@ -186,7 +190,7 @@ def _count(rows: slice) -> int:
 
 def _fingerprint(dataset: Dataset, options: argparse.Namespace) -> str:
     """Of everything that decides what the model becomes."""
-    elsewhere = {"data", "output", "promote", "if_changed", "settings"}
+    elsewhere = {"data", "output", "promote", "if_changed", "if_missing", "settings"}
     parameters = {name: str(value) for name, value in vars(options).items() if name not in elsewhere}
     parts = {
         "data": dataset.sha256,
@@ -255,15 +259,33 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, default=Path("build/model"), metavar="DIR", help="(default: build/model)"
     )
     result.add_argument("--promote", action="store_true", help="upload to MinIO and make it the served model")
-    result.add_argument(
+    unless = result.add_mutually_exclusive_group()
+    unless.add_argument(
         "--if-changed",
         action="store_true",
         help="do nothing if the served model came from the same data, parameters and version",
+    )
+    unless.add_argument(
+        "--if-missing",
+        action="store_true",
+        help="do nothing if a model is served, and can be by this version",
     )
     result.add_argument(
         "--settings", metavar="FILE", help="where MinIO is (default: build/settings.json, or $FRAUD_SETTINGS)"
     )
     return parser
+
+
+def _is_servable(manifest: Manifest) -> bool:
+    try:
+        check_features(manifest)
+    except ValueError:
+        return False
+    return True
+
+
+def _needs_minio(options: argparse.Namespace) -> bool:
+    return bool(options.promote or options.if_changed or options.if_missing)
 
 
 def _instant(text: str) -> str:

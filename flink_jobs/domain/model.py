@@ -12,6 +12,21 @@ from flink_jobs.domain.manifest import Manifest
 ONNX_FILE = "model.onnx"
 
 
+def check_features(manifest: Manifest) -> None:
+    """Refuse a model that takes computed features other than this version's.
+
+    Raises:
+        ValueError: which features differ.
+
+    """
+    if manifest.kind == "history" and tuple(manifest.features) != FEATURE_NAMES:
+        unknown = sorted(set(manifest.features) ^ set(FEATURE_NAMES)) or ["their order"]
+        raise ValueError(
+            f"model {manifest.version} was trained on other features than this version computes "
+            f"(differs in {', '.join(unknown)}): train it again with this version"
+        )
+
+
 class ServedModel:
     """A verified model.
 
@@ -48,12 +63,7 @@ class ServedModel:
 
         """
         manifest.verify(ONNX_FILE, content)
-        if manifest.kind == "history" and tuple(manifest.features) != FEATURE_NAMES:
-            unknown = sorted(set(manifest.features) ^ set(FEATURE_NAMES)) or ["their order"]
-            raise ValueError(
-                f"model {manifest.version} was trained on other features than this version computes "
-                f"(differs in {', '.join(unknown)}): train it again with this version"
-            )
+        check_features(manifest)
         options = onnxruntime.SessionOptions()
         # one core for each TaskManager: more threads would only wait for one another
         options.intra_op_num_threads = 1

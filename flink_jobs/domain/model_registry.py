@@ -113,7 +113,7 @@ class ServedScorer:
 
     """
 
-    def __init__(self, registry: ModelRegistry, poll_s: float = 10.0) -> None:
+    def __init__(self, registry: ModelRegistry, poll_s: float = 5.0) -> None:
         self._registry = registry
         self._poll_s = poll_s
         self._closed = threading.Event()

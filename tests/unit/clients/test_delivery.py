@@ -98,4 +98,4 @@ def test_a_file_that_is_no_report_is_named_with_the_field(tmp_path: Path) -> Non
 
 
 def test_the_higher_the_rate_the_longer_a_batch_is_filled() -> None:
-    assert [linger_ms(rate) for rate in (100, 1_000, 20_000, float("inf"))] == [0, 5, 20, 20]
+    assert [linger_ms(rate) for rate in (100, 1_000, 20_000, float("inf"))] == [0, 2, 2, 20]

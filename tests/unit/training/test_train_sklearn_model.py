@@ -94,6 +94,28 @@ def test_a_second_run_on_the_same_data_changes_nothing(
     assert len(store.written) == 2 * writes
 
 
+def test_a_promoted_model_stays_if_any_will_do(
+    ready_file: Path,
+    tmp_path: Path,
+    settings_file: Path,
+    store: MemoryStore,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["--data", str(ready_file), "--output", str(tmp_path / "model"), *FAST]
+    command += ["--settings", str(settings_file), "--promote", "--if-missing"]
+    assert main(command) == 0
+    writes = len(store.written)
+    assert main([*command, "--seed", "1"]) == 0
+    assert "unchanged: " in capsys.readouterr().out
+    assert len(store.written) == writes
+    # a model of kind `history` with features that this version does not compute
+    current = json.loads(store.objects["models"]["current.json"])["version"]
+    manifest = json.loads(store.objects["models"][f"{current}/manifest.json"])
+    store.objects["models"][f"{current}/manifest.json"] = json.dumps(manifest | {"kind": "history"}).encode()
+    assert main(command) == 0
+    assert len(store.written) == 2 * writes
+
+
 @pytest.mark.parametrize(
     ("drop", "said"),
     [
