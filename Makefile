@@ -20,7 +20,7 @@ DATA ?=
 UNTIL ?= $(if $(DATA),,2025-04-18)
 LIMIT ?= 60000
 RATE ?= 1000
-# a.tfvars file of terraform/lab, such as cluster.tfvars
+# a .tfvars file of terraform/lab, such as cluster.tfvars
 TFVARS ?=
 
 # $(call step,what,command,what to do when it fails)
@@ -29,7 +29,7 @@ printf '\n\033[1m==> %s\033[0m\n' '$(1)'
 $(2) || { printf '\n\033[1m==> failed: %s\033[0m\n    %s\n' '$(1)' '$(3)' >&2; exit 1; }
 endef
 
-.PHONY: help demo up stream down clean check test lock
+.PHONY: help demo up stream down check test test-roles test-lab lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,9 +89,25 @@ check: .venv/installed ## lint, types and unit tests, for the daily loop
 	shellcheck $$(git ls-files '*.sh')
 	pytest tests/unit tests/parity
 
-test: check ## every check and test, against the lab on this machine
-	@$(MAKE) --no-print-directory up
-	pytest -v tests/terraform
+test: ## every check and test; PART=check, roles, lab, or one role's scenario such as PART=kafka
+	@case '$(PART)' in
+	  '') $(MAKE) --no-print-directory check test-roles test-lab ;;
+	  check) $(MAKE) --no-print-directory check ;;
+	  roles | lab) $(MAKE) --no-print-directory test-$(PART) ;;
+	  *) $(MAKE) --no-print-directory test-roles SCENARIO='$(PART)' ;;
+	esac
+
+test-roles: .venv/installed
+	@if [ -n '$(SCENARIO)' ] && [ ! -e 'molecule/$(SCENARIO)/molecule.yml' ]; then
+	  echo 'make test: there is no part $(SCENARIO); there are check, roles, lab, and the folders of molecule/' >&2
+	  exit 2
+	fi
+	$(call step,Prepare this machine,(cd ansible && ansible-playbook playbooks/control_node.yml playbooks/artifacts.yml),The task that failed stands above.)
+	printf '\n\033[1m==> %s\033[0m\n' 'Apply each role to hosts of its own'
+	pytest -v --durations=0 --durations-min=1 'tests/roles$(if $(SCENARIO),/test_scenarios.py::test_role[$(SCENARIO)])'
+
+test-lab: up
+	@pytest -v tests/terraform
 	pytest -v tests/system
 
 lock: .venv/installed ## pin the newest versions that pyproject.toml allows, with their checksums

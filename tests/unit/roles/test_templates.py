@@ -1,0 +1,114 @@
+"""Every template of every role renders, and what comes out is of its kind."""
+
+import configparser
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+ROLES = Path(__file__).parents[3] / "ansible/roles"
+TEMPLATES = sorted(ROLES.glob("*/templates/*.j2"))
+
+FACTS = {
+    "ansible_facts": {
+        "architecture": "x86_64",
+        "date_time": {"epoch": "1"},
+        "distribution": "Debian",
+        "distribution_major_version": "12",
+        "distribution_release": "bookworm",
+        "env": {"PATH": "/usr/bin"},
+    },
+    "ansible_managed": "Ansible managed",
+}
+# What a task that loops gives its template.
+ITEMS = {"log4j.properties.j2": {"level": "INFO", "target": "SYSTEM_OUT"}, "taskmanager.env.j2": 1}
+# What each role is given by the playbook that applies it.
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "flink": {
+        "flink_version": "2.3.0",
+        "flink_archive": "/cache/flink.tar.gz",
+        "flink_address": "192.0.2.1",
+        "flink_jobmanager_address": "192.0.2.1",
+        "flink_jobmanager_enabled": True,
+        "flink_taskmanager_count": 1,
+        "flink_s3_endpoint": "http://192.0.2.1:9000",
+        "flink_s3_access_key": "flink",
+        "flink_s3_secret_key": "secret",
+    },
+    "kafka": {
+        "kafka_version": "4.3.1",
+        "kafka_archive": "/cache/kafka.tar.gz",
+        "kafka_archive_stat": {"stat": {"checksum": "0123456789"}},
+        "kafka_cluster_id": "AAAAAAAAAAAAAAAAAAAAAA",
+        "kafka_nodes": {1: "192.0.2.1", 2: "192.0.2.2", 3: "192.0.2.3"},
+        "kafka_node_id": 1,
+        "kafka_memory_mb": 1024,
+    },
+    "lab_image": {},
+    "minio": {
+        "minio_binaries_dir": "/cache/minio",
+        "minio_hosts": ["192.0.2.1", "192.0.2.2"],
+        "minio_memory_mb": 512,
+        "minio_root_user": "root",
+        "minio_root_password": "secret",
+    },
+}
+
+
+def render(template: Path) -> str:
+    role = template.parents[1]
+    loader = DataLoader()
+    loader.set_basedir(str(template.parent))
+    variables: dict[str, Any] = FACTS | {"item": ITEMS.get(template.name)}
+    for part in ("defaults", "vars"):
+        if (file := role / part / "main.yml").exists():
+            variables |= loader.load_from_file(str(file), trusted_as_template=True) or {}
+    templar = Templar(loader, variables | ARGUMENTS[role.name])
+    rendered: str = templar.template(trust_as_template(template.read_text()))
+    return rendered
+
+
+def is_unit(text: str) -> None:
+    parser = configparser.ConfigParser(strict=False, interpolation=None, delimiters=["="])
+    parser.optionxform = str  # systemd's names have capitals
+    parser.read_string(text.replace("\\\n", " "))
+    assert parser["Service"]["ExecStart"].startswith("/")
+    assert "MemoryMax" in parser["Service"]
+
+
+def is_shell(text: str) -> None:
+    subprocess.run(["sh", "-n"], input=text, text=True, check=True)
+
+
+def is_settings(text: str) -> None:
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(("#", "["))]
+    assert [line for line in lines if "=" not in line] == []
+
+
+KINDS: dict[str, Callable[[str], Any]] = {
+    "json": json.loads,
+    "yaml": yaml.safe_load,
+    "service": is_unit,
+    "sh": is_shell,
+    "conf": is_settings,
+    "env": is_settings,
+    "properties": is_settings,
+    # lines of a unit's [Service], included by others
+    "sandbox": is_settings,
+}
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda file: f"{file.parents[1].name}-{file.stem}")
+def test_template(template: Path) -> None:
+    rendered = render(template)
+    assert rendered.strip()
+    assert not re.search(r"\{\{|\{%|None", rendered), rendered
+    KINDS[template.stem.rpartition(".")[2]](rendered)
