@@ -30,7 +30,7 @@ def replay(
         times_s: event times in seconds since 1970.
         amounts: in the card's currency.
         transaction_ids: tell repeats.
-        risks: [transactions, 6] as of each transaction's day, see `TerminalLabels.as_of`.
+        risks: [transactions, TERMINAL_FEATURES] as of each transaction's day, see `TerminalLabels.as_of`.
 
     Returns:
         [transactions, features] in the order of FEATURE_NAMES.

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from flink_jobs.domain.features import RISK_DELAY_DAYS
+from flink_jobs.domain.features import LAST_PAYMENTS, NO_FRAUD_DAYS, NO_RISK, RISK_DELAY_DAYS
 from flink_jobs.domain.history import WINDOW_DAYS
 from flink_jobs.domain.terminal_risk import SCHEMA, VALUE_COLUMNS
 
@@ -37,9 +37,11 @@ class TerminalLabels:
         order = np.argsort(keys, kind="stable")
         self._sorted_keys = keys[order]
         self._frauds_before = np.concatenate(([0], np.cumsum(frauds[order], dtype=np.int64)))
+        self._frauds_at = np.flatnonzero(frauds[order])
+        self._fraud_days = days[order][self._frauds_at].astype(np.int64)
 
     def as_of(self, terminal_ids: Sequence[str], days: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Count and fraud share over each of WINDOW_DAYS: [rows, 6], zeros for an unknown terminal.
+        """Give what is known on a day: [rows, TERMINAL_FEATURES], NO_RISK for an unknown terminal.
 
         Bit for bit what `TerminalRisk.lookup` gives for the same terminal and day.
         """
@@ -59,14 +61,29 @@ class TerminalLabels:
 
     def _values(self, codes: NDArray[np.int64], days: NDArray[np.int32]) -> NDArray[np.float32]:
         end = np.searchsorted(self._sorted_keys, self._keys(codes, days - RISK_DELAY_DAYS))
-        values = np.zeros((len(codes), 2 * len(WINDOW_DAYS)), dtype=np.float32)
+        values = np.empty((len(codes), len(NO_RISK)), dtype=np.float32)
         for n, window in enumerate(WINDOW_DAYS):
             first = np.searchsorted(self._sorted_keys, self._keys(codes, days - RISK_DELAY_DAYS - window))
-            counts = end - first
-            frauds = self._frauds_before[end] - self._frauds_before[first]
-            values[:, 2 * n] = counts
-            values[:, 2 * n + 1] = frauds / np.maximum(counts, 1)
+            values[:, 2 * n] = end - first
+            values[:, 2 * n + 1] = self._share(first, end)
+        # first, by now, is where the longest window begins
+        values[:, -2] = self._share(np.maximum(end - LAST_PAYMENTS, first), end)
+        values[:, -1] = self._fraud_age(first, end, days)
         return values
+
+    def _share(self, first: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Frauds among the transactions from `first` to before `end`; 0 where there are none."""
+        frauds = self._frauds_before[end] - self._frauds_before[first]
+        share: NDArray[np.float64] = frauds / np.maximum(end - first, 1)
+        return share
+
+    def _fraud_age(
+        self, first: NDArray[np.int64], end: NDArray[np.int64], days: NDArray[np.int32]
+    ) -> NDArray[np.int64]:
+        """Days since the first of the frauds from `first` to before `end`."""
+        number = np.searchsorted(self._frauds_at, first)
+        at = np.append(self._frauds_at, len(self._sorted_keys))[number]
+        return np.where(at < end, days - np.append(self._fraud_days, 0)[number], NO_FRAUD_DAYS)
 
     def _keys(self, codes: NDArray[np.int64], days: NDArray[np.int32]) -> NDArray[np.int64]:
         """Terminal and day as one sortable number; days outside the data fall on the terminal's ends."""

@@ -57,15 +57,22 @@ class History:
         if expired:
             del times[:expired], amounts[:expired], ids[:expired]
 
-    def windows(self, time_s: float) -> list[tuple[int, float]]:
-        """Count and sum of the amounts in (time_s - window, time_s] for each of WINDOW_DAYS."""
+    def windows(self, time_s: float) -> tuple[list[tuple[int, float]], float]:
+        """Count and sum of the amounts in (time_s - window, time_s] for each of WINDOW_DAYS.
+
+        Beside them the largest amount of the last window but one, 0 where that is empty.
+        """
         times, amounts = self.times, self.amounts
-        end = bisect_right(times, time_s)
+        start = end = bisect_right(times, time_s)
+        total = 0.0
         found = []
         for days in WINDOW_DAYS:
-            start = bisect_right(times, time_s - days * DAY_S, 0, end)
-            found.append((end - start, sum(amounts[start:end])))
-        return found
+            # a longer window is a shorter one and what lies before it
+            stop = start
+            start = bisect_right(times, time_s - days * DAY_S, 0, stop)
+            total += sum(amounts[start:stop])
+            found.append((end - start, total))
+        return found, max(amounts[end - found[-2][0] : end], default=0.0)
 
     def to_bytes(self) -> bytes:
         """Pack for the state backend: 20 bytes a transaction and one for the format's version."""

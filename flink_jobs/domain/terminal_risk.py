@@ -10,17 +10,16 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flink_jobs.domain.features import NO_RISK
-from flink_jobs.domain.history import WINDOW_DAYS
+from flink_jobs.domain.features import NO_RISK, TERMINAL_FEATURES
 
-VALUE_COLUMNS = tuple(f"{what}_{days}d" for days in WINDOW_DAYS for what in ("count", "risk"))
+VALUE_COLUMNS = tuple(feature.name.removeprefix("terminal_") for feature in TERMINAL_FEATURES)
 SCHEMA = pa.schema(
     [("terminal_id", pa.string()), ("day", pa.int32()), *((name, pa.float32()) for name in VALUE_COLUMNS)]
 )
 
 
 class TerminalRisk:
-    """Counts and fraud shares by terminal and day."""
+    """What is known of each terminal, by day."""
 
     def __init__(self, table: pa.Table) -> None:
         if table.schema.names != SCHEMA.names:
@@ -37,7 +36,7 @@ class TerminalRisk:
         )
 
     def lookup(self, terminal_id: str, day: int) -> tuple[float, ...]:
-        """(count, fraud share) for each of WINDOW_DAYS, as of a day.
+        """One value for each of TERMINAL_FEATURES, as of a day.
 
         Args:
             terminal_id: one that the table does not know has no transactions and no frauds.

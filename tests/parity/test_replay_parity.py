@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flink_jobs.domain.features import FEATURE_NAMES, compute_features
+from flink_jobs.domain.features import FEATURE_NAMES, NO_RISK, compute_features
 from flink_jobs.domain.history import DAY_S, History
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.domain.transaction import parse_transaction
@@ -58,7 +58,7 @@ def replayed(payments: list[Payment]) -> np.ndarray:
         [each.time_s for each in payments],
         [each.amount for each in payments],
         [each.transaction_id for each in payments],
-        np.array([each.risk for each in payments], dtype=np.float32).reshape(-1, 6),
+        np.array([each.risk for each in payments], dtype=np.float32).reshape(-1, len(NO_RISK)),
     )
 
 
@@ -72,7 +72,7 @@ payments_in_any_order = st.lists(
         | st.floats(START_S, START_S + 50 * DAY_S),
         amount=st.floats(0, 1e6) | st.sampled_from([0.0, 0.1, 9.99]),
         transaction_id=st.integers(0, 30).map(str),
-        risk=st.tuples(float32, float32, float32, float32, float32, float32),
+        risk=st.tuples(*[float32] * len(NO_RISK)),
     ),
     max_size=80,
 )

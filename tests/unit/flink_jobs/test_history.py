@@ -34,11 +34,15 @@ def test_windows_hold_what_arrived_in_them(arriving: list[tuple[float, float, st
     history = History()
     for number, (time_s, amount, identity) in enumerate(arriving, start=1):
         history.add(time_s, amount, identity)
+        windows, largest = history.windows(time_s)
         for (count, total), (expected_count, expected) in zip(
-            history.windows(time_s), by_definition(arriving[:number], time_s), strict=True
+            windows, by_definition(arriving[:number], time_s), strict=True
         ):
             assert count == expected_count
             assert total == pytest.approx(expected)
+        assert largest == max(
+            amount for when, amount, _ in arriving[:number] if time_s - 7 * DAY_S < when <= time_s
+        )
 
 
 @given(transactions, st.randoms(use_true_random=False))
@@ -109,6 +113,25 @@ def test_a_record_older_than_the_history_is_its_own_past() -> None:
     )
     assert features["customer_mean_30d"] == 7.0
     assert features["amount_to_mean_30d"] == 1.0
+    assert features["largest_7d_to_mean_before"] == 1.0
+
+
+def test_the_largest_amount_of_a_week_is_held_against_the_time_before() -> None:
+    history = History()
+    place = FEATURE_NAMES.index("largest_7d_to_mean_before")
+
+    def after(day: float, amount: float) -> float:
+        return compute_features(history, NO_RISK, START_S + day * DAY_S, amount, f"t{day}")[place]
+
+    assert after(0, 10.0) == 1.0  # nothing before: the mean is its own
+    assert after(1, 30.0) == 30.0 / 20.0
+    assert after(9, 100.0) == 5.0  # 100 against 10 and 30
+    assert after(10, 5.0) == 5.0  # a small one in the same week
+    assert after(17, 5.0) == pytest.approx(5.0 / ((10 + 30 + 100 + 5) / 4))
+
+    free = History()
+    for day in (0, 8):  # nothing to divide by
+        assert compute_features(free, NO_RISK, START_S + day * DAY_S, 0.5 * day, f"t{day}")[place] == 1.0
 
 
 @pytest.mark.parametrize("packed", [b"", b"\x02", b"\x01" + b"\0" * 19])

@@ -22,13 +22,13 @@ def table(*rows: tuple[str, int, float]) -> pa.Table:
 
 def test_a_terminal_is_looked_up_as_of_the_day() -> None:
     risk = TerminalRisk(table(("t", 100, 0.25), ("t", 101, 0.5)))
-    assert risk.lookup("t", 100) == (0.25,) * 6
-    assert risk.lookup("t", 101) == (0.5,) * 6
+    assert risk.lookup("t", 100) == (0.25,) * len(NO_RISK)
+    assert risk.lookup("t", 101) == (0.5,) * len(NO_RISK)
 
 
 def test_past_the_last_day_that_day_is_served() -> None:
     risk = TerminalRisk(table(("t", 100, 0.25), ("u", 101, 0.5)))
-    assert risk.lookup("u", 200) == (0.5,) * 6
+    assert risk.lookup("u", 200) == (0.5,) * len(NO_RISK)
 
 
 @pytest.mark.parametrize(("terminal", "day"), [("unknown", 100), ("t", 99)])

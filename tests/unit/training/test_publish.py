@@ -90,7 +90,8 @@ def test_promotion_points_at_the_model_last(
     assert current.manifest_sha256 == sha256(models[f"{version}/manifest.json"])
     risk = msgspec.json.decode(features["terminal_risk/current.json"], type=CurrentRisk)
     assert risk.sha256 == sha256(features[risk.key])
-    assert TerminalRisk.from_parquet(features[risk.key]).lookup("t", 5) == (1.0, 0.5, 1.0, 0.5, 1.0, 0.5)
+    served = TerminalRisk.from_parquet(features[risk.key])
+    assert served.lookup("t", 5) == (1.0, 0.5, 1.0, 0.5, 1.0, 0.5, 0.5, 1.0)
     promoted = promoted_manifest(settings)
     assert promoted == manifest
 

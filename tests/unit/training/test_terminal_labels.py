@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from flink_jobs.domain.features import NO_FRAUD_DAYS, NO_RISK
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
 from training.dataset import Dataset, from_frame
 from training.examples import prepare
@@ -20,11 +21,13 @@ def labels_of(data: Dataset) -> TerminalLabels:
     return TerminalLabels(frame["terminal_id"].tolist(), data.days(), frame["is_fraud"].to_numpy())
 
 
-def test_counts_and_shares_are_those_of_a_plain_count(data: Dataset) -> None:
+def test_values_are_those_of_a_plain_count(data: Dataset) -> None:
     terminals = data.frame["terminal_id"].to_numpy()
     frauds = data.frame["is_fraud"].to_numpy()
     days = data.days()
+    # at random, and where there is something to tell
     rows = np.random.default_rng(1).integers(0, len(days), 200)
+    rows = np.concatenate((rows, np.flatnonzero(frauds)[-200:]))
     values = labels_of(data).as_of(terminals[rows].tolist(), days[rows])
     for row, value in zip(rows, values, strict=True):
         expected: list[float] = []
@@ -32,6 +35,10 @@ def test_counts_and_shares_are_those_of_a_plain_count(data: Dataset) -> None:
             end = days[row] - 7
             seen = frauds[(terminals == terminals[row]) & (days >= end - window) & (days < end)]
             expected += [len(seen), seen.mean() if len(seen) else 0.0]
+        month = np.flatnonzero((terminals == terminals[row]) & (days >= end - 30) & (days < end))
+        expected.append(frauds[month[-3:]].mean() if len(month) else 0.0)
+        first = days[month[frauds[month] == 1]]
+        expected.append(days[row] - first[0] if len(first) else NO_FRAUD_DAYS)
         assert value.tolist() == np.array(expected, dtype=np.float32).tolist()
 
 
@@ -47,7 +54,7 @@ def test_the_snapshot_serves_what_training_saw(data: Dataset) -> None:
         served = [risk.lookup(terminal, day) for terminal in terminals]
         assert np.array_equal(values, np.array(served, dtype=np.float32))
         assert [tuple(row) for row in values.tolist()] == served
-    assert any(sum(risk.lookup(terminal, first)) > 0 for terminal in terminals)
+    assert any(risk.lookup(terminal, first)[-1] < NO_FRAUD_DAYS for terminal in terminals)
 
 
 def test_the_snapshot_has_the_columns_that_serving_knows(data: Dataset) -> None:
@@ -58,14 +65,15 @@ def test_the_snapshot_has_the_columns_that_serving_knows(data: Dataset) -> None:
 
 def test_an_unknown_terminal_has_no_past(data: Dataset) -> None:
     labels = labels_of(data)
-    assert labels.as_of(["nowhere"], np.array([labels.last_day], dtype=np.int32)).tolist() == [[0.0] * 6]
+    values = labels.as_of(["nowhere"], np.array([labels.last_day], dtype=np.int32))
+    assert values.tolist() == [list(NO_RISK)]
 
 
 def test_days_outside_the_data_count_nothing(data: Dataset) -> None:
     labels = labels_of(data)
     terminal = data.frame["terminal_id"].iloc[0]
     days = np.array([0, 1_000_000], dtype=np.int32)
-    assert not labels.as_of([terminal] * 2, days).any()
+    assert labels.as_of([terminal] * 2, days).tolist() == [list(NO_RISK)] * 2
 
 
 @pytest.mark.parametrize("planted_day", [35, 45, 59])
@@ -80,4 +88,5 @@ def test_a_label_of_the_future_moves_no_feature(data: Dataset, planted_day: int)
     assert np.array_equal(before.matrix[untouched], after.matrix[untouched])
     assert untouched.any()
     if planted_day == 35:
-        assert not np.array_equal(before.matrix[~untouched], after.matrix[~untouched])
+        moved = before.days[(before.matrix != after.matrix).any(axis=1)] - data.days()[0]
+        assert moved.min() == planted_day + 8
