@@ -1,5 +1,6 @@
 """What a model learns from and is measured on: a matrix of features, labels, and which rows are for what."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,68 @@ def prepare(dataset: Dataset, train_days: int, test_days: int, *, validate: bool
         DatasetError: no labels, too few days, or a part without frauds.
 
     """
+    _check_labelled(dataset)
+    if dataset.kind == "columns":
+        labels = dataset.frame[LABEL].to_numpy()
+        split = split_by_share(dataset.times_s())
+        check_classes(dataset.source, labels, split, validate=validate)
+        matrix = dataset.frame[list(dataset.feature_columns)].to_numpy(np.float32)
+        return Examples(matrix, labels, dataset.days(), None, dataset.feature_columns, split, None)
+    end = int(dataset.days()[-1]) + 1
+    return prepare_each(dataset, train_days, test_days, [end], validate=validate)[end]
+
+
+def prepare_each(
+    dataset: Dataset, train_days: int, test_days: int, ends: Iterable[int], *, validate: bool = False
+) -> dict[int, Examples]:
+    """Compute features once, and split them for test periods that end at different times.
+
+    Args:
+        dataset: labelled, of kind `history`.
+        train_days: length of each training period.
+        test_days: length of each test period.
+        ends: the day after each test period, since 1970-01-01.
+        validate: as for `prepare`.
+
+    Returns:
+        Examples by end; they share one matrix.
+
+    Raises:
+        DatasetError: as for `prepare`.
+
+    """
+    _check_labelled(dataset)
+    if dataset.kind != "history":
+        raise DatasetError(f"{dataset.source}: ready columns have no customers and days to split by")
+    labels, days = dataset.frame[LABEL].to_numpy(), dataset.days()
+    splits = {
+        end: split_by_days(dataset.source, days, train_days, RISK_DELAY_DAYS, test_days, end=end)
+        for end in ends
+    }
+    for split in splits.values():
+        check_classes(dataset.source, labels, split, validate=validate)
+    terminals = TerminalLabels(dataset.frame["terminal_id"].tolist(), days, labels)
+    # Older transactions are out of every window: leaving them out changes no feature.
+    earliest = min(split.train.start for split in splits.values())
+    first = int(np.searchsorted(days, days[earliest] - WARM_UP_DAYS))
+    recent = dataset.tail(first)
+    matrix = replay_dataset(recent, terminals)
+    snapshot = terminals.snapshot(terminals.last_day + 1)
+    return {
+        end: Examples(
+            matrix=matrix,
+            labels=labels[first:],
+            days=days[first:],
+            customers=recent.frame["customer_id"].to_numpy(),
+            features=FEATURE_NAMES,
+            split=Split(*(slice(rows.start - first, rows.stop - first) for rows in split)),
+            terminal_risk=snapshot,
+        )
+        for end, split in splits.items()
+    }
+
+
+def _check_labelled(dataset: Dataset) -> None:
     if dataset.frame.empty:
         raise DatasetError(f"{dataset.source}: no transactions in the period asked for (--since, --until)")
     if dataset.label is None:
@@ -57,26 +120,3 @@ def prepare(dataset: Dataset, train_days: int, test_days: int, *, validate: bool
         raise DatasetError(
             f"{dataset.source}: missing column {names}. Training needs labels: 0 or 1, 1 for fraud"
         )
-    labels = dataset.frame[LABEL].to_numpy()
-    if dataset.kind == "columns":
-        split = split_by_share(dataset.times_s())
-        check_classes(dataset.source, labels, split, validate=validate)
-        matrix = dataset.frame[list(dataset.feature_columns)].to_numpy(np.float32)
-        return Examples(matrix, labels, dataset.days(), None, dataset.feature_columns, split, None)
-
-    days = dataset.days()
-    split = split_by_days(dataset.source, days, train_days, RISK_DELAY_DAYS, test_days)
-    check_classes(dataset.source, labels, split, validate=validate)
-    terminals = TerminalLabels(dataset.frame["terminal_id"].tolist(), days, labels)
-    # Older transactions are out of every window: leaving them out changes no feature.
-    first = int(np.searchsorted(days, days[split.train.start] - WARM_UP_DAYS))
-    recent = dataset.tail(first)
-    return Examples(
-        matrix=replay_dataset(recent, terminals),
-        labels=labels[first:],
-        days=days[first:],
-        customers=recent.frame["customer_id"].to_numpy(),
-        features=FEATURE_NAMES,
-        split=Split(*(slice(rows.start - first, rows.stop - first) for rows in split)),
-        terminal_risk=terminals.snapshot(terminals.last_day + 1),
-    )

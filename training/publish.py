@@ -63,6 +63,7 @@ class Candidate:
     kind: ModelKind
     features: Sequence[str]
     threshold: float
+    threshold_choice: dict[str, str | int | float | None]
     metrics: dict[str, float]
     data: dict[str, str | int | float | None]
     fingerprint: str
@@ -206,6 +207,7 @@ def _describe(candidate: Candidate, files: dict[str, bytes]) -> Manifest:
         kind=candidate.kind,
         features=list(candidate.features),
         threshold=candidate.threshold,
+        threshold_choice=candidate.threshold_choice,
         metrics=candidate.metrics,
         data=candidate.data,
         libraries=_library_versions(),

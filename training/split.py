@@ -24,8 +24,14 @@ class Split(NamedTuple):
     validation: slice
 
 
-def split_by_days(
-    source: str, days: NDArray[np.int32], train_days: int, delay_days: int, test_days: int
+def split_by_days(  # noqa: PLR0913 - a protocol has that many numbers
+    source: str,
+    days: NDArray[np.int32],
+    train_days: int,
+    delay_days: int,
+    test_days: int,
+    *,
+    end: int | None = None,
 ) -> Split:
     """Split as the Fraud Detection Handbook does: train, wait for the labels, test.
 
@@ -34,13 +40,15 @@ def split_by_days(
         days: ascending, since 1970-01-01.
         train_days: length of the training period.
         delay_days: length of the gap, for as long as labels take to arrive.
-        test_days: length of the test period, which ends with the last day; also of the validation period.
+        test_days: length of the test period; also of the validation period.
+        end: the day after the test period; by default the one after the last.
 
     Raises:
         DatasetError: the data spans too few days.
 
     """
-    end = int(days[-1]) + 1
+    if end is None:
+        end = int(days[-1]) + 1
     shortest = 2 * (test_days + delay_days) + 1
     if end - int(days[0]) < shortest:
         raise DatasetError(

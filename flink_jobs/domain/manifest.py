@@ -18,6 +18,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         kind: where the features come from.
         features: names, in the order of the model's input.
         threshold: a score of at least this raises an alert; 0 to 1.
+        threshold_choice: the rule that gave it, the rule's limit, and the period it was chosen on.
         metrics: measured on a period after the training data.
         data: source, rows and periods that it was trained and tested on.
         libraries: versions that made it.
@@ -36,6 +37,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     libraries: dict[str, str]
     files: dict[str, str]
     fingerprint: str
+    threshold_choice: dict[str, str | int | float | None] = {}
 
     def to_json(self) -> bytes:
         """Indented, as a person may read it."""

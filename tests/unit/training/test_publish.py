@@ -31,6 +31,7 @@ def candidate() -> Candidate:
         kind="columns",
         features=("V1", "V2", "V3"),
         threshold=0.5,
+        threshold_choice={"rule": "given", "limit": 0.5},
         metrics={"auc": 0.9},
         data={"source": "test"},
         fingerprint="f",

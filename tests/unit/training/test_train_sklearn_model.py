@@ -68,9 +68,27 @@ def test_ready_columns_go_to_the_model_as_they_are(
 def test_thresholds_can_be_chosen(ready_file: Path, tmp_path: Path) -> None:
     command = ["--data", str(ready_file), "--output", str(tmp_path / "model"), *FAST]
     assert main([*command, "--threshold", "0.25"]) == 0
-    assert manifest_in(tmp_path / "model").threshold == 0.25
+    manifest = manifest_in(tmp_path / "model")
+    assert manifest.threshold == 0.25
+    assert manifest.threshold_choice == {"rule": "given", "limit": 0.25}
     assert main([*command, "--alerts-per-day", "20"]) == 0
-    assert 0 < manifest_in(tmp_path / "model").threshold < 1
+    manifest = manifest_in(tmp_path / "model")
+    assert 0 < manifest.threshold < 1
+    assert manifest.threshold_choice["rule"] == "alerts_per_day"
+    assert manifest.threshold_choice["limit"] == 20
+    assert manifest.threshold_choice["chosen_from"] == "2013-09-02"
+
+
+def test_a_stricter_false_positive_rate_raises_the_threshold(ready_file: Path, tmp_path: Path) -> None:
+    command = ["--data", str(ready_file), "--output", str(tmp_path / "model"), *FAST]
+    thresholds = []
+    for rate in ("0.2", "0.01"):
+        assert main([*command, "--max-false-positive-rate", rate]) == 0
+        manifest = manifest_in(tmp_path / "model")
+        assert manifest.threshold_choice["rule"] == "false_positive_rate"
+        assert manifest.threshold_choice["limit"] == float(rate)
+        thresholds.append(manifest.threshold)
+    assert thresholds[0] < thresholds[1]
 
 
 def test_a_second_run_on_the_same_data_changes_nothing(
@@ -166,6 +184,8 @@ def test_settings_that_are_not_there_are_said(
         ["--trees", "0"],
         ["--threshold", "2"],
         ["--threshold", "0.5", "--alerts-per-day", "5"],
+        ["--alerts-per-day", "5", "--max-false-positive-rate", "0.01"],
+        ["--max-false-positive-rate", "2"],
     ],
 )
 def test_wrong_options_are_usage_errors(wrong: list[str]) -> None:

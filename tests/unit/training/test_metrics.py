@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.evaluate import (
+from training.metrics import (
     at_threshold,
     auc,
     average_precision,
@@ -9,6 +9,7 @@ from training.evaluate import (
     known_compromised,
     threshold_of_alerts,
     threshold_of_best_f1,
+    threshold_of_false_positive_rate,
 )
 
 LABELS = np.array([0, 0, 1, 1], dtype=np.int8)
@@ -22,14 +23,24 @@ def test_areas_are_those_of_a_worked_example() -> None:
 
 def test_card_precision_looks_at_the_best_cards_of_each_day() -> None:
     days = np.array([1, 1, 1, 1, 2, 2, 2], dtype=np.int32)
-    cards = np.array(["a", "a", "b", "c", "a", "b", "c"], dtype=object)
+    cards = np.array(["a", "a", "b", "c", "a", "b", "d"], dtype=object)
     labels = np.array([0, 1, 0, 1, 0, 0, 1], dtype=np.int8)
     scores = np.array([0.9, 0.1, 0.8, 0.2, 0.1, 0.2, 0.9])
-    # day 1: a (a fraud that day) and b; day 2: c (a fraud) and b
+    # day 1: a (a fraud that day) and b; day 2: d (a fraud) and b
     assert card_precision_top_k(days, cards, labels, scores, k=2) == 0.5
     assert card_precision_top_k(days, cards, labels, scores, k=1) == 1.0
     # fewer cards than k: the missing ones count as misses
     assert card_precision_top_k(days, cards, labels, scores, k=4) == pytest.approx((2 / 4 + 1 / 4) / 2)
+
+
+def test_card_precision_blocks_a_card_once_it_is_found() -> None:
+    days = np.array([1, 1, 2, 2], dtype=np.int32)
+    cards = np.array(["a", "b", "a", "b"], dtype=object)
+    labels = np.array([1, 0, 1, 1], dtype=np.int8)
+    scores = np.array([0.9, 0.2, 0.9, 0.3])
+    # day 2: a was found the day before, so b is the best card left
+    assert card_precision_top_k(days, cards, labels, scores, k=1) == 1.0
+    assert card_precision_top_k(days, cards, labels, scores, k=2) == 0.5
 
 
 def test_a_card_is_blocked_once_its_fraud_is_known() -> None:
@@ -40,8 +51,8 @@ def test_a_card_is_blocked_once_its_fraud_is_known() -> None:
 
 
 def test_alerts_at_a_threshold_include_it() -> None:
-    assert at_threshold(LABELS, SCORES, 0.35) == (3, 2 / 3, 1.0)
-    assert at_threshold(LABELS, SCORES, 0.9) == (0, 0.0, 0.0)
+    assert at_threshold(LABELS, SCORES, 0.35) == (3, 2 / 3, 1.0, 0.5)
+    assert at_threshold(LABELS, SCORES, 0.9) == (0, 0.0, 0.0, 0.0)
 
 
 def test_the_best_f1_is_found() -> None:
@@ -56,3 +67,11 @@ def test_the_number_of_alerts_is_kept(alerts: int, raised: int) -> None:
 def test_ties_raise_fewer_alerts_rather_than_more() -> None:
     scores = np.array([0.9, 0.5, 0.5, 0.5, 0.1])
     assert (threshold_of_alerts(scores, 2) <= scores).sum() == 1
+
+
+@pytest.mark.parametrize(("rate", "false_alerts"), [(0.0, 0), (0.24, 0), (0.25, 1), (0.6, 2), (1.0, 4)])
+def test_the_false_positive_rate_is_kept(rate: float, false_alerts: int) -> None:
+    labels = np.array([1, 0, 0, 1, 0, 0], dtype=np.int8)
+    scores = np.array([0.9, 0.8, 0.5, 0.4, 0.3, 0.1])
+    threshold = threshold_of_false_positive_rate(labels, scores, rate)
+    assert ((scores >= threshold) & (labels == 0)).sum() == false_alerts

@@ -11,11 +11,20 @@ CARDS_A_DAY = 100
 
 
 class AtThreshold(NamedTuple):
-    """What raising an alert at a threshold would have meant."""
+    """What raising an alert at a threshold would have meant.
+
+    Attributes:
+        alerts: how many.
+        precision: share of the alerts that are frauds.
+        recall: share of the frauds that raise an alert.
+        false_positive_rate: share of the honest transactions that raise one.
+
+    """
 
     alerts: int
     precision: float
     recall: float
+    false_positive_rate: float
 
 
 def auc(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> float:
@@ -37,12 +46,20 @@ def card_precision_top_k(
 ) -> float:
     """CardPrecision@k: of the k cards with the highest score of a day, the share defrauded that day.
 
-    Averaged over the days. Leave cards already known to be compromised out (`known_compromised`).
+    Averaged over the days. A card found on one day is blocked, and not looked at on later ones, as in the
+    Handbook; leave cards that were known to be compromised before out (`known_compromised`).
     """
     cards = pd.DataFrame({"day": days, "card": customer_ids, "label": labels, "score": scores})
-    cards = cards.groupby(["day", "card"], sort=False).max()
-    top = cards.sort_values("score", ascending=False, kind="stable").groupby("day", sort=False).head(k)
-    return float((top.groupby("day")["label"].sum() / k).mean())
+    cards = cards.groupby(["day", "card"], sort=True).max().reset_index("card")
+    found: set[object] = set()
+    shares = []
+    for day in np.unique(days):
+        of_day = cards.loc[[day]]
+        top = of_day[~of_day["card"].isin(found)].nlargest(k, "score")
+        hits = top.loc[top["label"] == 1, "card"]
+        found.update(hits)
+        shares.append(len(hits) / k)
+    return float(np.mean(shares))
 
 
 def known_compromised(
@@ -62,10 +79,11 @@ def known_compromised(
 
 
 def at_threshold(labels: NDArray[np.int8], scores: NDArray[np.float64], threshold: float) -> AtThreshold:
-    """Alerts, the share of them that are frauds, and the share of frauds that they find."""
+    """Count what a threshold alerts of frauds and of honest transactions."""
     alerted = scores >= threshold
     hits, alerts, frauds = int(labels[alerted].sum()), int(alerted.sum()), int(labels.sum())
-    return AtThreshold(alerts, hits / max(alerts, 1), hits / max(frauds, 1))
+    honest = len(labels) - frauds
+    return AtThreshold(alerts, hits / max(alerts, 1), hits / max(frauds, 1), (alerts - hits) / max(honest, 1))
 
 
 def threshold_of_best_f1(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> float:
@@ -81,3 +99,11 @@ def threshold_of_alerts(scores: NDArray[np.float64], alerts: int) -> float:
         return 0.0
     ranked = np.sort(scores)[::-1]
     return float(np.nextafter(ranked[alerts], np.inf)) if alerts > 0 else 1.0
+
+
+def threshold_of_false_positive_rate(
+    labels: NDArray[np.int8], scores: NDArray[np.float64], rate: float
+) -> float:
+    """Find the lowest threshold at which at most this share of honest transactions raises an alert."""
+    honest = scores[labels == 0]
+    return threshold_of_alerts(honest, int(rate * len(honest)))

@@ -1,0 +1,112 @@
+"""Command line options that `fraud-train` and `fraud-evaluate` have in common."""
+
+import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from training.dataset import Dataset, load, parse_instant
+from training.forest import Forest
+from training.simulate import simulated_dataset
+
+
+def add_data(parser: argparse.ArgumentParser, *, train_days: int, tested: str) -> None:
+    """Add what data there is and how it is split.
+
+    Args:
+        parser: the command's.
+        train_days: the default.
+        tested: says in the help where the test period lies.
+
+    """
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data", metavar="FILE", help="CSV or Parquet, a path or s3://bucket/key (default: a simulation)"
+    )
+    data.add_argument(
+        "--since", type=instant, metavar="TIME", help="leave out what came before (ISO 8601, UTC)"
+    )
+    data.add_argument(
+        "--until", type=instant, metavar="TIME", help="know nothing from this time on, labels included"
+    )
+    data.add_argument(
+        "--train-days",
+        type=positive,
+        default=train_days,
+        metavar="N",
+        help="length of the training period (default: %(default)s)",
+    )
+    data.add_argument(
+        "--test-days",
+        type=positive,
+        default=7,
+        metavar="N",
+        help=f"length of the test period, {tested} (default: %(default)s)",
+    )
+    data.add_argument(
+        "--settings", metavar="FILE", help="where MinIO is (default: build/settings.json, or $FRAUD_SETTINGS)"
+    )
+
+
+def add_forest(parser: argparse.ArgumentParser) -> None:
+    """Add the forest's parameters."""
+    group = parser.add_argument_group("forest")
+    for name, standard in Forest()._asdict().items():
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=int if name == "seed" else positive,
+            default=standard,
+            metavar="N",
+            help="(default: %(default)s)",
+        )
+
+
+def read(options: argparse.Namespace) -> Dataset:
+    """Read what the options of `add_data` ask for; DatasetError as for `training.dataset.load`."""
+    with step(f"Reading {options.data or 'a simulation'}"):
+        dataset = load(options.data, options.settings) if options.data else simulated_dataset()
+        return dataset.between(options.since, options.until)
+
+
+def forest_of(options: argparse.Namespace) -> Forest:
+    """Give the parameters of `add_forest`."""
+    return Forest(options.trees, options.max_depth, options.min_samples_leaf, options.seed)
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Say what is being done, and how long it took."""
+    print(f"{name} …", end="", flush=True)
+    begun = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        print()
+        raise
+    print(f" {time.monotonic() - begun:.1f} s")
+
+
+def instant(text: str) -> str:
+    """Read an argument that is a time."""
+    try:
+        return parse_instant(text).isoformat()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date or time such as 2018-07-01") from None
+
+
+def positive(text: str) -> int:
+    """Read an argument that is a whole number above 0."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """Read an argument that is a share."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
