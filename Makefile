@@ -29,10 +29,10 @@ printf '\n\033[1m==> %s\033[0m\n' '$(1)'
 $(2) || { printf '\n\033[1m==> failed: %s\033[0m\n    %s\n' '$(1)' '$(3)' >&2; exit 1; }
 endef
 
-.PHONY: help demo up stream down check test test-roles test-lab lock
+.PHONY: help demo up stream down evaluate check test test-roles test-lab lock
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## from a bare machine to the first alert; DATA=file UNTIL=time LIMIT=60000 RATE=1000
 	@if [ -n '$(DATA)' ] && [ -z '$(UNTIL)' ]; then
@@ -66,6 +66,9 @@ down: ## remove the hosts, their network, keys and secrets, and all else that ma
 	fi
 	rm -rf build $(LAB)/terraform.tfstate*
 	echo 'Kept for the next time: .venv, the cache in $(FRAUD_CACHE), and Debian packages that were installed.'
+
+evaluate: .venv/installed ## how good the model is on consecutive weeks, as build/evaluation.html and .json; DATA=file
+	@fraud-evaluate $(if $(DATA),--data $(DATA))
 
 # Tools and tests
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -9,9 +10,12 @@ from numpy.typing import NDArray
 
 from flink_jobs.domain.features import FEATURE_NAMES, RISK_DELAY_DAYS
 from training.dataset import LABEL, SCHEMAS, Dataset, DatasetError
+from training.metrics import known_compromised
 from training.replay import WARM_UP_DAYS, replay_dataset
 from training.split import Split, check_classes, split_by_days, split_by_share
 from training.terminal_risk import TerminalLabels
+
+_EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,27 @@ class Examples:
     features: tuple[str, ...]
     split: Split
     terminal_risk: pa.Table | None
+
+    def known_compromised(self) -> NDArray[np.bool_]:
+        """Tell which test rows are of cards known to be compromised by then: [test rows]."""
+        test = self.split.test
+        if self.customers is None:
+            return np.zeros(_count(test), dtype=bool)
+        known = slice(self.split.train.start, test.stop)
+        blocked = known_compromised(
+            self.days[known], self.customers[known], self.labels[known], RISK_DELAY_DAYS
+        )
+        return blocked[-_count(test) :]
+
+    def period(self, part: str, rows: slice) -> dict[str, str | int | float | None]:
+        """Describe a part of the rows: first and last day, transactions and frauds."""
+        days = self.days[rows]
+        return {
+            f"{part}_from": str(_EPOCH + timedelta(days=int(days[0]))),
+            f"{part}_to": str(_EPOCH + timedelta(days=int(days[-1]))),
+            f"{part}_transactions": len(days),
+            f"{part}_frauds": int(self.labels[rows].sum()),
+        }
 
 
 def prepare(dataset: Dataset, train_days: int, test_days: int, *, validate: bool = True) -> Examples:
@@ -120,3 +145,7 @@ def _check_labelled(dataset: Dataset) -> None:
         raise DatasetError(
             f"{dataset.source}: missing column {names}. Training needs labels: 0 or 1, 1 for fraud"
         )
+
+
+def _count(rows: slice) -> int:
+    return int(rows.stop - rows.start)

@@ -5,7 +5,6 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
-from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +22,6 @@ from training.forest import Forest
 from training.options import add_data, add_forest, forest_of, read, step
 from training.publish import Candidate, PublishError, package_version, promote, promoted_manifest, write
 from training.threshold import Rule, add_threshold, rule_of
-
-_EPOCH = date(1970, 1, 1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,7 +67,7 @@ def train(dataset: Dataset, examples: Examples, options: argparse.Namespace, fin
     else:
         with step(f"Choosing the threshold ({rule}) on the end of the training part"):
             threshold = _choose_threshold(examples, parameters, rule)
-        choice |= _period("chosen", examples, split.validation)
+        choice |= examples.period("chosen", split.validation)
     with step(f"Training {parameters.trees} trees on {_count(split.train):,} transactions"):
         forest = parameters.fit(examples.matrix[split.train], examples.labels[split.train])
     scores = forest.predict_proba(examples.matrix[split.test])[:, 1]
@@ -85,8 +82,8 @@ def train(dataset: Dataset, examples: Examples, options: argparse.Namespace, fin
         data={
             "source": dataset.source,
             "sha256": dataset.sha256,
-            **_period("train", examples, split.train),
-            **_period("test", examples, split.test),
+            **examples.period("train", split.train),
+            **examples.period("test", split.test),
             "test_left_out": left_out,
         },
         fingerprint=fingerprint,
@@ -110,18 +107,12 @@ def _measure(
     test = examples.split.test
     labels, days = examples.labels[test], examples.days[test]
     measured: dict[str, float] = {}
-    left_out = np.zeros(len(labels), dtype=bool)
-    if examples.customers is not None:
-        known = slice(examples.split.train.start, test.stop)
-        blocked = metrics.known_compromised(
-            examples.days[known], examples.customers[known], examples.labels[known], RISK_DELAY_DAYS
-        )
-        left_out = blocked[-len(labels) :]
-        customers = examples.customers[test][~left_out]
+    left_out = examples.known_compromised()
     labels, days, scores = labels[~left_out], days[~left_out], scores[~left_out]
     measured["auc"] = metrics.auc(labels, scores)
     measured["average_precision"] = metrics.average_precision(labels, scores)
     if examples.customers is not None:
+        customers = examples.customers[test][~left_out]
         measured["card_precision_at_100"] = metrics.card_precision_top_k(days, customers, labels, scores)
     at = metrics.at_threshold(labels, scores, threshold)
     measured |= {
@@ -158,16 +149,6 @@ def _report(candidate: Candidate) -> None:
         f"{measured['false_positive_rate']:.2%} of honest transactions"
     )
     print()
-
-
-def _period(part: str, examples: Examples, rows: slice) -> dict[str, str | int | float | None]:
-    days = examples.days[rows]
-    return {
-        f"{part}_from": str(_EPOCH + timedelta(days=int(days[0]))),
-        f"{part}_to": str(_EPOCH + timedelta(days=int(days[-1]))),
-        f"{part}_transactions": len(days),
-        f"{part}_frauds": int(examples.labels[rows].sum()),
-    }
 
 
 def _count(rows: slice) -> int:

@@ -1,0 +1,121 @@
+"""`fraud-evaluate`: train and test on consecutive weeks, and write what came of it as a page and as JSON."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import sklearn
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from flink_jobs.domain.features import RISK_DELAY_DAYS
+from training.dataset import Dataset, DatasetError
+from training.evaluation import Evaluation, Fit, Plan, evaluate, importance, quality, thresholds
+from training.options import add_data, add_forest, forest_of, positive, read, step
+from training.report import page
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 0 when page and numbers were written."""
+    options = _parser().parse_args(argv)
+    try:
+        return _run(options)
+    except (DatasetError, OSError) as error:
+        print(f"fraud-evaluate: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    dataset = read(options)
+    plan = Plan(options.splits, options.train_days, options.test_days)
+    name, fit = _classifier(options)
+    with step(f"Training and testing {name} on {plan.splits} splits of {len(dataset.frame):,} transactions"):
+        evaluation = evaluate(dataset, plan, fit)
+    with step("Measuring what each feature is good for"):
+        numbers = _numbers(dataset, plan, name, evaluation, options.seed)
+    with step(f"Writing {options.output}/evaluation.html and evaluation.json"):
+        options.output.mkdir(parents=True, exist_ok=True)
+        (options.output / "evaluation.json").write_text(json.dumps(numbers, indent=2) + "\n")
+        (options.output / "evaluation.html").write_text(page(evaluation, numbers))
+    _report(numbers)
+    return 0
+
+
+def _classifier(options: argparse.Namespace) -> tuple[str, Fit]:
+    if options.classifier == "boosting":
+        boosting = {"learning_rate": 0.05, "max_iter": 200, "max_leaf_nodes": 15, "early_stopping": False}
+        return "histogram gradient boosting", HistGradientBoostingClassifier(
+            **boosting, random_state=options.seed
+        ).fit
+    forest = forest_of(options)
+    return f"a random forest of {forest.trees} trees", forest.fit
+
+
+def _numbers(dataset: Dataset, plan: Plan, name: str, evaluation: Evaluation, seed: int) -> dict[str, Any]:
+    """All figures, ready for JSON: each with mean, std and the splits' values, the earliest split first."""
+    return {
+        **quality(evaluation),
+        "model": name,
+        "plan": {**plan._asdict(), "delay_days": RISK_DELAY_DAYS},
+        "data": {
+            "source": dataset.source,
+            "sha256": dataset.sha256,
+            "transactions": len(dataset.frame),
+        },
+        "splits": [tested.facts for tested in evaluation.tested],
+        "thresholds": thresholds(evaluation),
+        "importance": importance(evaluation, seed),
+        "importance_kind": "permutation: fall of average precision on the test period",
+        "libraries": {"scikit-learn": sklearn.__version__},
+    }
+
+
+def _report(numbers: dict[str, Any]) -> None:
+    print()
+    for label, name in (
+        ("average precision", "average_precision"),
+        ("CardPrecision@100", "card_precision_100"),
+        ("AUC", "auc"),
+    ):
+        found = numbers[name]
+        each = "  ".join(f"{value:.3f}" for value in found["splits"])
+        print(f"  {label:<20}{found['mean']:.3f} ± {found['std']:.3f}   ({each})")
+    print()
+    print(f"  {'threshold':<38}{'alerts a day':>14}{'precision':>11}{'recall':>9}{'saved':>8}")
+    for bought in numbers["thresholds"]:
+        print(
+            f"  {bought['words']:<38}{bought['alerts_per_day']['mean']:>14.0f}"
+            f"{bought['precision']['mean']:>11.0%}{bought['recall']['mean']:>9.0%}"
+            f"{bought['saved_share']['mean']:>8.0%}"
+        )
+    print()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fraud-evaluate", description=__doc__)
+    add_data(
+        parser,
+        train_days=7,
+        tested=f"{RISK_DELAY_DAYS} days after the training period; the last one ends the data, the others "
+        "come before it, one after another",
+    )
+    parser.add_argument(
+        "--splits", type=positive, default=4, metavar="N", help="how many test periods (default: %(default)s)"
+    )
+    add_forest(parser)
+    parser.add_argument(
+        "--classifier",
+        choices=("forest", "boosting"),
+        default="forest",
+        help="boosting: scikit-learn's HistGradientBoostingClassifier, to compare (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("build"), metavar="DIR", help="(default: %(default)s)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
