@@ -29,7 +29,7 @@ class Rule(NamedTuple):
             return "best F1"
         words = {
             "alerts_per_day": f"{self.limit:g} alerts a day",
-            "false_positive_rate": f"{self.limit:.4g} of honest transactions at most",
+            "false_positive_rate": f"{100 * self.limit:g}% of honest transactions at most",
             "given": f"a score of {self.limit:g}",
         }
         return words[self.name]

@@ -104,7 +104,7 @@ def compute_features(
         row += (float(count), mean)
     row += risk
     row.append(amount / mean if mean > 0 else 1.0)
-    (week_count, week_total), (count, total) = windows[-2:]
+    week_count, week_total = windows[-2]
     before = (total - week_total) / (count - week_count) if count > week_count else mean
     row.append((largest or amount) / before if before > 0 else 1.0)
     return row
