@@ -20,6 +20,9 @@ DATA ?=
 UNTIL ?= $(if $(DATA),,2025-04-18)
 LIMIT ?= 60000
 RATE ?= 1000
+# Histories reach so far back: what customers did before UNTIL is brought in first, once for each DATA and UNTIL.
+PAST_DAYS := 37
+PAST := build/past-$(if $(DATA),$(notdir $(DATA)),simulation)-$(UNTIL).json
 # a .tfvars file of terraform/lab, such as cluster.tfvars
 TFVARS ?=
 
@@ -48,6 +51,12 @@ up: .venv/installed ## hosts, services, a model and the jobs; what is there and 
 
 stream: ## what make demo does once everything is up: send, print alerts, hold the results against what was sent
 	@mkdir -p build
+	if [ ! -e '$(PAST)' ]; then
+	  printf '\n\033[1m==> %s\033[0m\n' 'Bring in what customers did in the $(PAST_DAYS) days before'
+	  fraud-producer $(if $(DATA),--data $(DATA)) --since "$$(date -ud '$(UNTIL) -$(PAST_DAYS) days' +%FT%TZ)" --until $(UNTIL) --rate max --report build/past-sent.json
+	  fraud-audit --producer-report build/past-sent.json --output build/past-audit.json >build/past-audit.txt || { cat build/past-audit.txt; exit 1; }
+	  mv build/past-audit.json '$(PAST)'
+	fi
 	rm -f build/consumer.ready build/consumer-report.json build/producer-report.json build/demo-report.json
 	printf '\n\033[1m==> %s\033[0m\n' 'Stream $(LIMIT) transactions at $(RATE) a second; alerts as they come'
 	fraud-consumer --ready-file build/consumer.ready --report build/consumer-report.json &

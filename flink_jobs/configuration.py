@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from pyflink.common import Configuration
-from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.common import Configuration, TypeInformation, Types
+from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
+from pyflink.java_gateway import get_gateway
 
 from flink_jobs.domain.settings import Settings
 
@@ -71,3 +72,17 @@ CREATE TABLE transactions (
 ) WITH (
   {sql_options(options)}
 )"""
+
+
+def keyed_by_first_column(
+    stream: DataStream, key_type: TypeInformation, value_type: TypeInformation
+) -> KeyedStream:
+    """Key a stream of rows (key, value) by the key; a KeyedProcessFunction on it gets the value.
+
+    PyFlink's own `key_by` would ask Python for the key of each row and wrap it into just such a row, at
+    the price of another call into Python, which waits for the one that scores.
+    """
+    rows = stream._j_data_stream  # noqa: SLF001 - PyFlink has no public way to key by a column
+    rows.getTransformation().setOutputType(Types.ROW([key_type, value_type]).get_java_type_info())
+    keyed = rows.keyBy(get_gateway().jvm.KeyByKeySelector(), Types.ROW([key_type]).get_java_type_info())
+    return KeyedStream(keyed, value_type, stream)

@@ -9,11 +9,17 @@ import argparse
 from pyflink.common import Types
 from pyflink.table import StreamTableEnvironment
 
-from flink_jobs.configuration import sql_options, stream_environment, transactions_table
+from flink_jobs.configuration import (
+    keyed_by_first_column,
+    sql_options,
+    stream_environment,
+    transactions_table,
+)
 from flink_jobs.domain.batch import BYTES_ENCODING, NUL_SUBSTITUTE, RECORD_SEPARATOR
 from flink_jobs.domain.settings import Settings, load_settings
 from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES
 from flink_jobs.score_batches import OUTCOME_TYPE, ScoreBatches
+from flink_jobs.shards import MAX_PARALLELISM, shard_keys
 
 NAME = "ml_inference_job"
 
@@ -24,6 +30,7 @@ def batch_query(shards: int, batch_ms: int) -> str:
     A shard is a hash of the customer id in the record, whatever key the producer chose; a record
     without one may go anywhere.
     """
+    keys = ", ".join(map(str, shard_keys(shards)))
     separator = f"U&'\\{ord(RECORD_SEPARATOR):04X}'"
     nul_substitute = f"U&'\\{ord(NUL_SUBSTITUTE):04X}'"
     return f"""
@@ -32,7 +39,8 @@ FROM (
   SELECT
     window_start,
     window_end,
-    ABS(MOD(HASH_CODE(COALESCE(JSON_VALUE(text, '$.customer_id'), CAST(`offset` AS STRING))), {shards}))
+    ARRAY[{keys}][1 +
+      ABS(MOD(HASH_CODE(COALESCE(JSON_VALUE(text, '$.customer_id'), CAST(`offset` AS STRING))), {shards}))]
       AS shard,
     CONCAT_WS(' ',
       CAST(`partition` AS STRING),
@@ -86,7 +94,7 @@ def main() -> None:
     parser.add_argument(
         "--shards",
         type=int,
-        default=8,
+        default=4,
         help="groups of customers that are batched together; a savepoint made with another number is refused",
     )
     parser.add_argument("--batch-ms", type=int, default=20, help="how long a batch is gathered, in ms")
@@ -98,6 +106,7 @@ def main() -> None:
             # Python within the TaskManager's process: no copy of each batch to another one
             "python.execution-mode": "thread",
             "pipeline.object-reuse": "true",
+            "pipeline.max-parallelism": str(MAX_PARALLELISM),
             "execution.buffer-timeout.interval": "5 ms",
         },
     )
@@ -106,7 +115,7 @@ def main() -> None:
     tables.execute_sql(sink_table(settings))
     batches = tables.to_data_stream(tables.sql_query(batch_query(arguments.shards, arguments.batch_ms)))
     outcomes = (
-        batches.key_by(lambda batch: batch[0], key_type=Types.INT())
+        keyed_by_first_column(batches, key_type=Types.INT(), value_type=Types.STRING())
         .process(ScoreBatches(), output_type=OUTCOME_TYPE)
         .name("score")
         # state belongs to a number of shards: Flink refuses to restore it into a job with another

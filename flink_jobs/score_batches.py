@@ -42,15 +42,15 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         if hasattr(self, "_served"):
             self._served.close()
 
-    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
-        """Score one batch: (shard, packed records)."""
-        shard, batch = value
+    def process_element(self, value: str, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+        """Score one batch of packed records."""
+        shard = ctx.get_current_key()
         now_s = time.time()
         sweep_ms = (int(now_s) // _SWEEP_S + 1) * _SWEEP_S * 1000
         if self._next_sweeps.get(shard) != sweep_ms:
             self._next_sweeps[shard] = sweep_ms
             ctx.timer_service().register_processing_time_timer(sweep_ms)
-        for outcome in self._served.current.score(unpack_batch(batch), self._histories, now_s):
+        for outcome in self._served.current.score(unpack_batch(value), self._histories, now_s):
             yield to_row(outcome, self._topics)
 
     def on_timer(self, _timestamp: int, _ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:

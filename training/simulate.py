@@ -79,9 +79,12 @@ def simulated_dataset(
 ) -> Dataset:
     """Give simulated transactions where `training.dataset.load` would read a file."""
     source = (
-        f"simulation: {customers} customers, {terminals} terminals, {days} days from {start}, seed {seed}"
+        f"simulation of {customers} customers, {terminals} terminals, {days} days from {start}, seed {seed}"
     )
     frame = simulate(customers, terminals, days, start, seed)
+    # nobody else's ids: their histories would mix where other data was streamed before
+    for column in ("TRANSACTION_ID", "CUSTOMER_ID", "TERMINAL_ID"):
+        frame[column] = "sim-" + frame[column].astype(str)
     return from_frame(frame, source, hashlib.sha256(source.encode()).hexdigest())
 
 
