@@ -71,7 +71,10 @@ def read_from(
 
         def poll() -> bool:
             for batch in consumer.poll(timeout_ms=500).values():
-                records.extend((record.key.decode(), json.loads(record.value)) for record in batch)
+                records.extend(
+                    (record.key.decode() if record.key else None, json.loads(record.value))
+                    for record in batch
+                )
             return complete(records)
 
         until(poll, timeout_s)
