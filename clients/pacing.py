@@ -45,6 +45,7 @@ class Pacer:
         """Return at the tick at which `due_s` seconds of the run are over, or soon after `stopped()`."""
         if due_s <= self._clock() - self._start:
             return
+        # what lies on a tick belongs to it, whatever the last bit of the quotient says
         tick_s = math.ceil(due_s / TICK_S - 1e-9) * TICK_S
         while (remaining := tick_s - (self._clock() - self._start)) >= _SHORTEST_SLEEP_S and not stopped():
             self._sleep(min(remaining, _LONGEST_SLEEP_S))

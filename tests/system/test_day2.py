@@ -64,13 +64,13 @@ def test_what_was_backed_up_comes_back(
     playbook("backup.yml", "-e", "backup_name=system-test")
 
     store.put_object(Bucket=models, Key=key, Body=b"damaged")
-    retention = f"kafka-configs --alter --topic {settings.topics.predictions} --add-config retention.ms="
-    before = ssh(broker, f"kafka-topics --describe --topic {settings.topics.predictions}")
-    assert "retention.ms=259200000" in before, before
-    ssh(broker, retention + "3600000")
+    topic = settings.topics.predictions
+    described = ssh(broker, f"kafka-topics --describe --topic {topic}")
+    assert "retention.ms=259200000" in described
+    ssh(broker, f"kafka-configs --alter --topic {topic} --add-config retention.ms=3600000")
     playbook("restore.yml", "-e", "backup_name=system-test")
 
     assert store.get_object(Bucket=models, Key=key)["Body"].read() == model
     assert store.get_object(Bucket=models, Key=CURRENT_KEY)["Body"].read() == pointer
-    after = ssh(broker, f"kafka-topics --describe --topic {settings.topics.predictions}")
-    assert "retention.ms=259200000" in after, after
+    described = ssh(broker, f"kafka-topics --describe --topic {topic}")
+    assert "retention.ms=259200000" in described

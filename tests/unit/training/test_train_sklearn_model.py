@@ -91,16 +91,17 @@ def test_a_stricter_false_positive_rate_raises_the_threshold(ready_file: Path, t
     assert thresholds[0] < thresholds[1]
 
 
+@pytest.fixture
+def promoting(ready_file: Path, tmp_path: Path, settings_file: Path) -> list[str]:
+    """Give arguments that train a model and promote it."""
+    output, settings = str(tmp_path / "model"), str(settings_file)
+    return ["--data", str(ready_file), "--output", output, "--settings", settings, "--promote", *FAST]
+
+
 def test_a_second_run_on_the_same_data_changes_nothing(
-    ready_file: Path,
-    tmp_path: Path,
-    settings_file: Path,
-    store: MemoryStore,
-    capsys: pytest.CaptureFixture[str],
+    promoting: list[str], store: MemoryStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output = tmp_path / "model"
-    command = ["--data", str(ready_file), "--output", str(output), "--settings", str(settings_file), *FAST]
-    command += ["--promote", "--if-changed"]
+    command = [*promoting, "--if-changed"]
     assert main(command) == 0
     first = json.loads(store.objects["models"]["current.json"])["version"]
     assert f"Promoted {first}" in capsys.readouterr().out
@@ -113,14 +114,9 @@ def test_a_second_run_on_the_same_data_changes_nothing(
 
 
 def test_a_promoted_model_stays_if_any_will_do(
-    ready_file: Path,
-    tmp_path: Path,
-    settings_file: Path,
-    store: MemoryStore,
-    capsys: pytest.CaptureFixture[str],
+    promoting: list[str], store: MemoryStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["--data", str(ready_file), "--output", str(tmp_path / "model"), *FAST]
-    command += ["--settings", str(settings_file), "--promote", "--if-missing"]
+    command = [*promoting, "--if-missing"]
     assert main(command) == 0
     writes = len(store.written)
     assert main([*command, "--seed", "1"]) == 0
