@@ -1,19 +1,18 @@
 """Features of past transactions, by the very fold that serves: `flink_jobs.domain.features`."""
 
-from array import array
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flink_jobs.domain.features import FEATURE_NAMES, compute_features
-from flink_jobs.domain.history import DAY_S, KEPT_S, History
+from flink_jobs.domain.features import FEATURES, compute_features
+from flink_jobs.domain.history import DAY_S, KEPT_S, NO_HISTORY, fold
 from training.dataset import Dataset
 from training.terminal_risk import TerminalLabels
 
 # A row's features reach this far back.
 WARM_UP_DAYS = int(KEPT_S // DAY_S)
+_ROWS_AT_ONCE = 4096
 
 
 def replay(
@@ -33,15 +32,25 @@ def replay(
         risks: [transactions, TERMINAL_FEATURES] as of each transaction's day, see `TerminalLabels.as_of`.
 
     Returns:
-        [transactions, features] in the order of FEATURE_NAMES.
+        [transactions, FEATURES].
 
     """
-    histories: defaultdict[str, History] = defaultdict(History)
-    values = array("f")
-    rows = zip(customer_ids, times_s, amounts, transaction_ids, _tuples(risks), strict=True)
-    for customer_id, time_s, amount, transaction_id, risk in rows:
-        values.extend(compute_features(histories[customer_id], risk, time_s, amount, transaction_id))
-    return np.frombuffer(values, dtype=np.float32).reshape(-1, len(FEATURE_NAMES))
+    histories: dict[str, bytes] = {}
+    matrix = np.empty((len(times_s), len(FEATURES)), dtype=np.float32)
+    for first in range(0, len(matrix), _ROWS_AT_ONCE):
+        part = slice(first, first + _ROWS_AT_ONCE)
+        folded = []
+        for customer_id, time_s, amount, transaction_id in zip(
+            customer_ids[part], times_s[part], amounts[part], transaction_ids[part], strict=True
+        ):
+            history = histories.get(customer_id, NO_HISTORY)
+            folded.append(fold(history, time_s, amount, transaction_id))
+            histories[customer_id] = folded[-1][0]
+        after, happened = zip(*folded, strict=True)
+        matrix[part] = compute_features(
+            after, happened, np.asarray(times_s[part]), np.asarray(amounts[part]), risks[part]
+        )
+    return matrix
 
 
 def replay_dataset(dataset: Dataset, labels: TerminalLabels) -> NDArray[np.float32]:
@@ -54,7 +63,3 @@ def replay_dataset(dataset: Dataset, labels: TerminalLabels) -> NDArray[np.float
         frame["transaction_id"].tolist(),
         labels.as_of(frame["terminal_id"].tolist(), dataset.days()),
     )
-
-
-def _tuples(risks: NDArray[np.float32]) -> list[tuple[float, ...]]:
-    return list(map(tuple, risks.tolist()))

@@ -1,11 +1,15 @@
-"""A customer's recent transactions, kept in Flink's keyed state and replayed in training."""
+"""A customer's recent transactions, as they lie in Flink's keyed state and are replayed in training.
 
+A history is a string of entries in the order of their event times. The first entry is no transaction: it
+tells the format, and happened before everything else, so that no history is without an entry.
+"""
+
+import math
 import struct
 import zlib
-from array import array
-from bisect import bisect_right
 from collections.abc import Iterable
-from typing import Self
+
+import numpy as np
 
 DAY_S = 86400.0
 WINDOW_DAYS = (1, 7, 30)
@@ -13,106 +17,82 @@ WINDOW_DAYS = (1, 7, 30)
 LATENESS_DAYS = 7
 KEPT_S = (WINDOW_DAYS[-1] + LATENESS_DAYS) * DAY_S
 
-_FORMAT = b"\x01"
-_ENTRY_BYTES = 8 + 8 + 4
+# Event time in seconds since 1970, amount in the card's currency, CRC-32 of the transaction id.
+ENTRY = np.dtype([("time_s", "<f8"), ("amount", "<f8"), ("identity", "<u4")])
+ENTRY_BYTES = ENTRY.itemsize
+_pack = struct.Struct("<ddI").pack
+_time_at = struct.Struct("<d").unpack_from
+_FORMAT = 2
+NO_HISTORY = _pack(-math.inf, 0.0, _FORMAT)
 
 
-class History:
-    """Times, amounts and ids of one customer's transactions, ordered by event time.
+def check_format(history: bytes) -> bytes:
+    """Give the history back if it is one.
 
-    Attributes:
-        times: event times in seconds since 1970, ascending.
-        amounts: in the card's currency.
-        ids: CRC-32 of the transaction ids; with time and amount they tell a repeat.
+    Raises:
+        ValueError: another version's format, or cut short.
 
     """
-
-    __slots__ = ("amounts", "ids", "times")
-
-    def __init__(self) -> None:
-        self.times = array("d")
-        self.amounts = array("d")
-        self.ids = array("I")
-
-    def __len__(self) -> int:
-        return len(self.times)
-
-    def add(self, time_s: float, amount: float, transaction_id: str) -> None:
-        """Put a transaction in its place by event time; one that is there already changes nothing.
-
-        Entries too old for any window of any record that may still come are dropped.
-        """
-        times, amounts, ids = self.times, self.amounts, self.ids
-        identity = zlib.crc32(transaction_id.encode())
-        place = bisect_right(times, time_s)
-        before = place - 1
-        while before >= 0 and times[before] == time_s:
-            if ids[before] == identity and amounts[before] == amount:
-                return
-            before -= 1
-        times.insert(place, time_s)
-        amounts.insert(place, amount)
-        ids.insert(place, identity)
-        expired = bisect_right(times, times[-1] - KEPT_S)
-        if expired:
-            del times[:expired], amounts[:expired], ids[:expired]
-
-    def windows(self, time_s: float) -> tuple[list[tuple[int, float]], float]:
-        """Count and sum of the amounts in (time_s - window, time_s] for each of WINDOW_DAYS.
-
-        Beside them the largest amount of the last window but one, 0 where that is empty.
-        """
-        times, amounts = self.times, self.amounts
-        start = end = bisect_right(times, time_s)
-        total = 0.0
-        found = []
-        for days in WINDOW_DAYS:
-            # a longer window is a shorter one and what lies before it
-            stop = start
-            start = bisect_right(times, time_s - days * DAY_S, 0, stop)
-            total += sum(amounts[start:stop])
-            found.append((end - start, total))
-        return found, max(amounts[end - found[-2][0] : end], default=0.0)
-
-    def to_bytes(self) -> bytes:
-        """Pack for the state backend: 20 bytes a transaction and one for the format's version."""
-        return _FORMAT + self.times.tobytes() + self.amounts.tobytes() + self.ids.tobytes()
-
-    @classmethod
-    def from_bytes(cls, packed: bytes) -> Self:
-        """Unpack what `to_bytes` made.
-
-        Raises:
-            ValueError: another format's version, or cut short.
-
-        """
-        count, rest = divmod(len(packed) - 1, _ENTRY_BYTES)
-        if packed[:1] != _FORMAT or rest:
-            raise ValueError(
-                f"customer history of {len(packed)} bytes has format {packed[:1]!r}, not {_FORMAT!r}: "
-                "restore a savepoint made by this version or start the job without state"
-            )
-        history = cls()
-        history.times.frombytes(packed[1 : 1 + 8 * count])
-        history.amounts.frombytes(packed[1 + 8 * count : 1 + 16 * count])
-        history.ids.frombytes(packed[1 + 16 * count :])
-        return history
+    if not history.startswith(NO_HISTORY) or len(history) % ENTRY_BYTES:
+        raise ValueError(
+            f"customer history of {len(history)} bytes begins with {history[:ENTRY_BYTES]!r}, not with "
+            f"{NO_HISTORY!r}: restore a savepoint made by this version or start the job without state"
+        )
+    return history
 
 
-def expired_customers(packed_histories: Iterable[tuple[str, bytes]]) -> list[str]:
+def fold(history: bytes, time_s: float, amount: float, transaction_id: str) -> tuple[bytes, int]:
+    """Put a transaction in its place by event time; one that is there already changes nothing.
+
+    Entries too old for any window of any record that may still come are dropped.
+
+    Args:
+        history: NO_HISTORY, or what this function gave.
+        time_s: event time in seconds since 1970.
+        amount: in the card's currency.
+        transaction_id: with time and amount it tells a repeat.
+
+    Returns:
+        The history afterwards, and how many of its entries happened up to `time_s`.
+
+    """
+    entry = _pack(time_s, amount, zlib.crc32(transaction_id.encode()))
+    if time_s <= _time_at(history, len(history) - ENTRY_BYTES)[0]:
+        return _fold_late(history, entry, time_s)
+    if len(history) > ENTRY_BYTES and _time_at(history, ENTRY_BYTES)[0] <= time_s - KEPT_S:
+        history = _without_expired(history, time_s)
+    history += entry
+    return history, len(history) // ENTRY_BYTES
+
+
+def _fold_late(history: bytes, entry: bytes, time_s: float) -> tuple[bytes, int]:
+    """Fold what did not happen after all that is there."""
+    times = np.frombuffer(history, ENTRY)["time_s"]
+    first, place = (int(np.searchsorted(times, time_s, side)) * ENTRY_BYTES for side in ("left", "right"))
+    if any(history[at : at + ENTRY_BYTES] == entry for at in range(first, place, ENTRY_BYTES)):
+        return history, place // ENTRY_BYTES
+    longer = history[:place] + entry + history[place:]
+    kept = _without_expired(longer, float(times[-1]))
+    happened = place + ENTRY_BYTES - (len(longer) - len(kept))
+    return kept, max(happened // ENTRY_BYTES, 1)
+
+
+def _without_expired(history: bytes, now_s: float) -> bytes:
+    times = np.frombuffer(history, ENTRY)["time_s"]
+    expired = int(np.searchsorted(times, now_s - KEPT_S, "right"))
+    return NO_HISTORY + history[expired * ENTRY_BYTES :]
+
+
+def expired_customers(histories: Iterable[tuple[str, bytes]]) -> list[str]:
     """Name the customers that were not seen for as long as a history reaches.
 
     Args:
-        packed_histories: customer ids with what `History.to_bytes` made; event time is told by the
-            latest transaction among them, not by a clock, so that a replay expires nothing early.
+        histories: by customer id; event time is told by the latest transaction among them, not by a
+            clock, so that a replay expires nothing early.
 
     """
-    last_seen = {customer_id: _last_time(packed) for customer_id, packed in packed_histories}
+    last_seen = {
+        customer_id: _time_at(history, len(history) - ENTRY_BYTES)[0] for customer_id, history in histories
+    }
     horizon = max(last_seen.values(), default=0.0) - KEPT_S
     return [customer_id for customer_id, time_s in last_seen.items() if time_s <= horizon]
-
-
-def _last_time(packed: bytes) -> float:
-    count = len(packed) // _ENTRY_BYTES
-    last: float = struct.unpack_from("=d", packed, len(_FORMAT) + 8 * (count - 1))[0]
-    return last

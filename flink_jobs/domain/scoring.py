@@ -5,9 +5,11 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from flink_jobs.domain.features import compute_features
-from flink_jobs.domain.history import DAY_S, History
+from flink_jobs.domain.history import DAY_S, NO_HISTORY, check_format, fold
+from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import ServedModel
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.domain.transaction import InvalidTransaction, Transaction, parse_transaction
@@ -31,13 +33,13 @@ class Record(NamedTuple):
 
 
 class Histories(Protocol):
-    """Packed histories by customer id; Flink's map state is one."""
+    """Histories by customer id; Flink's map state is one."""
 
     def get(self, key: str, /) -> bytes | None:
-        """Give the customer's packed history, None for a new one."""
+        """Give the customer's history, None for a new one."""
 
     def put(self, key: str, value: bytes, /) -> None:
-        """Keep the customer's packed history."""
+        """Keep the customer's history."""
 
 
 class Prediction(msgspec.Struct, gc=False):
@@ -87,7 +89,6 @@ class Scorer:
     def __init__(self, model: ServedModel, terminal_risk: TerminalRisk) -> None:
         self._model = model
         self._risk = terminal_risk
-        self._row = self._computed_row if model.manifest.kind == "history" else self._ready_row
 
     @property
     def version(self) -> str:
@@ -106,23 +107,22 @@ class Scorer:
             Prediction, Alert or DeadLetter.
 
         """
-        opened: dict[str, History] = {}
+        ready = self._model.manifest.kind == "columns"
+        batch = _ReadyBatch(self._model.manifest) if ready else _FoldedBatch(histories, self._risk)
         accepted: list[tuple[Record, Transaction]] = []
-        rows: list[list[float]] = []
         for record in records:
             try:
                 transaction = parse_transaction(record.payload, now_s)
-                rows.append(self._row(transaction, opened, histories))
+                batch.add(transaction)
                 accepted.append((record, transaction))
             except InvalidTransaction as invalid:
                 yield _dead_letter(record, invalid)
-        if not rows:
+        if not accepted:
             return
-        for customer_id, history in opened.items():
-            histories.put(customer_id, history.to_bytes())
         manifest = self._model.manifest
-        scores = self._model.score(np.array(rows, dtype=np.float32)).tolist()
-        for (record, transaction), row, score in zip(accepted, rows, scores, strict=True):
+        features = batch.features()
+        scores = self._model.score(features.astype(np.float32)).tolist()
+        for (record, transaction), row, score in zip(accepted, features, scores, strict=True):
             rounded = round(score, 6)
             yield Prediction(
                 transaction.transaction_id,
@@ -139,37 +139,83 @@ class Scorer:
                     manifest.threshold,
                     manifest.version,
                     msgspec.Raw(record.payload),
-                    dict(zip(manifest.features, row, strict=True)),
+                    dict(zip(manifest.features, row.tolist(), strict=True)),
                     record.partition,
                     record.offset,
                     record.timestamp_ms,
                     int(now_s * 1000),
                 )
 
-    def _computed_row(
-        self, transaction: Transaction, opened: dict[str, History], histories: Histories
-    ) -> list[float]:
-        """Features from the customer's past and the terminal's risk."""
+
+class _FoldedBatch:
+    """Transactions whose features come from the customer's past and the terminal's risk."""
+
+    def __init__(self, histories: Histories, risk: TerminalRisk) -> None:
+        self._store = histories
+        self._risk = risk
+        self._opened: dict[str, bytes] = {}
+        self._folded: list[tuple[bytes, int]] = []
+        self._terminal_ids: list[str] = []
+        self._times_s: list[float] = []
+        self._amounts: list[float] = []
+
+    def add(self, transaction: Transaction) -> None:
+        """Fold a transaction into its customer's history.
+
+        Raises:
+            InvalidTransaction: it does not say who paid, or where.
+
+        """
         customer_id, terminal_id = transaction.customer_id, transaction.terminal_id
         if customer_id is None or terminal_id is None:
             name = "customer_id" if customer_id is None else "terminal_id"
             raise InvalidTransaction("missing_field", f"{name}: this model needs it")
-        history = opened.get(customer_id)
+        history = self._opened.get(customer_id)
         if history is None:
-            packed = histories.get(customer_id)
-            history = opened[customer_id] = History() if packed is None else History.from_bytes(packed)
-        time_s = transaction.time_s
-        risk = self._risk.lookup(terminal_id, int(time_s // DAY_S))
-        return compute_features(history, risk, time_s, transaction.amount, transaction.transaction_id)
+            stored = self._store.get(customer_id)
+            history = NO_HISTORY if stored is None else check_format(stored)
+        time_s, amount = transaction.time_s, transaction.amount
+        folded = fold(history, time_s, amount, transaction.transaction_id)
+        self._opened[customer_id] = folded[0]
+        self._folded.append(folded)
+        self._terminal_ids.append(terminal_id)
+        self._times_s.append(time_s)
+        self._amounts.append(amount)
 
-    def _ready_row(self, transaction: Transaction, _opened: object, _histories: object) -> list[float]:
-        """Features that came with the record."""
+    def features(self) -> NDArray[np.float64]:
+        """Keep the histories, and give [transactions, features]."""
+        for customer_id, history in self._opened.items():
+            self._store.put(customer_id, history)
+        times_s = np.array(self._times_s)
+        risks = self._risk.as_of(self._terminal_ids, (times_s // DAY_S).astype(np.int64))
+        histories, happened = zip(*self._folded, strict=True)
+        return compute_features(histories, happened, times_s, np.array(self._amounts), risks)
+
+
+class _ReadyBatch:
+    """Transactions that bring their features along."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._names = manifest.features
+        self._rows: list[list[float]] = []
+
+    def add(self, transaction: Transaction) -> None:
+        """Take a transaction's features.
+
+        Raises:
+            InvalidTransaction: one is missing.
+
+        """
         given = transaction.features or {}
         try:
-            return [given[name] for name in self._model.manifest.features]
+            self._rows.append([given[name] for name in self._names])
         except KeyError as missing:
             detail = f"features.{missing.args[0]}: this model needs it"
             raise InvalidTransaction("missing_feature", detail) from None
+
+    def features(self) -> NDArray[np.float64]:
+        """Give [transactions, features]."""
+        return np.array(self._rows, dtype=np.float64)
 
 
 def _dead_letter(record: Record, invalid: InvalidTransaction) -> DeadLetter:

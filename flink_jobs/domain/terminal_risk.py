@@ -5,10 +5,13 @@ a look-up serves them as well as a second stream of state would.
 """
 
 import io
+from collections.abc import Sequence
 from typing import Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from flink_jobs.domain.features import NO_RISK, TERMINAL_FEATURES
 
@@ -30,20 +33,23 @@ class TerminalRisk:
         days = table["day"].to_numpy()
         self.first_day = int(days.min()) if len(days) else 0
         self.last_day = int(days.max()) if len(days) else 0
-        values = zip(*(table[name].to_pylist() for name in VALUE_COLUMNS), strict=True)
-        self._values = dict(
-            zip(zip(table["terminal_id"].to_pylist(), days.tolist(), strict=True), values, strict=True)
-        )
+        # the last row is for terminals that are not known
+        known = [table[name].to_numpy() for name in VALUE_COLUMNS]
+        self._values = np.append(np.column_stack(known), [NO_RISK], axis=0).astype(np.float32)
+        keys = zip(table["terminal_id"].to_pylist(), days.tolist(), strict=True)
+        self._rows = {key: row for row, key in enumerate(keys)}
 
-    def lookup(self, terminal_id: str, day: int) -> tuple[float, ...]:
-        """One value for each of TERMINAL_FEATURES, as of a day.
+    def as_of(self, terminal_ids: Sequence[str], days: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Give what is known of terminals as of a day each: [rows, TERMINAL_FEATURES].
 
         Args:
-            terminal_id: one that the table does not know has no transactions and no frauds.
-            day: the event's, in days since 1970-01-01; past the table's last day, that one is served.
+            terminal_ids: one that the table does not know has no transactions and no frauds.
+            days: the events', since 1970-01-01; past the table's last day, that one is served.
 
         """
-        return self._values.get((terminal_id, min(day, self.last_day)), NO_RISK)
+        known, unknown = self._rows.get, len(self._values) - 1
+        keys = zip(terminal_ids, np.minimum(days, self.last_day).tolist(), strict=True)
+        return self._values[[known(key, unknown) for key in keys]]
 
     @classmethod
     def from_parquet(cls, content: bytes) -> Self:

@@ -2,12 +2,22 @@
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.domain.features import FEATURE_NAMES, NO_RISK, compute_features
-from flink_jobs.domain.history import DAY_S, KEPT_S, WINDOW_DAYS, History, expired_customers
+from flink_jobs.domain.history import (
+    DAY_S,
+    ENTRY,
+    KEPT_S,
+    NO_HISTORY,
+    WINDOW_DAYS,
+    check_format,
+    expired_customers,
+    fold,
+)
 
 START_S = 1_530_403_200.0  # 2018-07-01T00:00:00Z, a Sunday
 
@@ -20,132 +30,121 @@ transactions = st.lists(
 ).map(lambda pairs: [(time_s, amount, f"t{n}") for n, (time_s, amount) in enumerate(pairs)])
 
 
-def by_definition(past: list[tuple[float, float, str]], time_s: float) -> list[tuple[int, float]]:
-    """Count and sum in (time_s - window, time_s], read off the definition."""
-    found = []
-    for days in WINDOW_DAYS:
-        amounts = [amount for when, amount, _ in past if time_s - days * DAY_S < when <= time_s]
-        found.append((len(amounts), sum(amounts)))
+def folded(*arriving: tuple[float, float, str]) -> bytes:
+    """The history after these."""
+    history = NO_HISTORY
+    for time_s, amount, identity in arriving:
+        history, _ = fold(history, time_s, amount, identity)
+    return history
+
+
+def entries(history: bytes) -> list[tuple[float, float, int]]:
+    """What a history holds, without the entry that tells its format."""
+    found: list[tuple[float, float, int]] = np.frombuffer(history, ENTRY)[1:].tolist()
     return found
+
+
+def features(history: bytes, time_s: float, amount: float, identity: str) -> dict[str, float]:
+    """One transaction's features, at a terminal that nothing is known of."""
+    history, happened = fold(history, time_s, amount, identity)
+    row = compute_features(
+        [history], [happened], np.array([time_s]), np.array([amount]), np.array([NO_RISK], dtype=np.float32)
+    )[0]
+    return dict(zip(FEATURE_NAMES, row.tolist(), strict=True))
 
 
 @given(transactions)
 def test_windows_hold_what_arrived_in_them(arriving: list[tuple[float, float, str]]) -> None:
-    history = History()
+    history = NO_HISTORY
     for number, (time_s, amount, identity) in enumerate(arriving, start=1):
-        history.add(time_s, amount, identity)
-        windows, largest = history.windows(time_s)
-        for (count, total), (expected_count, expected) in zip(
-            windows, by_definition(arriving[:number], time_s), strict=True
-        ):
-            assert count == expected_count
-            assert total == pytest.approx(expected)
-        assert largest == max(
-            amount for when, amount, _ in arriving[:number] if time_s - 7 * DAY_S < when <= time_s
-        )
+        found = features(history, time_s, amount, identity)
+        history, _ = fold(history, time_s, amount, identity)
+        for days in WINDOW_DAYS:
+            within = [a for when, a, _ in arriving[:number] if time_s - days * DAY_S < when <= time_s]
+            assert found[f"customer_count_{days}d"] == len(within)
+            assert found[f"customer_mean_{days}d"] == pytest.approx(sum(within) / len(within))
 
 
 @given(transactions, st.randoms(use_true_random=False))
 def test_the_order_of_arrival_does_not_change_what_is_kept(
     arriving: list[tuple[float, float, str]], order: random.Random
 ) -> None:
-    straight, shuffled = History(), History()
-    for transaction in sorted(arriving):
-        straight.add(*transaction)
     mixed = list(arriving)
     order.shuffle(mixed)
-    for transaction in mixed:
-        shuffled.add(*transaction)
-    assert sorted(zip(straight.times, straight.amounts, straight.ids, strict=True)) == sorted(
-        zip(shuffled.times, shuffled.amounts, shuffled.ids, strict=True)
-    )
+    straight, shuffled = folded(*sorted(arriving)), folded(*mixed)
+    assert sorted(entries(straight)) == sorted(entries(shuffled))
+    assert [time_s for time_s, *_ in entries(shuffled)] == sorted(time_s for time_s, *_ in entries(shuffled))
 
 
 @given(transactions)
 def test_a_repeat_changes_nothing_and_gets_the_same_features(
     arriving: list[tuple[float, float, str]],
 ) -> None:
-    history = History()
-    for time_s, amount, identity in arriving:
-        first = compute_features(history, NO_RISK, time_s, amount, identity)
-        packed = history.to_bytes()
-        assert compute_features(history, NO_RISK, time_s, amount, identity) == first
-        assert history.to_bytes() == packed
+    history = NO_HISTORY
+    for transaction in arriving:
+        first = features(history, *transaction)
+        history, happened = fold(history, *transaction)
+        assert fold(history, *transaction) == (history, happened)
+        assert features(history, *transaction) == first
 
 
 @given(transactions)
-def test_packing_loses_nothing(arriving: list[tuple[float, float, str]]) -> None:
-    history = History()
-    for transaction in arriving:
-        history.add(*transaction)
-    again = History.from_bytes(history.to_bytes())
-    assert (again.times, again.amounts, again.ids) == (history.times, history.amounts, history.ids)
-    assert len(history.to_bytes()) == 1 + 20 * len(history)
+def test_a_transaction_takes_20_bytes(arriving: list[tuple[float, float, str]]) -> None:
+    history = folded(*arriving)
+    assert len(history) == 20 * (1 + len(arriving))
+    assert check_format(history) is history
 
 
 def test_entries_past_every_window_are_dropped() -> None:
-    history = History()
-    history.add(START_S, 1.0, "old")
-    history.add(START_S + KEPT_S - 1, 2.0, "kept")
-    assert len(history) == 2
-    history.add(START_S + KEPT_S, 3.0, "new")
-    assert list(history.amounts) == [2.0, 3.0]
+    history = folded((START_S, 1.0, "old"), (START_S + KEPT_S - 1, 2.0, "kept"))
+    assert len(entries(history)) == 2
+    history, happened = fold(history, START_S + KEPT_S, 3.0, "new")
+    assert [amount for _, amount, _ in entries(history)] == [2.0, 3.0]
+    assert happened == 3
+    assert history.startswith(NO_HISTORY)
 
 
 def test_a_record_a_week_late_still_sees_its_whole_month() -> None:
-    history = History()
-    for day in range(38):
-        history.add(START_S + day * DAY_S, 10.0, f"t{day}")
-    features = dict(
-        zip(
-            FEATURE_NAMES, compute_features(history, NO_RISK, START_S + 31 * DAY_S, 40.0, "late"), strict=True
-        )
-    )
-    assert features["customer_count_30d"] == 31
-    assert features["customer_mean_1d"] == 25.0
+    history = folded(*((START_S + day * DAY_S, 10.0, f"t{day}") for day in range(38)))
+    found = features(history, START_S + 31 * DAY_S, 40.0, "late")
+    assert found["customer_count_30d"] == 31
+    assert found["customer_mean_1d"] == 25.0
 
 
 def test_a_record_older_than_the_history_is_its_own_past() -> None:
-    history = History()
-    history.add(START_S + 100 * DAY_S, 5.0, "new")
-    features = dict(
-        zip(FEATURE_NAMES, compute_features(history, NO_RISK, START_S, 7.0, "ancient"), strict=True)
-    )
-    assert features["customer_mean_30d"] == 7.0
-    assert features["amount_to_mean_30d"] == 1.0
-    assert features["largest_7d_to_mean_before"] == 1.0
+    history = folded((START_S + 100 * DAY_S, 5.0, "new"))
+    found = features(history, START_S, 7.0, "ancient")
+    assert found["customer_count_30d"] == 0
+    assert found["customer_mean_30d"] == 7.0
+    assert found["amount_to_mean_30d"] == 1.0
+    assert found["largest_7d_to_mean_before"] == 1.0
+    assert fold(history, START_S, 7.0, "ancient") == (history, 1)
 
 
 def test_the_largest_amount_of_a_week_is_held_against_the_time_before() -> None:
-    history = History()
-    place = FEATURE_NAMES.index("largest_7d_to_mean_before")
+    def after(*payments: tuple[float, float]) -> float:
+        *past, last = [(START_S + day * DAY_S, amount, f"t{day}") for day, amount in payments]
+        return features(folded(*past), *last)["largest_7d_to_mean_before"]
 
-    def after(day: float, amount: float) -> float:
-        return compute_features(history, NO_RISK, START_S + day * DAY_S, amount, f"t{day}")[place]
-
-    assert after(0, 10.0) == 1.0  # nothing before: the mean is its own
-    assert after(1, 30.0) == 30.0 / 20.0
-    assert after(9, 100.0) == 5.0  # 100 against 10 and 30
-    assert after(10, 5.0) == 5.0  # a small one in the same week
-    assert after(17, 5.0) == pytest.approx(5.0 / ((10 + 30 + 100 + 5) / 4))
-
-    free = History()
-    for day in (0, 8):  # nothing to divide by
-        assert compute_features(free, NO_RISK, START_S + day * DAY_S, 0.5 * day, f"t{day}")[place] == 1.0
+    payments = [(0, 10.0), (1, 30.0), (9, 100.0), (10, 5.0), (17, 5.0)]
+    assert after(*payments[:1]) == 1.0  # nothing before: the mean is its own
+    assert after(*payments[:2]) == 30.0 / 20.0
+    assert after(*payments[:3]) == 5.0  # 100 against 10 and 30
+    assert after(*payments[:4]) == 5.0  # a small one in the same week
+    assert after(*payments) == pytest.approx(5.0 / ((10 + 30 + 100 + 5) / 4))
+    assert after((0, 0.0)) == after((0, 0.0), (8, 4.0)) == 1.0  # nothing to divide by
 
 
-@pytest.mark.parametrize("packed", [b"", b"\x02", b"\x01" + b"\0" * 19])
-def test_another_format_is_refused(packed: bytes) -> None:
+@pytest.mark.parametrize("stored", [b"", b"\x01", b"\x01" + b"\0" * 20, NO_HISTORY + b"\0" * 19])
+def test_another_format_is_refused(stored: bytes) -> None:
     with pytest.raises(ValueError, match="customer history"):
-        History.from_bytes(packed)
+        check_format(stored)
 
 
 def test_weekend_and_night_are_told_in_utc() -> None:
-    names = FEATURE_NAMES.index("is_weekend"), FEATURE_NAMES.index("is_night")
-
-    def told(time_s: float) -> tuple[float, ...]:
-        row = compute_features(History(), NO_RISK, time_s, 1.0, "t")
-        return tuple(row[name] for name in names)
+    def told(time_s: float) -> tuple[float, float]:
+        found = features(NO_HISTORY, time_s, 1.0, "t")
+        return found["is_weekend"], found["is_night"]
 
     assert told(START_S) == (1.0, 1.0)  # Sunday, midnight
     assert told(START_S + 7 * 3600 - 1) == (1.0, 1.0)
@@ -156,15 +155,12 @@ def test_weekend_and_night_are_told_in_utc() -> None:
 
 def test_customers_unseen_for_as_long_as_a_history_reaches_expire() -> None:
     def seen(*times_s: float) -> bytes:
-        history = History()
-        for time_s in times_s:
-            history.add(time_s, 1.0, "t")
-        return history.to_bytes()
+        return folded(*((time_s, 1.0, "t") for time_s in times_s))
 
-    packed = {
+    histories = {
         "gone": seen(START_S - 10, START_S),
         "almost": seen(START_S - 10, START_S + 1),
         "present": seen(START_S, START_S + KEPT_S - 1, START_S + KEPT_S),
     }
-    assert expired_customers(packed.items()) == ["gone"]
+    assert expired_customers(histories.items()) == ["gone"]
     assert expired_customers([]) == []

@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,21 +21,25 @@ def table(*rows: tuple[str, int, float]) -> pa.Table:
     )
 
 
+def as_of(risk: TerminalRisk, terminal: str, day: int) -> tuple[float, ...]:
+    return tuple(risk.as_of([terminal], np.array([day]))[0].tolist())
+
+
 def test_a_terminal_is_looked_up_as_of_the_day() -> None:
     risk = TerminalRisk(table(("t", 100, 0.25), ("t", 101, 0.5)))
-    assert risk.lookup("t", 100) == (0.25,) * len(NO_RISK)
-    assert risk.lookup("t", 101) == (0.5,) * len(NO_RISK)
+    assert as_of(risk, "t", 100) == (0.25,) * len(NO_RISK)
+    assert as_of(risk, "t", 101) == (0.5,) * len(NO_RISK)
 
 
 def test_past_the_last_day_that_day_is_served() -> None:
     risk = TerminalRisk(table(("t", 100, 0.25), ("u", 101, 0.5)))
-    assert risk.lookup("u", 200) == (0.5,) * len(NO_RISK)
+    assert as_of(risk, "u", 200) == (0.5,) * len(NO_RISK)
 
 
 @pytest.mark.parametrize(("terminal", "day"), [("unknown", 100), ("t", 99)])
 def test_what_is_not_known_has_no_risk(terminal: str, day: int) -> None:
-    assert TerminalRisk(table(("t", 100, 0.25))).lookup(terminal, day) == NO_RISK
-    assert TerminalRisk.empty().lookup(terminal, day) == NO_RISK
+    assert as_of(TerminalRisk(table(("t", 100, 0.25))), terminal, day) == NO_RISK
+    assert as_of(TerminalRisk.empty(), terminal, day) == NO_RISK
 
 
 def test_a_file_with_other_columns_is_refused() -> None:

@@ -92,7 +92,7 @@ def test_promotion_points_at_the_model_last(
     risk = msgspec.json.decode(features["terminal_risk/current.json"], type=CurrentRisk)
     assert risk.sha256 == sha256(features[risk.key])
     served = TerminalRisk.from_parquet(features[risk.key])
-    assert served.lookup("t", 5) == (1.0, 0.5, 1.0, 0.5, 1.0, 0.5, 0.5, 1.0)
+    assert served.as_of(["t"], np.array([5])).tolist() == [[1.0, 0.5, 1.0, 0.5, 1.0, 0.5, 0.5, 1.0]]
     promoted = promoted_manifest(settings)
     assert promoted == manifest
 

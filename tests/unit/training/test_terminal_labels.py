@@ -51,10 +51,9 @@ def test_the_snapshot_serves_what_training_saw(data: Dataset) -> None:
     terminals = labels.terminal_ids
     for day in range(first, first + 8):
         values = labels.as_of(terminals, np.full(len(terminals), day, dtype=np.int32))
-        served = [risk.lookup(terminal, day) for terminal in terminals]
-        assert np.array_equal(values, np.array(served, dtype=np.float32))
-        assert [tuple(row) for row in values.tolist()] == served
-    assert any(risk.lookup(terminal, first)[-1] < NO_FRAUD_DAYS for terminal in terminals)
+        served = risk.as_of(terminals, np.full(len(terminals), day))
+        assert served.tobytes() == values.tobytes()
+        assert served[:, -1].min() < NO_FRAUD_DAYS
 
 
 def test_the_snapshot_has_the_columns_that_serving_knows(data: Dataset) -> None:
