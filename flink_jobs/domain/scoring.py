@@ -5,10 +5,12 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from flink_jobs.domain.features import compute_features
 from flink_jobs.domain.history import DAY_S, History
 from flink_jobs.domain.model import ServedModel
+from flink_jobs.domain.reasons import Reason, strongest_reasons
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.domain.transaction import InvalidTransaction, Transaction, parse_transaction
 
@@ -52,7 +54,12 @@ class Prediction(msgspec.Struct, gc=False):
 
 
 class Alert(msgspec.Struct, gc=False):
-    """A transaction whose score reached the model's threshold, whole, and what the model saw."""
+    """A transaction whose score reached the model's threshold: whole, what the model saw, and why.
+
+    Attributes:
+        reasons: what moved the score most, the strongest first; none where the model has no explainer.
+
+    """
 
     transaction_id: str
     score: float
@@ -64,6 +71,7 @@ class Alert(msgspec.Struct, gc=False):
     offset: int
     kafka_timestamp_ms: int
     scored_at_ms: int
+    reasons: list[Reason]
 
 
 class DeadLetter(msgspec.Struct, gc=False):
@@ -121,7 +129,9 @@ class Scorer:
         for customer_id, history in opened.items():
             histories.put(customer_id, history.to_bytes())
         manifest = self._model.manifest
-        scores = self._model.score(np.array(rows, dtype=np.float32)).tolist()
+        matrix = np.array(rows, dtype=np.float32)
+        scores = self._model.score(matrix).tolist()
+        contributions = self._contributions(matrix, scores)
         for (record, transaction), row, score in zip(accepted, rows, scores, strict=True):
             rounded = round(score, 6)
             yield Prediction(
@@ -133,18 +143,25 @@ class Scorer:
                 record.timestamp_ms,
             )
             if score >= manifest.threshold:
+                features = dict(zip(manifest.features, row, strict=True))
                 yield Alert(
                     transaction.transaction_id,
                     rounded,
                     manifest.threshold,
                     manifest.version,
                     msgspec.Raw(record.payload),
-                    dict(zip(manifest.features, row, strict=True)),
+                    features,
                     record.partition,
                     record.offset,
                     record.timestamp_ms,
                     int(now_s * 1000),
+                    strongest_reasons(features, next(contributions)),
                 )
+
+    def _contributions(self, matrix: NDArray[np.float32], scores: list[float]) -> Iterator[list[float]]:
+        """Explain the alerts of a batch, all at once when the first is asked for."""
+        alerted = [number for number, score in enumerate(scores) if score >= self._model.manifest.threshold]
+        yield from self._model.explain(matrix[alerted]).tolist()
 
     def _computed_row(
         self, transaction: Transaction, opened: dict[str, History], histories: Histories

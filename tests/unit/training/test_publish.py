@@ -43,7 +43,12 @@ def candidate() -> Candidate:
 def test_what_is_written_serves_as_it_was_trained(candidate: Candidate, tmp_path: Path) -> None:
     manifest = write(candidate, tmp_path / "new" / "model")
     folder = tmp_path / "new" / "model"
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "model.joblib", "model.onnx"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "explainer.onnx",
+        "manifest.json",
+        "model.joblib",
+        "model.onnx",
+    ]
     assert Manifest.from_json((folder / "manifest.json").read_bytes()) == manifest
     served = ServedModel.from_onnx(manifest, (folder / "model.onnx").read_bytes())
     forest = joblib.load(folder / "model.joblib")
@@ -65,6 +70,21 @@ def test_a_model_that_onnx_scores_otherwise_is_not_written(
     assert not (tmp_path / "model").exists()
 
 
+def test_an_explainer_that_does_not_add_up_is_not_written(
+    candidate: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = publish.explainer_onnx(
+        RandomForestClassifier(5, max_depth=4, random_state=1).fit(
+            candidate.holdout, candidate.holdout[:, 1] > 0.5
+        ),
+        publish.OPSETS,
+    )
+    monkeypatch.setattr(publish, "explainer_onnx", lambda *_: wrong)
+    with pytest.raises(PublishError, match=r"The explainer and scikit-learn disagree on \d+ of 400"):
+        write(candidate, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
 def test_a_folder_that_cannot_be_written_is_named(candidate: Candidate, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PublishError, match="file/model: cannot be written"):
@@ -80,6 +100,7 @@ def test_promotion_points_at_the_model_last(
     assert store.written == [
         f"models/{version}/model.joblib",
         f"models/{version}/model.onnx",
+        f"models/{version}/explainer.onnx",
         f"models/{version}/manifest.json",
         f"features/terminal_risk/{version}.parquet",
         "features/terminal_risk/current.json",

@@ -1,0 +1,54 @@
+"""Why a transaction raised an alert: the features that moved its score most, in plain words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from flink_jobs.domain.features import FEATURES
+
+MOST_REASONS = 3
+
+_WORDS = {feature.name: feature.words for feature in FEATURES}
+
+
+class Reason(msgspec.Struct, frozen=True, gc=False):
+    """What one feature did to a score.
+
+    Attributes:
+        feature: its name.
+        value: what the model saw.
+        contribution: by how much the score would be lower without it, in units of the score; negative
+            where it spoke against fraud.
+        direction: the contribution's sign in a word.
+        text: the value, for people.
+
+    """
+
+    feature: str
+    value: float
+    contribution: float
+    direction: Literal["raises", "lowers"]
+    text: str
+
+
+def strongest_reasons(features: Mapping[str, float], contributions: Sequence[float]) -> list[Reason]:
+    """Name what moved a score most, the strongest first.
+
+    Args:
+        features: a transaction's, in the model's order.
+        contributions: one for each of them; what moved nothing is no reason.
+
+    """
+    strongest = sorted(zip(features, contributions, strict=True), key=lambda each: -abs(each[1]))
+    return [
+        Reason(
+            name,
+            features[name],
+            round(contribution, 6),
+            "raises" if contribution > 0 else "lowers",
+            _WORDS[name](features) if name in _WORDS else f"{name} is {features[name]:.4g}",
+        )
+        for name, contribution in strongest[:MOST_REASONS]
+        if contribution
+    ]
