@@ -19,6 +19,7 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.ensemble import RandomForestClassifier
 
+from flink_jobs.domain.drift import SCORE, Distribution, distribution
 from flink_jobs.domain.manifest import Manifest, ModelKind
 from flink_jobs.domain.model import EXPLAINER_FILE, ONNX_FILE, ServedModel
 from flink_jobs.domain.model_registry import (
@@ -90,6 +91,7 @@ def write(candidate: Candidate, folder: Path) -> Manifest:
     manifest = _describe(candidate, files)
     served = ServedModel.from_onnx(manifest, files[ONNX_FILE], files[EXPLAINER_FILE])
     verify_parity(candidate.forest, served, candidate.holdout)
+    manifest = msgspec.structs.replace(manifest, distributions=_distributions(candidate, served))
     files[MANIFEST_FILE] = manifest.to_json()
     if candidate.terminal_risk is not None:
         files[RISK_FILE] = to_parquet(candidate.terminal_risk)
@@ -224,6 +226,15 @@ def _describe(candidate: Candidate, files: dict[str, bytes]) -> Manifest:
         files=digests,
         fingerprint=candidate.fingerprint,
     )
+
+
+def _distributions(candidate: Candidate, served: ServedModel) -> dict[str, Distribution]:
+    """Of what the model will be held against: its features and scores in the test period."""
+    found = {
+        name: distribution(candidate.holdout[:, column]) for column, name in enumerate(candidate.features)
+    }
+    # the threshold is an edge, to tell the share of alerts
+    return found | {SCORE: distribution(served.score(candidate.holdout), [candidate.threshold])}
 
 
 def _library_versions() -> dict[str, str]:

@@ -7,8 +7,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from flink_jobs.domain.drift import DriftCounts
 from flink_jobs.domain.features import compute_features
 from flink_jobs.domain.history import DAY_S, History
+from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import ServedModel
 from flink_jobs.domain.reasons import Reason, strongest_reasons
 from flink_jobs.domain.terminal_risk import TerminalRisk
@@ -90,17 +92,34 @@ Outcome = Prediction | Alert | DeadLetter
 
 
 class Scorer:
-    """A model and the table of terminal risk that belongs to it."""
+    """A model and the table of terminal risk that belongs to it.
+
+    Attributes:
+        drift: counts what is scored; None where the model was published without distributions.
+
+    """
 
     def __init__(self, model: ServedModel, terminal_risk: TerminalRisk) -> None:
         self._model = model
         self._risk = terminal_risk
+        distributions = model.manifest.distributions
+        self.drift = DriftCounts(distributions) if distributions else None
         self._row = self._computed_row if model.manifest.kind == "history" else self._ready_row
 
     @property
     def version(self) -> str:
         """The model's version."""
         return self._model.manifest.version
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model is."""
+        return self._model.manifest
+
+    @property
+    def first_day(self) -> int:
+        """The first day that terminals' frauds are known for, since 1970-01-01; 0 where none is needed."""
+        return self._risk.first_day
 
     def score(self, records: Sequence[Record], histories: Histories, now_s: float) -> Iterator[Outcome]:
         """Score a batch: one prediction for each transaction, an alert beside it where due.
@@ -130,7 +149,10 @@ class Scorer:
             histories.put(customer_id, history.to_bytes())
         manifest = self._model.manifest
         matrix = np.array(rows, dtype=np.float32)
-        scores = self._model.score(matrix).tolist()
+        scored = self._model.score(matrix)
+        if self.drift is not None:
+            self.drift.add(matrix, scored)
+        scores = scored.tolist()
         contributions = self._contributions(matrix, scores)
         for (record, transaction), row, score in zip(accepted, rows, scores, strict=True):
             rounded = round(score, 6)

@@ -10,10 +10,14 @@ import pytest
 from memory_store import MemoryStore
 from sklearn.ensemble import RandomForestClassifier
 
+from flink_jobs.domain import model_registry
+from flink_jobs.domain.drift import DriftCounts
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import ServedModel
 from flink_jobs.domain.model_registry import CurrentModel, CurrentRisk
 from flink_jobs.domain.object_store import ObjectStoreError
+from flink_jobs.domain.reasons import Reason
+from flink_jobs.domain.scoring import Alert, Record
 from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
 from training import publish
@@ -56,6 +60,50 @@ def test_what_is_written_serves_as_it_was_trained(candidate: Candidate, tmp_path
     assert np.abs(served.score(candidate.holdout) - expected).max() < 1e-6
     assert manifest.version.endswith("-" + manifest.files["model.onnx"][:8])
     assert manifest.libraries["scikit-learn"]
+
+
+def test_the_manifest_keeps_what_features_and_scores_were_like(candidate: Candidate, tmp_path: Path) -> None:
+    manifest = write(candidate, tmp_path)
+    assert list(manifest.distributions) == ["V1", "V2", "V3", "score"]
+    assert candidate.threshold in manifest.distributions["score"].edges
+    served = ServedModel.from_onnx(manifest, (tmp_path / "model.onnx").read_bytes())
+    counts = DriftCounts(manifest.distributions)
+    counts.add(candidate.holdout, served.score(candidate.holdout))
+    assert max(counts.indexes().values()) < 1e-6
+    alerts = float((served.score(candidate.holdout) >= candidate.threshold).mean())
+    assert counts.share_from("score", candidate.threshold) == pytest.approx((alerts, alerts), abs=1e-5)
+    lines = (tmp_path / "manifest.json").read_text().splitlines()
+    assert sum("shares" in line and line.endswith("]") for line in lines) == 4, "numbers stand in one line"
+
+
+def test_the_job_loads_what_explains_a_model_where_it_was_published_with_it(
+    candidate: Candidate,
+    tmp_path: Path,
+    settings: Settings,
+    store: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model_registry, "s3_client", lambda _settings: store)
+    columns = dict(
+        zip(candidate.features, candidate.holdout[candidate.holdout[:, 0].argmax()].tolist(), strict=True)
+    )
+    payload = msgspec.json.encode(
+        {"transaction_id": "1", "event_time": "2013-09-01T00:00:00Z", "amount": 1.0, "features": columns}
+    )
+    manifest = write(candidate, tmp_path)
+
+    def reasons() -> list[Reason]:
+        promote(tmp_path, settings)
+        registry = model_registry.ModelRegistry(settings)
+        scorer = registry.load(registry.pointers())
+        *_, alert = scorer.score([Record(0, 0, 0, len(payload), payload)], {}, 4e9)  # type: ignore[arg-type]
+        assert isinstance(alert, Alert)
+        return alert.reasons
+
+    assert reasons()[0].feature == "V1"
+    files = {name: digest for name, digest in manifest.files.items() if name != "explainer.onnx"}
+    (tmp_path / "manifest.json").write_bytes(msgspec.structs.replace(manifest, files=files).to_json())
+    assert reasons() == []
 
 
 def test_a_model_that_onnx_scores_otherwise_is_not_written(
