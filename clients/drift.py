@@ -149,7 +149,9 @@ def measure(scorer: Scorer, source: Source, number_of_days: int, until_s: float 
         raise ClientError(f"model {manifest.version} was published without distributions: train it again")
     if until_s is None:
         last_s = source.last_event_s(now_s + MAX_FUTURE_S)
-        until_s = 0.0 if last_s is None else last_s + 0.001
+        if last_s is None:
+            raise ClientError(f"{source.name}: no transactions")
+        until_s = last_s + 0.001
     since_s = until_s - number_of_days * DAY_S
     if since_s < scorer.first_day * DAY_S:
         since_s = scorer.first_day * DAY_S

@@ -87,8 +87,10 @@ class Lake:
     def _events(self, columns: list[str]) -> Iterator[tuple[NDArray[np.float64], Any]]:
         """Go through all rows, in batches: event times in seconds since 1970 (NaN: unknown), and columns."""
         try:
-            dataset = pyarrow.dataset.dataset(self._root, filesystem=self._filesystem, format="parquet")
-            for batch in dataset.to_batches(columns=columns):
+            # Flink writes times that reach further than nanoseconds do
+            parquet = pyarrow.dataset.ParquetFileFormat(coerce_int96_timestamp_unit="us")
+            dataset = pyarrow.dataset.dataset(self._root, filesystem=self._filesystem, format=parquet)
+            for batch in dataset.to_batches(columns=columns) if dataset.files else ():
                 microseconds = batch["event_time"].cast(pa.timestamp("us"), safe=False).cast(pa.int64())
                 yield microseconds.to_numpy(zero_copy_only=False).astype(np.float64) / 1e6, batch
         except (OSError, pa.ArrowException) as error:

@@ -98,6 +98,13 @@ def test_the_lake_gives_what_the_file_gives(folder: Path, scorer: Scorer, tmp_pa
     assert found.psi == wanted.psi
 
 
+def test_a_time_in_the_far_future_is_no_last_event(tmp_path: Path) -> None:
+    write_lake(tmp_path, [(LAST_WEEK_S, b"1"), (250_000_000_000.0, b"2")])
+    lake = Lake(fs.LocalFileSystem(), str(tmp_path), "the lake")
+    assert lake.last_event_s(4e9) == LAST_WEEK_S
+    assert lake.payloads(0, 4e9) == [(LAST_WEEK_S, b"1")]
+
+
 def test_times_that_sql_did_not_read_are_read_and_garbage_is_left_out(tmp_path: Path) -> None:
     payload = b'{"transaction_id": "1", "event_time": "2024-04-23T02:00:00+02:00", "amount": 1.0}'
     write_lake(tmp_path, [(float("nan"), payload), (float("nan"), b"garbage")])
@@ -111,20 +118,27 @@ def write_lake(root: Path, records: list[tuple[float, bytes]]) -> None:
     times = [None if np.isnan(time_s) else round(time_s * 1e3) for time_s, _ in records]
     table = pa.table(
         {
-            "event_time": pa.array(times, pa.timestamp("ms")).cast(pa.timestamp("ns")),
+            "event_time": pa.array(times, pa.timestamp("ms")),
             "payload": pa.array([payload for _, payload in records], pa.binary()),
         }
     )
     half = len(records) // 2
     for day, part in (("2024-05-01", table.slice(half)), ("2024-05-02", table.slice(0, half))):
         (root / f"dt={day}").mkdir()
-        pq.write_table(part, root / f"dt={day}" / "part-0.parquet")
+        # as Flink does
+        file = root / f"dt={day}" / "part-0.parquet"
+        pq.write_table(part, file, use_deprecated_int96_timestamps=True)
         (root / f"dt={day}" / ".part-1.parquet.inprogress").write_bytes(b"PAR1")
 
 
 def test_too_few_transactions_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command(folder, "same.parquet", "--until", "2024-04-23T02:00")) == 2
     assert "500 are needed to compare" in capsys.readouterr().err
+
+
+def test_an_empty_lake_is_said(scorer: Scorer, tmp_path: Path) -> None:
+    with pytest.raises(ClientError, match="the lake: no transactions"):
+        measure(scorer, Lake(fs.LocalFileSystem(), str(tmp_path), "the lake"), 7)
 
 
 def test_a_lake_that_is_not_there_is_named(scorer: Scorer, tmp_path: Path) -> None:
