@@ -177,7 +177,7 @@ class Scorer:
                     record.offset,
                     record.timestamp_ms,
                     int(now_s * 1000),
-                    strongest_reasons(features, next(contributions)),
+                    strongest_reasons(features, next(contributions), manifest.distributions),
                 )
 
     def _contributions(self, matrix: NDArray[np.float32], scores: list[float]) -> Iterator[list[float]]:
