@@ -5,6 +5,8 @@ from datetime import datetime
 
 import msgspec
 
+from flink_jobs.domain.reasons import Reason
+
 REMEMBERED_IDS = 100_000
 
 
@@ -17,7 +19,10 @@ class AlertedTransaction(msgspec.Struct, frozen=True, gc=False):
 
 
 class Alert(msgspec.Struct, frozen=True, gc=False):
-    """What the clients read of an alert; `partition` and the rest up to the time are the transaction's."""
+    """What the clients read of an alert; `partition` and the rest up to the time are the transaction's.
+
+    Alerts of models without an explainer, and those from before there were reasons, have none.
+    """
 
     transaction_id: str
     score: float
@@ -28,6 +33,7 @@ class Alert(msgspec.Struct, frozen=True, gc=False):
     offset: int
     kafka_timestamp_ms: int
     scored_at_ms: int
+    reasons: list[Reason] = []
 
 
 decode_alert = msgspec.json.Decoder(Alert).decode
@@ -51,13 +57,14 @@ class RecentIds:
         return True
 
 
-def line(alert: Alert, received: datetime) -> str:
-    """Write an alert for people; columns line up."""
+def shown(alert: Alert, received: datetime) -> str:
+    """Write an alert for people: a line, whose columns line up, and below it a line for each reason."""
     transaction = alert.transaction
     latency_ms = received.timestamp() * 1000 - alert.kafka_timestamp_ms
-    return (
+    line = (
         f"{received:%H:%M:%S}.{received.microsecond // 1000:03}  transaction {alert.transaction_id:<8} "
         f"customer {transaction.customer_id or '-':<6} terminal {transaction.terminal_id or '-':<6} "
         f"amount {transaction.amount:>9,.2f}  score {alert.score:.3f} (alert at {alert.threshold:.3f})  "
         f"model {alert.model_version}  {latency_ms:,.0f} ms"
     )
+    return "\n".join([line, *(f"{reason.contribution:>+20.3f}  {reason.text}" for reason in alert.reasons)])

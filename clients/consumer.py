@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from clients.alerts import Alert, RecentIds, decode_alert, line
+from clients.alerts import Alert, RecentIds, decode_alert, shown
 from clients.command import Every, Stop, argument_parser, positive_float, positive_int, run, write_file
 from clients.kafka_clients import make_consumer, partitions_of
 from clients.reports import ConsumerReport, latency, write_report
@@ -27,7 +27,8 @@ examples:
   fraud-consumer --group desk --limit 10    ten alerts; the next call of the same group goes on after them
 
 Alerts go to stdout, everything else to stderr. The last column is the time from the transaction's arrival
-in Kafka to the alert's arrival here. Ends with 0, also after Ctrl-C or SIGTERM.
+in Kafka to the alert's arrival here. Below an alert stand the features that moved its score most, and by how
+much: + towards fraud, - away from it. Ends with 0, also after Ctrl-C or SIGTERM.
 """
 
 
@@ -144,7 +145,7 @@ class Inbox:
         if self._as_json:
             # line breaks can only stand between JSON's tokens
             return value.decode().replace("\n", " ")
-        return line(alert, received.astimezone())
+        return shown(alert, received.astimezone())
 
 
 def _assign(consumer: Any, settings: Settings, stop: Stop, *, grouped: bool) -> list[Any]:  # noqa: ANN401

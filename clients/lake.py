@@ -1,27 +1,38 @@
-"""The run's rows in the lake: Parquet below raw/transactions/, one folder a day of Kafka's time."""
+"""Rows in the lake: Parquet below raw/transactions/, one folder a day of Kafka's time."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.dataset
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from pyarrow import fs
 
 from clients.command import ClientError
 from clients.reconciliation import OffsetCounts
 from flink_jobs.domain.settings import Settings
+from flink_jobs.domain.transaction import InvalidTransaction, parse_transaction
 
 # A file written this long before the run holds nothing of it, even if the clocks differ.
 _CLOCK_SLACK = timedelta(minutes=5)
 
 
 class Lake:
-    """Finished files are never changed, so each is read once."""
+    """Finished files are never changed, so each is read once.
+
+    Attributes:
+        name: for messages.
+
+    """
 
     def __init__(self, filesystem: fs.FileSystem, root: str, name: str) -> None:
         """Take the folder `root` on `filesystem` as the lake; `name` stands in messages."""
         self._filesystem = filesystem
         self._root = root
-        self._name = name
+        self.name = name
         self._read: set[str] = set()
 
     def count_new(self, counts: OffsetCounts, started_at: datetime, ended_at: datetime) -> int:
@@ -36,8 +47,54 @@ class Lake:
             for path in files:
                 self._count(path, counts)
         except (OSError, pa.ArrowException) as error:
-            raise ClientError(f"cannot read the lake, {self._name}: {error}") from None
+            raise ClientError(f"cannot read the lake, {self.name}: {error}") from None
         return len(files)
+
+    def last_event_s(self, before_s: float) -> float | None:
+        """Find the latest event time before a time; None where there is none.
+
+        Raises:
+            ClientError: as for `count_new`.
+
+        """
+        latest = None
+        for times_s, _ in self._events(["event_time"]):
+            known = times_s[times_s < before_s]  # NaN is not
+            if len(known):
+                latest = max(float(known.max()), latest or 0.0)
+        return latest
+
+    def payloads(self, since_s: float, until_s: float) -> list[tuple[float, bytes]]:
+        """Read the records of a period: event time in seconds since 1970, and the bytes; in event-time order.
+
+        Raises:
+            ClientError: as for `count_new`.
+
+        """
+        found: list[tuple[float, bytes]] = []
+        for times_s, batch in self._events(["event_time", "payload"]):
+            unknown = np.isnan(times_s)
+            rows = np.flatnonzero(unknown | ((times_s >= since_s) & (times_s < until_s)))
+            for row, payload in zip(
+                rows.tolist(), batch["payload"].take(pa.array(rows)).to_pylist(), strict=True
+            ):
+                # a time that Flink's SQL cannot read, such as one with an offset, may still be one
+                time_s = _parsed_time_s(payload, until_s) if unknown[row] else float(times_s[row])
+                if since_s <= time_s < until_s:
+                    found.append((time_s, payload))
+        return sorted(found, key=lambda each: each[0])
+
+    def _events(self, columns: list[str]) -> Iterator[tuple[NDArray[np.float64], Any]]:
+        """Go through all rows, in batches: event times in seconds since 1970 (NaN: unknown), and columns."""
+        try:
+            # Flink writes times that reach further than nanoseconds do
+            parquet = pyarrow.dataset.ParquetFileFormat(coerce_int96_timestamp_unit="us")
+            dataset = pyarrow.dataset.dataset(self._root, filesystem=self._filesystem, format=parquet)
+            for batch in dataset.to_batches(columns=columns) if dataset.files else ():
+                microseconds = batch["event_time"].cast(pa.timestamp("us"), safe=False).cast(pa.int64())
+                yield microseconds.to_numpy(zero_copy_only=False).astype(np.float64) / 1e6, batch
+        except (OSError, pa.ArrowException) as error:
+            raise ClientError(f"cannot read the lake, {self.name}: {error}") from None
 
     def _new_files(self, started_at: datetime, ended_at: datetime) -> list[str]:
         found = []
@@ -65,6 +122,13 @@ class Lake:
             table = parquet.read(columns=["kafka_partition", "kafka_offset"])
         counts.add_all(table["kafka_partition"].to_numpy(), table["kafka_offset"].to_numpy())
         self._read.add(path)
+
+
+def _parsed_time_s(payload: bytes, now_s: float) -> float:
+    try:
+        return parse_transaction(payload, now_s).time_s
+    except InvalidTransaction:
+        return float("nan")
 
 
 def days(first: datetime, last: datetime) -> list[str]:

@@ -7,8 +7,10 @@ import msgspec
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
+from pyflink.metrics import Distribution, MetricGroup
 
 from flink_jobs.domain.batch import unpack_batch
+from flink_jobs.domain.drift import FEWEST_TRANSACTIONS, DriftCounts
 from flink_jobs.domain.history import expired_customers
 from flink_jobs.domain.model_registry import ModelRegistry, ServedScorer
 from flink_jobs.domain.scoring import DeadLetter, Outcome, Prediction
@@ -18,6 +20,8 @@ OUTCOME_TYPE = Types.ROW_NAMED(["topic", "key", "value"], [Types.STRING(), Types
 
 # Flink's own time to live for state cannot be set from thread-mode Python (2.3), and counts by the clock.
 _SWEEP_S = 3600
+# How old the metrics of drift may be.
+_DRIFT_S = 10
 
 _encode = msgspec.json.Encoder().encode
 
@@ -33,6 +37,7 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
             MapStateDescriptor("histories", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
         )
         self._next_sweeps: dict[int, int] = {}
+        self._drift = DriftMetrics(runtime_context.get_metrics_group())
         self._topics = settings.topics
         self._served = ServedScorer(ModelRegistry(settings))
 
@@ -50,14 +55,44 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         if self._next_sweeps.get(shard) != sweep_ms:
             self._next_sweeps[shard] = sweep_ms
             ctx.timer_service().register_processing_time_timer(sweep_ms)
-        for outcome in self._served.current.score(unpack_batch(value), self._histories, now_s):
+        scorer = self._served.current
+        for outcome in scorer.score(unpack_batch(value), self._histories, now_s):
             yield to_row(outcome, self._topics)
+        self._drift.show(scorer.drift, now_s)
 
     def on_timer(self, _timestamp: int, _ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
         """Forget the shard's customers that were not seen for as long as a history reaches."""
         for customer_id in expired_customers(self._histories.items()):
             self._histories.remove(customer_id)
         return iter(())
+
+
+class DriftMetrics:
+    """PSI of each feature and of the score, in thousandths: Flink's metrics from Python are whole numbers.
+
+    They are what PyFlink calls distributions: Java keeps the latest value. A gauge would call Python from
+    the thread that asks for metrics.
+    """
+
+    def __init__(self, group: MetricGroup) -> None:
+        """Register nothing yet: which features there are, the model says."""
+        self._group = group.add_group("psi_thousandths")
+        self._metrics: dict[str, Distribution] = {}
+        self._next_s = 0.0
+
+    def show(self, counts: DriftCounts | None, now_s: float) -> None:
+        """Renew the metrics if it is time, and enough was counted."""
+        if counts is None or now_s < self._next_s:
+            return
+        self._next_s = now_s + _DRIFT_S
+        indexes = counts.indexes()
+        if counts.transactions < FEWEST_TRANSACTIONS:
+            return
+        for name in indexes.keys() - self._metrics.keys():
+            self._metrics[name] = self._group.distribution(name)
+        for name, metric in self._metrics.items():
+            # 0 for what only an earlier model took
+            metric.update(round(1000 * indexes.get(name, 0.0)))
 
 
 def to_row(outcome: Outcome, topics: Topics) -> Row:

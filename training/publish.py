@@ -19,8 +19,9 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.ensemble import RandomForestClassifier
 
+from flink_jobs.domain.drift import SCORE, Distribution, distribution
 from flink_jobs.domain.manifest import Manifest, ModelKind
-from flink_jobs.domain.model import ONNX_FILE, ServedModel
+from flink_jobs.domain.model import EXPLAINER_FILE, ONNX_FILE, ServedModel
 from flink_jobs.domain.model_registry import (
     CURRENT_KEY,
     RISK_CURRENT_KEY,
@@ -31,6 +32,7 @@ from flink_jobs.domain.model_registry import (
 )
 from flink_jobs.domain.object_store import ObjectStoreError, read_object, s3_client
 from flink_jobs.domain.settings import Settings
+from training.explainer import base_score, explainer_onnx
 from training.terminal_risk import to_parquet
 
 JOBLIB_FILE = "model.joblib"
@@ -44,7 +46,7 @@ _REMEDIES = {
     "AccessDenied": "training needs the settings of the user `training`",
 }
 # Read by onnxruntime 1.14 and later.
-_OPSETS = {"": 18, "ai.onnx.ml": 3}
+OPSETS = {"": 18, "ai.onnx.ml": 3}
 
 
 class PublishError(Exception):
@@ -72,17 +74,24 @@ class Candidate:
 
 
 def write(candidate: Candidate, folder: Path) -> Manifest:
-    """Write model.joblib, model.onnx, manifest.json and terminal_risk.parquet.
+    """Write model.joblib, model.onnx, explainer.onnx, manifest.json and terminal_risk.parquet.
 
     Raises:
-        PublishError: ONNX and scikit-learn disagree, or the folder cannot be written.
+        PublishError: ONNX and scikit-learn disagree, contributions do not add up to the scores, or the
+            folder cannot be written.
 
     """
     buffer = io.BytesIO()
     joblib.dump(candidate.forest, buffer, compress=3)
-    files = {JOBLIB_FILE: buffer.getvalue(), ONNX_FILE: to_onnx_bytes(candidate.forest)}
+    files = {
+        JOBLIB_FILE: buffer.getvalue(),
+        ONNX_FILE: to_onnx_bytes(candidate.forest),
+        EXPLAINER_FILE: explainer_onnx(candidate.forest, OPSETS),
+    }
     manifest = _describe(candidate, files)
-    verify_parity(candidate.forest, ServedModel.from_onnx(manifest, files[ONNX_FILE]), candidate.holdout)
+    served = ServedModel.from_onnx(manifest, files[ONNX_FILE], files[EXPLAINER_FILE])
+    verify_parity(candidate.forest, served, candidate.holdout)
+    manifest = msgspec.structs.replace(manifest, distributions=_distributions(candidate, served))
     files[MANIFEST_FILE] = manifest.to_json()
     if candidate.terminal_risk is not None:
         files[RISK_FILE] = to_parquet(candidate.terminal_risk)
@@ -104,28 +113,31 @@ def to_onnx_bytes(forest: RandomForestClassifier) -> bytes:
         forest,
         initial_types=[("features", FloatTensorType([None, forest.n_features_in_]))],
         options={id(forest): {"zipmap": False}},
-        target_opset=_OPSETS,
+        target_opset=OPSETS,
     )
     content: bytes = model.SerializeToString()
     return content
 
 
 def verify_parity(forest: RandomForestClassifier, served: ServedModel, holdout: NDArray[np.float32]) -> None:
-    """Hold what is served to what was measured.
+    """Hold what is served to what was measured, and what explains a score to the score.
 
     Raises:
         PublishError: the scores of a transaction differ by LARGEST_DIFFERENCE or more.
 
     """
-    differences = np.abs(served.score(holdout) - forest.predict_proba(holdout)[:, 1])
-    worst = int(differences.argmax())
-    if not differences[worst] < LARGEST_DIFFERENCE:
-        raise PublishError(
-            f"ONNX and scikit-learn disagree on {int((differences >= LARGEST_DIFFERENCE).sum())} of "
-            f"{len(holdout)} test transactions, by {differences[worst]:.2g} on number {worst + 1} "
-            f"(allowed: less than {LARGEST_DIFFERENCE:g}); nothing was written. "
-            f"Versions: {_library_versions()}"
-        )
+    measured = forest.predict_proba(holdout)[:, 1]
+    explained = base_score(forest) + served.explain(holdout).sum(axis=1, dtype=np.float64)
+    for what, scores in (("ONNX", served.score(holdout)), ("The explainer", explained)):
+        differences = np.abs(scores - measured)
+        worst = int(differences.argmax())
+        if not differences[worst] < LARGEST_DIFFERENCE:
+            raise PublishError(
+                f"{what} and scikit-learn disagree on {int((differences >= LARGEST_DIFFERENCE).sum())} of "
+                f"{len(holdout)} test transactions, by {differences[worst]:.2g} on number {worst + 1} "
+                f"(allowed: less than {LARGEST_DIFFERENCE:g}); nothing was written. "
+                f"Versions: {_library_versions()}"
+            )
 
 
 def promote(folder: Path, settings: Settings) -> Manifest:
@@ -214,6 +226,15 @@ def _describe(candidate: Candidate, files: dict[str, bytes]) -> Manifest:
         files=digests,
         fingerprint=candidate.fingerprint,
     )
+
+
+def _distributions(candidate: Candidate, served: ServedModel) -> dict[str, Distribution]:
+    """Of what the model will be held against: its features and scores in the test period."""
+    found = {
+        name: distribution(candidate.holdout[:, column]) for column, name in enumerate(candidate.features)
+    }
+    # the threshold is an edge, to tell the share of alerts
+    return found | {SCORE: distribution(served.score(candidate.holdout), [candidate.threshold])}
 
 
 def _library_versions() -> dict[str, str]:

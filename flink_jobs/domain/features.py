@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flink_jobs.domain import words
 from flink_jobs.domain.history import DAY_S, ENTRY, ENTRY_BYTES, WINDOW_DAYS
+from flink_jobs.domain.words import Words
 
 RISK_DELAY_DAYS = 7
 LAST_PAYMENTS = 3
@@ -25,52 +27,108 @@ _EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday
 
 
 class Feature(NamedTuple):
-    """A feature's name, its unit and why a fraud may show in it."""
+    """A feature's name, its unit, why a fraud may show in it, and how an alert speaks of it."""
 
     name: str
     unit: str
     reason: str
+    words: Words
+
+
+def _customer_window(days: int) -> tuple[Feature, Feature]:
+    count, mean = f"customer_count_{days}d", f"customer_mean_{days}d"
+    return (
+        Feature(
+            count,
+            "transactions",
+            f"the customer's pace over {days} d, this transaction included",
+            words.payments(count, f"of the customer within {words.span(days)}"),
+        ),
+        Feature(
+            mean,
+            "currency",
+            f"the customer's usual amount over {days} d, this transaction included",
+            words.amount(mean, f"the customer's mean of {words.span(days)} is"),
+        ),
+    )
+
+
+def _terminal_window(days: int) -> tuple[Feature, Feature]:
+    count, risk = f"terminal_count_{days}d", f"terminal_risk_{days}d"
+    when = words.before(days, RISK_DELAY_DAYS)
+    return (
+        Feature(
+            count,
+            "transactions",
+            f"the terminal's pace over {days} d, ending {RISK_DELAY_DAYS} d ago",
+            words.payments(count, f"at the terminal {when}"),
+        ),
+        Feature(
+            risk,
+            "share",
+            f"the terminal's frauds over {days} d, ending {RISK_DELAY_DAYS} d ago",
+            words.frauds(risk, count, when),
+        ),
+    )
 
 
 TERMINAL_FEATURES: tuple[Feature, ...] = (
-    *(
-        Feature(f"terminal_{what}_{days}d", unit, reason)
-        for days in WINDOW_DAYS
-        for what, unit, reason in (
-            ("count", "transactions", f"the terminal's pace over {days} d, ending {RISK_DELAY_DAYS} d ago"),
-            ("risk", "share", f"the terminal's frauds over {days} d, ending {RISK_DELAY_DAYS} d ago"),
-        )
-    ),
+    *(feature for days in WINDOW_DAYS for feature in _terminal_window(days)),
     Feature(
         f"terminal_risk_last_{LAST_PAYMENTS}",
         "share",
         f"frauds among the terminal's last {LAST_PAYMENTS} of these {_MONTH} d: is it still going on?",
+        words.frauds(
+            f"terminal_risk_last_{LAST_PAYMENTS}",
+            f"terminal_count_{_MONTH}d",
+            f"until {words.span(RISK_DELAY_DAYS)} ago",
+            last=LAST_PAYMENTS,
+        ),
     ),
     Feature(
         "terminal_fraud_age",
         "days",
         f"since the terminal's first fraud of these {_MONTH} d ({NO_FRAUD_DAYS}: none): frauds end some day",
+        words.age(
+            "terminal_fraud_age",
+            "the terminal's first known fraud was",
+            NO_FRAUD_DAYS,
+            f"no fraud at the terminal {words.before(_MONTH, RISK_DELAY_DAYS)}",
+        ),
     ),
 )
 FEATURES: tuple[Feature, ...] = (
-    Feature("amount", "currency", "frauds are often larger than usual"),
-    Feature("is_weekend", "0 or 1", "habits differ between weekdays and weekends (UTC)"),
-    Feature("is_night", "0 or 1", "few honest purchases are made between 0 and 7 o'clock (UTC)"),
-    *(
-        Feature(f"customer_{what}_{days}d", unit, reason)
-        for days in WINDOW_DAYS
-        for what, unit, reason in (
-            ("count", "transactions", f"the customer's pace over {days} d, this transaction included"),
-            ("mean", "currency", f"the customer's usual amount over {days} d, this transaction included"),
-        )
+    Feature("amount", "currency", "frauds are often larger than usual", words.amount("amount", "amount")),
+    Feature(
+        "is_weekend",
+        "0 or 1",
+        "habits differ between weekdays and weekends (UTC)",
+        words.either("is_weekend", "on a weekend", "on a weekday"),
     ),
+    Feature(
+        "is_night",
+        "0 or 1",
+        "few honest purchases are made between 0 and 7 o'clock (UTC)",
+        words.either("is_night", "between 0 and 7 o'clock (UTC)", "not between 0 and 7 o'clock (UTC)"),
+    ),
+    *(feature for days in WINDOW_DAYS for feature in _customer_window(days)),
     *TERMINAL_FEATURES,
-    Feature(f"amount_to_mean_{_MONTH}d", "ratio", f"the amount against the customer's mean over {_MONTH} d"),
+    Feature(
+        f"amount_to_mean_{_MONTH}d",
+        "ratio",
+        f"the amount against the customer's mean over {_MONTH} d",
+        words.times(f"amount_to_mean_{_MONTH}d", "amount", f"the customer's mean of {words.span(_MONTH)}"),
+    ),
     Feature(
         f"largest_{_WEEK}d_to_mean_before",
         "ratio",
         f"the largest amount of {_WEEK} d against the mean of the {_MONTH - _WEEK} d before: a card once "
         "misused is misused again, for small amounts too",
+        words.times(
+            f"largest_{_WEEK}d_to_mean_before",
+            f"the customer's largest amount of {words.span(_WEEK)} is",
+            f"the mean of the {words.span(_MONTH - _WEEK)} before",
+        ),
     ),
 )
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)

@@ -1,9 +1,12 @@
 """What a model is: written by training beside the model, read by whoever serves it."""
 
 import hashlib
+import re
 from typing import Literal, Self
 
 import msgspec
+
+from flink_jobs.domain.drift import Distribution
 
 # "history": FEATURE_NAMES, computed from the customer's past; "columns": taken from the record as they are.
 ModelKind = Literal["history", "columns"]
@@ -24,6 +27,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         libraries: versions that made it.
         files: SHA-256 by file name.
         fingerprint: of data and parameters; equal ones need no new training.
+        distributions: of each feature, in their order, and of the score, in the test period; none in models
+            from before there were any.
 
     """
 
@@ -38,10 +43,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     files: dict[str, str]
     fingerprint: str
     threshold_choice: dict[str, str | int | float | None] = {}
+    distributions: dict[str, Distribution] = {}
 
     def to_json(self) -> bytes:
         """Indented, as a person may read it."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+        indented = msgspec.json.format(msgspec.json.encode(self), indent=2)
+        # numbers in one line, not each in its own
+        return re.sub(rb"\[[-+.\deE,\s]*\]", lambda match: b" ".join(match[0].split()), indented) + b"\n"
 
     @classmethod
     def from_json(cls, content: bytes) -> Self:

@@ -10,6 +10,7 @@ from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
 
 ONNX_FILE = "model.onnx"
+EXPLAINER_FILE = "explainer.onnx"
 
 
 def check_features(manifest: Manifest) -> None:
@@ -35,9 +36,15 @@ class ServedModel:
 
     """
 
-    def __init__(self, manifest: Manifest, session: onnxruntime.InferenceSession) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        session: onnxruntime.InferenceSession,
+        explainer: onnxruntime.InferenceSession | None,
+    ) -> None:
         self.manifest = manifest
         self._session = session
+        self._explainer = explainer
         self._input = session.get_inputs()[0].name
         self._output = session.get_outputs()[1].name
 
@@ -54,9 +61,31 @@ class ServedModel:
         probabilities: NDArray[np.float32] = self._session.run([self._output], {self._input: matrix})[0]
         return probabilities[:, 1]
 
+    def explain(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Tell what each feature contributes to the scores of a batch.
+
+        Args:
+            matrix: [transactions, features] as for `score`.
+
+        Returns:
+            [transactions, features] in units of the score; a row's sum is its score less the mean score of
+            the training data. All zero from a model that was published without an explainer.
+
+        """
+        if self._explainer is None:
+            return np.zeros_like(matrix)
+        name = self._explainer.get_inputs()[0].name
+        contributions: NDArray[np.float32] = self._explainer.run(None, {name: matrix})[0]
+        return contributions
+
     @classmethod
-    def from_onnx(cls, manifest: Manifest, content: bytes) -> Self:
+    def from_onnx(cls, manifest: Manifest, content: bytes, explainer: bytes | None = None) -> Self:
         """Verify a model against its manifest and make it ready.
+
+        Args:
+            manifest: what the model is.
+            content: of `model.onnx`.
+            explainer: of `explainer.onnx`; a model without one scores, and explains nothing.
 
         Raises:
             ValueError: checksum or features are not what this version can serve.
@@ -64,15 +93,25 @@ class ServedModel:
         """
         manifest.verify(ONNX_FILE, content)
         check_features(manifest)
-        options = onnxruntime.SessionOptions()
-        # one core for each TaskManager: more threads would only wait for one another
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        width = session.get_inputs()[0].shape[1]
-        if width != len(manifest.features):
-            raise ValueError(
-                f"model {manifest.version} takes {width} values, its manifest names {len(manifest.features)} "
-                "features: publish it again"
-            )
-        return cls(manifest, session)
+        if explainer is not None:
+            manifest.verify(EXPLAINER_FILE, explainer)
+        return cls(
+            manifest,
+            _session(manifest, content),
+            None if explainer is None else _session(manifest, explainer),
+        )
+
+
+def _session(manifest: Manifest, content: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # one core for each TaskManager: more threads would only wait for one another
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    width = session.get_inputs()[0].shape[1]
+    if width != len(manifest.features):
+        raise ValueError(
+            f"model {manifest.version} takes {width} values, its manifest names {len(manifest.features)} "
+            "features: publish it again"
+        )
+    return session

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from flink_jobs.domain.manifest import Manifest
-from flink_jobs.domain.model import ONNX_FILE, ServedModel
+from flink_jobs.domain.model import EXPLAINER_FILE, ONNX_FILE, ServedModel
 from flink_jobs.domain.object_store import ObjectStoreError, read_object, s3_client
 from flink_jobs.domain.scoring import Scorer
 from flink_jobs.domain.settings import Settings
@@ -78,8 +78,16 @@ class ModelRegistry:
             self._buckets.models, model_key(current.version, "manifest.json"), current.manifest_sha256
         )
         manifest = Manifest.from_json(content)
-        onnx = read_object(self._client, self._buckets.models, model_key(current.version, ONNX_FILE))
-        return Scorer(ServedModel.from_onnx(manifest, onnx), self._load_risk(manifest, pointers[1]))
+        model = ServedModel.from_onnx(
+            manifest,
+            self._model_file(manifest, ONNX_FILE),
+            # models from before there were explainers are served, and their alerts give no reasons
+            self._model_file(manifest, EXPLAINER_FILE) if EXPLAINER_FILE in manifest.files else None,
+        )
+        return Scorer(model, self._load_risk(manifest, pointers[1]))
+
+    def _model_file(self, manifest: Manifest, name: str) -> bytes:
+        return read_object(self._client, self._buckets.models, model_key(manifest.version, name))
 
     def _load_risk(self, manifest: Manifest, pointer: bytes | None) -> TerminalRisk:
         if manifest.kind == "columns":

@@ -1,16 +1,17 @@
 """From records to scores, alerts and dead letters: the work of `ml_inference_job`, without Flink."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from flink_jobs.domain.features import compute_features
-from flink_jobs.domain.history import DAY_S, NO_HISTORY, check_format, fold
+from flink_jobs.domain.drift import DriftCounts
+from flink_jobs.domain.feature_batch import FoldedBatch, Histories, ReadyBatch
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import ServedModel
+from flink_jobs.domain.reasons import Reason, strongest_reasons
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.domain.transaction import InvalidTransaction, Transaction, parse_transaction
 
@@ -32,16 +33,6 @@ class Record(NamedTuple):
     payload: bytes
 
 
-class Histories(Protocol):
-    """Histories by customer id; Flink's map state is one."""
-
-    def get(self, key: str, /) -> bytes | None:
-        """Give the customer's history, None for a new one."""
-
-    def put(self, key: str, value: bytes, /) -> None:
-        """Keep the customer's history."""
-
-
 class Prediction(msgspec.Struct, gc=False):
     """The score of one transaction; partition, offset and timestamp are those of its record."""
 
@@ -54,7 +45,12 @@ class Prediction(msgspec.Struct, gc=False):
 
 
 class Alert(msgspec.Struct, gc=False):
-    """A transaction whose score reached the model's threshold, whole, and what the model saw."""
+    """A transaction whose score reached the model's threshold: whole, what the model saw, and why.
+
+    Attributes:
+        reasons: what moved the score most, the strongest first; none where the model has no explainer.
+
+    """
 
     transaction_id: str
     score: float
@@ -66,6 +62,7 @@ class Alert(msgspec.Struct, gc=False):
     offset: int
     kafka_timestamp_ms: int
     scored_at_ms: int
+    reasons: list[Reason]
 
 
 class DeadLetter(msgspec.Struct, gc=False):
@@ -84,16 +81,33 @@ Outcome = Prediction | Alert | DeadLetter
 
 
 class Scorer:
-    """A model and the table of terminal risk that belongs to it."""
+    """A model and the table of terminal risk that belongs to it.
+
+    Attributes:
+        drift: counts what is scored; None where the model was published without distributions.
+
+    """
 
     def __init__(self, model: ServedModel, terminal_risk: TerminalRisk) -> None:
         self._model = model
         self._risk = terminal_risk
+        distributions = model.manifest.distributions
+        self.drift = DriftCounts(distributions) if distributions else None
 
     @property
     def version(self) -> str:
         """The model's version."""
         return self._model.manifest.version
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model is."""
+        return self._model.manifest
+
+    @property
+    def first_day(self) -> int:
+        """The first day that terminals' frauds are known for, since 1970-01-01; 0 where none is needed."""
+        return self._risk.first_day
 
     def score(self, records: Sequence[Record], histories: Histories, now_s: float) -> Iterator[Outcome]:
         """Score a batch: one prediction for each transaction, an alert beside it where due.
@@ -107,8 +121,12 @@ class Scorer:
             Prediction, Alert or DeadLetter.
 
         """
-        ready = self._model.manifest.kind == "columns"
-        batch = _ReadyBatch(self._model.manifest) if ready else _FoldedBatch(histories, self._risk)
+        manifest = self._model.manifest
+        batch = (
+            ReadyBatch(manifest.features)
+            if manifest.kind == "columns"
+            else FoldedBatch(histories, self._risk)
+        )
         accepted: list[tuple[Record, Transaction]] = []
         for record in records:
             try:
@@ -119,9 +137,13 @@ class Scorer:
                 yield _dead_letter(record, invalid)
         if not accepted:
             return
-        manifest = self._model.manifest
         features = batch.features()
-        scores = self._model.score(features.astype(np.float32)).tolist()
+        matrix = features.astype(np.float32)
+        scored = self._model.score(matrix)
+        if self.drift is not None:
+            self.drift.add(matrix, scored)
+        scores = scored.tolist()
+        contributions = self._contributions(matrix, scores)
         for (record, transaction), row, score in zip(accepted, features, scores, strict=True):
             rounded = round(score, 6)
             yield Prediction(
@@ -133,89 +155,25 @@ class Scorer:
                 record.timestamp_ms,
             )
             if score >= manifest.threshold:
+                seen = dict(zip(manifest.features, row.tolist(), strict=True))
                 yield Alert(
                     transaction.transaction_id,
                     rounded,
                     manifest.threshold,
                     manifest.version,
                     msgspec.Raw(record.payload),
-                    dict(zip(manifest.features, row.tolist(), strict=True)),
+                    seen,
                     record.partition,
                     record.offset,
                     record.timestamp_ms,
                     int(now_s * 1000),
+                    strongest_reasons(seen, next(contributions), manifest.distributions),
                 )
 
-
-class _FoldedBatch:
-    """Transactions whose features come from the customer's past and the terminal's risk."""
-
-    def __init__(self, histories: Histories, risk: TerminalRisk) -> None:
-        self._store = histories
-        self._risk = risk
-        self._opened: dict[str, bytes] = {}
-        self._folded: list[tuple[bytes, int]] = []
-        self._terminal_ids: list[str] = []
-        self._times_s: list[float] = []
-        self._amounts: list[float] = []
-
-    def add(self, transaction: Transaction) -> None:
-        """Fold a transaction into its customer's history.
-
-        Raises:
-            InvalidTransaction: it does not say who paid, or where.
-
-        """
-        customer_id, terminal_id = transaction.customer_id, transaction.terminal_id
-        if customer_id is None or terminal_id is None:
-            name = "customer_id" if customer_id is None else "terminal_id"
-            raise InvalidTransaction("missing_field", f"{name}: this model needs it")
-        history = self._opened.get(customer_id)
-        if history is None:
-            stored = self._store.get(customer_id)
-            history = NO_HISTORY if stored is None else check_format(stored)
-        time_s, amount = transaction.time_s, transaction.amount
-        folded = fold(history, time_s, amount, transaction.transaction_id)
-        self._opened[customer_id] = folded[0]
-        self._folded.append(folded)
-        self._terminal_ids.append(terminal_id)
-        self._times_s.append(time_s)
-        self._amounts.append(amount)
-
-    def features(self) -> NDArray[np.float64]:
-        """Keep the histories, and give [transactions, features]."""
-        for customer_id, history in self._opened.items():
-            self._store.put(customer_id, history)
-        times_s = np.array(self._times_s)
-        risks = self._risk.as_of(self._terminal_ids, (times_s // DAY_S).astype(np.int64))
-        histories, happened = zip(*self._folded, strict=True)
-        return compute_features(histories, happened, times_s, np.array(self._amounts), risks)
-
-
-class _ReadyBatch:
-    """Transactions that bring their features along."""
-
-    def __init__(self, manifest: Manifest) -> None:
-        self._names = manifest.features
-        self._rows: list[list[float]] = []
-
-    def add(self, transaction: Transaction) -> None:
-        """Take a transaction's features.
-
-        Raises:
-            InvalidTransaction: one is missing.
-
-        """
-        given = transaction.features or {}
-        try:
-            self._rows.append([given[name] for name in self._names])
-        except KeyError as missing:
-            detail = f"features.{missing.args[0]}: this model needs it"
-            raise InvalidTransaction("missing_feature", detail) from None
-
-    def features(self) -> NDArray[np.float64]:
-        """Give [transactions, features]."""
-        return np.array(self._rows, dtype=np.float64)
+    def _contributions(self, matrix: NDArray[np.float32], scores: list[float]) -> Iterator[list[float]]:
+        """Explain the alerts of a batch, all at once when the first is asked for."""
+        alerted = [number for number, score in enumerate(scores) if score >= self._model.manifest.threshold]
+        yield from self._model.explain(matrix[alerted]).tolist()
 
 
 def _dead_letter(record: Record, invalid: InvalidTransaction) -> DeadLetter:

@@ -56,6 +56,32 @@ def test_an_alert_is_one_readable_line(capsys: pytest.CaptureFixture[str]) -> No
         assert part in shown
 
 
+def test_below_an_alert_stands_why(capsys: pytest.CaptureFixture[str]) -> None:
+    reasons = [
+        {
+            "feature": "amount_to_mean_30d",
+            "value": 8.2,
+            "contribution": 0.412345,
+            "direction": "raises",
+            "text": "amount 8.2 times the customer's mean of 30 days",
+        },
+        {
+            "feature": "is_night",
+            "value": 0.0,
+            "contribution": -0.02,
+            "direction": "lowers",
+            "text": "not between 0 and 7 o'clock (UTC)",
+        },
+    ]
+    inbox().take(alert("288062", reasons=reasons), READY)
+    line, *why = capsys.readouterr().out.splitlines()
+    assert "transaction 288062" in line
+    assert [" ".join(each.split()) for each in why] == [
+        "+0.412 amount 8.2 times the customer's mean of 30 days",
+        "-0.020 not between 0 and 7 o'clock (UTC)",
+    ]
+
+
 def test_an_alert_on_ready_columns_has_no_customer(capsys: pytest.CaptureFixture[str]) -> None:
     transaction = {
         "transaction_id": "row-1",

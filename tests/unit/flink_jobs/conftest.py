@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -11,20 +12,26 @@ from sklearn.ensemble import RandomForestClassifier
 
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest, ModelKind
+from training.explainer import explainer_onnx
 
+OPSETS = {"": 18, "ai.onnx.ml": 3}
 COLUMNS = ("V1", "V2", "Amount")
 
 
-def train(width: int) -> bytes:
-    """A forest that calls a first value over 100 a fraud."""
+@cache
+def forest(width: int) -> RandomForestClassifier:
+    """One that calls a first value over 100 a fraud."""
     random = np.random.default_rng(0)
     matrix = random.uniform(0, 200, (400, width)).astype(np.float32)
-    forest = RandomForestClassifier(10, random_state=0).fit(matrix, matrix[:, 0] > 100)
+    return RandomForestClassifier(10, random_state=0).fit(matrix, matrix[:, 0] > 100)
+
+
+def train(width: int) -> bytes:
     onnx = skl2onnx.to_onnx(
-        forest,
+        forest(width),
         initial_types=[("x", FloatTensorType([None, width]))],
-        options={id(forest): {"zipmap": False}},
-        target_opset={"": 18, "ai.onnx.ml": 3},
+        options={id(forest(width)): {"zipmap": False}},
+        target_opset=OPSETS,
     )
     content: bytes = onnx.SerializeToString()
     return content
@@ -37,7 +44,7 @@ def published() -> Callable[[ModelKind], tuple[Manifest, bytes]]:
     def publish(kind: ModelKind) -> tuple[Manifest, bytes]:
         if kind not in made:
             features = FEATURE_NAMES if kind == "history" else COLUMNS
-            onnx = train(len(features))
+            onnx, explainer = train(len(features)), explainer_onnx(forest(len(features)), OPSETS)
             made[kind] = (
                 Manifest(
                     version="20260101T000000Z-test",
@@ -48,7 +55,10 @@ def published() -> Callable[[ModelKind], tuple[Manifest, bytes]]:
                     metrics={},
                     data={},
                     libraries={},
-                    files={"model.onnx": hashlib.sha256(onnx).hexdigest()},
+                    files={
+                        "model.onnx": hashlib.sha256(onnx).hexdigest(),
+                        "explainer.onnx": hashlib.sha256(explainer).hexdigest(),
+                    },
                     fingerprint="",
                 ),
                 onnx,
@@ -56,3 +66,9 @@ def published() -> Callable[[ModelKind], tuple[Manifest, bytes]]:
         return made[kind]
 
     return publish
+
+
+@pytest.fixture
+def explainer() -> Callable[[ModelKind], bytes]:
+    """Give what explains the model that `published` gives."""
+    return lambda kind: explainer_onnx(forest(len(FEATURE_NAMES if kind == "history" else COLUMNS)), OPSETS)

@@ -10,6 +10,7 @@ from flink_jobs.domain.manifest import Manifest, ModelKind
 from flink_jobs.domain.model import ServedModel
 
 Publish = Callable[[ModelKind], tuple[Manifest, bytes]]
+Explainer = Callable[[ModelKind], bytes]
 
 
 def test_a_published_model_scores_a_batch(published: Publish) -> None:
@@ -24,6 +25,23 @@ def test_a_changed_file_is_refused(published: Publish) -> None:
     manifest, onnx = published("history")
     with pytest.raises(ValueError, match=r"model\.onnx of model .* has SHA-256"):
         ServedModel.from_onnx(manifest, onnx + b"\0")
+
+
+def test_a_changed_explainer_is_refused(published: Publish, explainer: Explainer) -> None:
+    with pytest.raises(ValueError, match=r"explainer\.onnx of model .* has SHA-256"):
+        ServedModel.from_onnx(*published("history"), explainer("history") + b"\0")
+
+
+def test_contributions_and_the_mean_score_of_the_training_data_are_the_score(
+    published: Publish, explainer: Explainer
+) -> None:
+    model = ServedModel.from_onnx(*published("columns"), explainer("columns"))
+    matrix = np.random.default_rng(1).uniform(0, 200, (50, 3)).astype(np.float32)
+    contributions = model.explain(matrix)
+    assert contributions.shape == (50, 3)
+    bases = model.score(matrix) - contributions.sum(axis=1)
+    assert np.ptp(bases) < 1e-6
+    assert 0.4 < bases[0] < 0.6  # half of what the forest learned from are frauds
 
 
 @pytest.mark.parametrize(

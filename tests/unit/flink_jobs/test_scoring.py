@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 
 import msgspec
+import numpy as np
 import pytest
 
 from flink_jobs.domain.features import FEATURE_NAMES
@@ -16,6 +17,7 @@ NOW_S = 1_800_000_000.0
 DAY = 17713  # 2018-07-01
 
 Publish = Callable[[ModelKind], tuple[Manifest, bytes]]
+Explainer = Callable[[ModelKind], bytes]
 
 
 class Store(dict[str, bytes]):
@@ -43,10 +45,10 @@ def record(offset: int, **changes: object) -> Record:
 
 
 @pytest.fixture
-def scorer(published: Publish) -> Scorer:
+def scorer(published: Publish, explainer: Explainer) -> Scorer:
     row = {"terminal_id": "t", "day": DAY} | dict.fromkeys(SCHEMA.names[2:], 0.25)
     return Scorer(
-        ServedModel.from_onnx(*published("history")),
+        ServedModel.from_onnx(*published("history"), explainer("history")),
         TerminalRisk(SCHEMA.empty_table().from_pylist([row], SCHEMA)),
     )
 
@@ -81,6 +83,45 @@ def test_a_high_score_raises_an_alert_with_the_whole_record_and_what_the_model_s
     assert alert.features["terminal_risk_30d"] == 0.25
     sent = json.loads(msgspec.json.encode(alert))
     assert sent["transaction"]["channel"] == "web"
+
+
+def test_an_alert_says_in_words_what_moved_its_score_most(scorer: Scorer) -> None:
+    batch = [record(n, customer_id=str(n), amount=190.0 if n % 3 == 0 else 1.0) for n in range(9)]
+    alerts = [outcome for outcome in score(scorer, *batch) if isinstance(outcome, Alert)]
+    assert [alert.offset for alert in alerts] == [0, 3, 6]
+    for alert in alerts:
+        first = alert.reasons[0]
+        assert (first.feature, first.value, first.direction) == ("amount", 190.0, "raises")
+        assert first.text == "amount 190.00"
+        assert 0 < first.contribution < alert.score
+        sizes = [abs(reason.contribution) for reason in alert.reasons]
+        assert len(sizes) <= 3
+        assert sizes == sorted(sizes, reverse=True)
+    sent = json.loads(msgspec.json.encode(alerts[0]))["reasons"][0]
+    assert set(sent) == {"feature", "value", "contribution", "direction", "text"}
+
+
+def test_only_alerts_are_explained_and_a_batch_of_them_with_one_call(
+    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explained: list[int] = []
+
+    def explain(matrix: np.ndarray) -> np.ndarray:
+        explained.append(len(matrix))
+        return np.ones_like(matrix)
+
+    monkeypatch.setattr(scorer._model, "explain", explain)  # noqa: SLF001 - counts the calls
+    score(scorer, *(record(n, customer_id=str(n)) for n in range(5)))
+    assert not explained
+    score(scorer, *(record(n, customer_id=str(n), amount=190.0 * (n % 2)) for n in range(5)))
+    assert explained == [2]
+
+
+def test_a_model_without_an_explainer_raises_alerts_without_reasons(published: Publish) -> None:
+    scorer = Scorer(ServedModel.from_onnx(*published("history")), TerminalRisk.empty())
+    *_, alert = score(scorer, record(7, amount=190.0))
+    assert isinstance(alert, Alert)
+    assert alert.reasons == []
 
 
 def test_bad_records_become_dead_letters_and_stop_nothing(scorer: Scorer) -> None:
@@ -128,8 +169,9 @@ def test_only_bad_records_write_no_state(scorer: Scorer) -> None:
     assert not store
 
 
-def test_ready_columns_go_to_the_model_as_they_are(published: Publish) -> None:
-    scorer = Scorer(ServedModel.from_onnx(*published("columns")), TerminalRisk.empty())
+def test_ready_columns_go_to_the_model_as_they_are(published: Publish, explainer: Explainer) -> None:
+    model = ServedModel.from_onnx(*published("columns"), explainer("columns"))
+    scorer = Scorer(model, TerminalRisk.empty())
     fraud = record(7, customer_id=None, terminal_id=None, features={"Amount": 1, "V1": 190, "V2": 3, "V3": 9})
     lacking = record(8, features={"Amount": 1, "V1": 190})
     none = record(9)
@@ -138,6 +180,7 @@ def test_ready_columns_go_to_the_model_as_they_are(published: Publish) -> None:
     alerts = [outcome for outcome in outcomes if isinstance(outcome, Alert)]
     letters = [outcome for outcome in outcomes if isinstance(outcome, DeadLetter)]
     assert [alert.features for alert in alerts] == [{"V1": 190, "V2": 3, "Amount": 1}]
+    assert alerts[0].reasons[0].text == "V1 is 190"
     assert [(letter.offset, letter.reason) for letter in letters] == [
         (8, "missing_feature"),
         (9, "missing_feature"),

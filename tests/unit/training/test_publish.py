@@ -10,10 +10,14 @@ import pytest
 from memory_store import MemoryStore
 from sklearn.ensemble import RandomForestClassifier
 
+from flink_jobs.domain import model_registry
+from flink_jobs.domain.drift import DriftCounts
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import ServedModel
 from flink_jobs.domain.model_registry import CurrentModel, CurrentRisk
 from flink_jobs.domain.object_store import ObjectStoreError
+from flink_jobs.domain.reasons import Reason
+from flink_jobs.domain.scoring import Alert, Record
 from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
 from training import publish
@@ -43,7 +47,12 @@ def candidate() -> Candidate:
 def test_what_is_written_serves_as_it_was_trained(candidate: Candidate, tmp_path: Path) -> None:
     manifest = write(candidate, tmp_path / "new" / "model")
     folder = tmp_path / "new" / "model"
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "model.joblib", "model.onnx"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "explainer.onnx",
+        "manifest.json",
+        "model.joblib",
+        "model.onnx",
+    ]
     assert Manifest.from_json((folder / "manifest.json").read_bytes()) == manifest
     served = ServedModel.from_onnx(manifest, (folder / "model.onnx").read_bytes())
     forest = joblib.load(folder / "model.joblib")
@@ -51,6 +60,50 @@ def test_what_is_written_serves_as_it_was_trained(candidate: Candidate, tmp_path
     assert np.abs(served.score(candidate.holdout) - expected).max() < 1e-6
     assert manifest.version.endswith("-" + manifest.files["model.onnx"][:8])
     assert manifest.libraries["scikit-learn"]
+
+
+def test_the_manifest_keeps_what_features_and_scores_were_like(candidate: Candidate, tmp_path: Path) -> None:
+    manifest = write(candidate, tmp_path)
+    assert list(manifest.distributions) == ["V1", "V2", "V3", "score"]
+    assert candidate.threshold in manifest.distributions["score"].edges
+    served = ServedModel.from_onnx(manifest, (tmp_path / "model.onnx").read_bytes())
+    counts = DriftCounts(manifest.distributions)
+    counts.add(candidate.holdout, served.score(candidate.holdout))
+    assert max(counts.indexes().values()) < 1e-6
+    alerts = float((served.score(candidate.holdout) >= candidate.threshold).mean())
+    assert counts.share_from("score", candidate.threshold) == pytest.approx((alerts, alerts), abs=1e-5)
+    lines = (tmp_path / "manifest.json").read_text().splitlines()
+    assert sum("shares" in line and line.endswith("]") for line in lines) == 4, "numbers stand in one line"
+
+
+def test_the_job_loads_what_explains_a_model_where_it_was_published_with_it(
+    candidate: Candidate,
+    tmp_path: Path,
+    settings: Settings,
+    store: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model_registry, "s3_client", lambda _settings: store)
+    columns = dict(
+        zip(candidate.features, candidate.holdout[candidate.holdout[:, 0].argmax()].tolist(), strict=True)
+    )
+    payload = msgspec.json.encode(
+        {"transaction_id": "1", "event_time": "2013-09-01T00:00:00Z", "amount": 1.0, "features": columns}
+    )
+    manifest = write(candidate, tmp_path)
+
+    def reasons() -> list[Reason]:
+        promote(tmp_path, settings)
+        registry = model_registry.ModelRegistry(settings)
+        scorer = registry.load(registry.pointers())
+        *_, alert = scorer.score([Record(0, 0, 0, len(payload), payload)], {}, 4e9)  # type: ignore[arg-type]
+        assert isinstance(alert, Alert)
+        return alert.reasons
+
+    assert reasons()[0].feature == "V1"
+    files = {name: digest for name, digest in manifest.files.items() if name != "explainer.onnx"}
+    (tmp_path / "manifest.json").write_bytes(msgspec.structs.replace(manifest, files=files).to_json())
+    assert reasons() == []
 
 
 def test_a_model_that_onnx_scores_otherwise_is_not_written(
@@ -61,6 +114,21 @@ def test_a_model_that_onnx_scores_otherwise_is_not_written(
     wrong = publish.to_onnx_bytes(other)
     monkeypatch.setattr(publish, "to_onnx_bytes", lambda _forest: wrong)
     with pytest.raises(PublishError, match=r"disagree on \d+ of 400 test transactions.*nothing was written"):
+        write(candidate, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_explainer_that_does_not_add_up_is_not_written(
+    candidate: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = publish.explainer_onnx(
+        RandomForestClassifier(5, max_depth=4, random_state=1).fit(
+            candidate.holdout, candidate.holdout[:, 1] > 0.5
+        ),
+        publish.OPSETS,
+    )
+    monkeypatch.setattr(publish, "explainer_onnx", lambda *_: wrong)
+    with pytest.raises(PublishError, match=r"The explainer and scikit-learn disagree on \d+ of 400"):
         write(candidate, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
@@ -80,6 +148,7 @@ def test_promotion_points_at_the_model_last(
     assert store.written == [
         f"models/{version}/model.joblib",
         f"models/{version}/model.onnx",
+        f"models/{version}/explainer.onnx",
         f"models/{version}/manifest.json",
         f"features/terminal_risk/{version}.parquet",
         "features/terminal_risk/current.json",

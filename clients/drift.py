@@ -1,0 +1,258 @@
+"""fraud-drift: tells how far recent transactions have moved from those that the model was tested on."""
+
+import argparse
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from clients.command import ClientError, argument_parser, positive_int, run
+from clients.lake import open_lake
+from clients.transactions import instant, read_transactions
+from flink_jobs.domain.drift import FEWEST_TRANSACTIONS, LARGE, SCORE, SOME, DriftCounts, reading
+from flink_jobs.domain.history import DAY_S, KEPT_S
+from flink_jobs.domain.manifest import Manifest
+from flink_jobs.domain.model import ONNX_FILE, ServedModel
+from flink_jobs.domain.model_registry import ModelRegistry
+from flink_jobs.domain.scoring import Record, Scorer
+from flink_jobs.domain.settings import Settings, load_settings
+from flink_jobs.domain.terminal_risk import TerminalRisk
+from flink_jobs.domain.transaction import MAX_FUTURE_S
+
+EXIT_DRIFTED = 1
+RISK_FILE = "terminal_risk.parquet"
+_BATCH = 1_000
+
+_EPILOG = f"""\
+examples:
+  fraud-drift                                         the last 7 days in the lake, the promoted model
+  fraud-drift --days 28 --until 2018-08-01            the 28 days before August
+  fraud-drift --model build/model --data july.csv     a model and transactions on disk
+
+The period is replayed through what the job does: histories reach back before it, and terminals' frauds are
+those that the job looks up. Each feature's PSI (population stability index) compares the shares of its
+values with those of the test period that the model was published with. Below {SOME} is read as no change, up
+to {LARGE} as some, above as large. Whole weeks are worth comparing: habits differ by day and hour.
+
+Ends with 0; with 1 where a PSI is large; with 2 where nothing could be measured.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    parser = argument_parser(
+        "fraud-drift", "Compare recent transactions with the model's test period.", _EPILOG
+    )
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="a model that fraud-train wrote (default: the promoted one)"
+    )
+    parser.add_argument(
+        "--data", metavar="FILE", help="CSV or Parquet, a path or s3://bucket/key (default: the lake)"
+    )
+    parser.add_argument(
+        "--days", type=positive_int, default=7, metavar="N", help="length of the period (default: 7)"
+    )
+    parser.add_argument(
+        "--until", type=instant, metavar="TIME", help="end of the period (default: the last event time)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    return run(_command, parser, argv)
+
+
+class Source(Protocol):
+    """Where transactions come from; the lake is one."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    def last_event_s(self, before_s: float) -> float | None:
+        """Find the latest event time before a time; None where there is none."""
+
+    def payloads(self, since_s: float, until_s: float) -> list[tuple[float, bytes]]:
+        """Give event times and records of a period, in event-time order."""
+
+
+class File:
+    """Transactions on disk, as the producer would send them."""
+
+    def __init__(self, location: str) -> None:
+        """Read a file; ClientError as for `read_transactions`."""
+        self.name = location
+        records = read_transactions(location, None, None, None).records
+        self._payloads = [(record.event_time_s, record.value) for record in records]
+
+    def last_event_s(self, before_s: float) -> float | None:
+        """Find the latest event time before a time."""
+        return max((time_s for time_s, _ in self._payloads if time_s < before_s), default=None)
+
+    def payloads(self, since_s: float, until_s: float) -> list[tuple[float, bytes]]:
+        """Give event times and records of a period."""
+        return [each for each in self._payloads if since_s <= each[0] < until_s]
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """A period compared with the model's test period.
+
+    Attributes:
+        model: its version.
+        source: where the transactions came from.
+        since: the period's begin; until: its end.
+        transactions: that were scored.
+        alerts_then: share of transactions that raised an alert in the test period.
+        alerts_now: the same in this period.
+        psi: of each feature and of the score, by name.
+        moved: of each, the bin whose share changed most: from, to (None: open), share then, share now.
+
+    """
+
+    model: str
+    source: str
+    since: datetime
+    until: datetime
+    transactions: int
+    alerts_then: float
+    alerts_now: float
+    psi: dict[str, float]
+    moved: dict[str, tuple[float | None, float | None, float, float]]
+
+
+def _command(args: argparse.Namespace) -> int:
+    scorer = local_scorer(args.model) if args.model else promoted_scorer(load_settings(args.settings))
+    source: Source = File(args.data) if args.data else open_lake(load_settings(args.settings))
+    until_s = args.until.timestamp() if args.until else None
+    drift = measure(scorer, source, args.days, until_s)
+    print(msgspec.json.encode(drift).decode() if args.json else table(drift), flush=True)
+    return EXIT_DRIFTED if max(drift.psi.values()) > LARGE else 0
+
+
+def measure(scorer: Scorer, source: Source, number_of_days: int, until_s: float | None = None) -> Drift:
+    """Score a period as the job does, and compare it with the model's test period.
+
+    Args:
+        scorer: with a model of any kind.
+        source: of the period, and of the time before it that histories reach back to.
+        number_of_days: length of the period.
+        until_s: its end in seconds since 1970; None: just after the last event.
+
+    Raises:
+        ClientError: the model has nothing to compare with, or there are too few transactions.
+
+    """
+    manifest, now_s = scorer.manifest, time.time()
+    if not manifest.distributions:
+        raise ClientError(f"model {manifest.version} was published without distributions: train it again")
+    if until_s is None:
+        last_s = source.last_event_s(now_s + MAX_FUTURE_S)
+        if last_s is None:
+            raise ClientError(f"{source.name}: no transactions")
+        until_s = last_s + 0.001
+    since_s = until_s - number_of_days * DAY_S
+    if since_s < scorer.first_day * DAY_S:
+        since_s = scorer.first_day * DAY_S
+        print(f"from {_time(since_s)} on: of terminals, the model knows nothing before", file=sys.stderr)
+    records = source.payloads(since_s - (KEPT_S if manifest.kind == "history" else 0), until_s)
+    histories = _Histories()
+    before = sum(time_s < since_s for time_s, _ in records)
+    _score(scorer, records[:before], histories, now_s)
+    counts = scorer.drift = DriftCounts(manifest.distributions, window=None)
+    _score(scorer, records[before:], histories, now_s)
+    psi = counts.indexes()
+    if counts.transactions < FEWEST_TRANSACTIONS:
+        raise ClientError(
+            f"{source.name}: {counts.transactions:,.0f} transactions between {_time(since_s)} and "
+            f"{_time(until_s)} that the model can score; {FEWEST_TRANSACTIONS} are needed to compare: "
+            "choose other --days or another --until"
+        )
+    alerts_then, alerts_now = counts.share_from(SCORE, manifest.threshold)
+    return Drift(
+        manifest.version,
+        source.name,
+        datetime.fromtimestamp(since_s, UTC),
+        datetime.fromtimestamp(until_s, UTC),
+        int(counts.transactions),
+        alerts_then,
+        alerts_now,
+        psi,
+        {name: counts.moved(name) for name in psi},
+    )
+
+
+def table(drift: Drift) -> str:
+    """Write the result for people: the score, then features, the most changed first."""
+    names = sorted(drift.psi, key=lambda name: (name != SCORE, -drift.psi[name]))
+    width = max(map(len, names)) + 2
+    period = f"{drift.since:%Y-%m-%d %H:%M} to {drift.until:%Y-%m-%d %H:%M}"
+    lines = [
+        f"model {drift.model} on {drift.transactions:,} transactions, {period}, {drift.source}",
+        "",
+        f"{'':<{width}}{'PSI':>7}  {'change':<8}what changed most",
+    ]
+    for name in names:
+        index = drift.psi[name]
+        low, high, then, now = drift.moved[name]
+        line = f"{name:<{width}}{index:>7.3f}  {reading(index):<8}"
+        if index >= SOME:
+            line += f"{_interval(low, high)}: {then:.1%} then, {now:.1%} now"
+        lines.append(line.rstrip())
+    lines.append(
+        f"{'alerts':<{width}}{drift.alerts_then:.2%} of transactions then, {drift.alerts_now:.2%} now"
+    )
+    return "\n".join(lines)
+
+
+class _Histories(dict[str, bytes]):
+    """Histories as Flink's state keeps them."""
+
+    put = dict.__setitem__
+
+
+def _score(
+    scorer: Scorer, records: Sequence[tuple[float, bytes]], histories: _Histories, now_s: float
+) -> None:
+    for first in range(0, len(records), _BATCH):
+        batch = [Record(0, 0, 0, len(payload), payload) for _, payload in records[first : first + _BATCH]]
+        # what comes of it is counted in the scorer
+        deque(scorer.score(batch, histories, now_s), maxlen=0)
+
+
+def promoted_scorer(settings: Settings) -> Scorer:
+    """Load what the job serves; ClientError or ObjectStoreError where there is nothing that can be."""
+    registry = ModelRegistry(settings)
+    try:
+        return registry.load(registry.pointers())
+    except ValueError as error:
+        raise ClientError(str(error)) from None
+
+
+def local_scorer(folder: Path) -> Scorer:
+    """Load what fraud-train wrote; ClientError where it did not."""
+    try:
+        manifest = Manifest.from_json((folder / "manifest.json").read_bytes())
+        model = ServedModel.from_onnx(manifest, (folder / ONNX_FILE).read_bytes())
+        if manifest.kind == "columns":
+            return Scorer(model, TerminalRisk.empty())
+        return Scorer(model, TerminalRisk.from_parquet((folder / RISK_FILE).read_bytes()))
+    except OSError as error:
+        raise ClientError(f"{error.filename}: {error.strerror}; fraud-train writes models") from None
+    except ValueError as error:
+        raise ClientError(f"{folder}: {error}") from None
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    if low is None:
+        return f"below {high:,.4g}"
+    return f"{low:,.4g} and more" if high is None else f"{low:,.4g} to {high:,.4g}"
+
+
+def _time(time_s: float) -> str:
+    return f"{datetime.fromtimestamp(time_s, UTC):%Y-%m-%d %H:%M}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""The features of a batch of transactions, whichever way the model wants them."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flink_jobs.domain.features import compute_features
+from flink_jobs.domain.history import DAY_S, NO_HISTORY, check_format, fold
+from flink_jobs.domain.terminal_risk import TerminalRisk
+from flink_jobs.domain.transaction import InvalidTransaction, Transaction
+
+
+class Histories(Protocol):
+    """Histories by customer id; Flink's map state is one."""
+
+    def get(self, key: str, /) -> bytes | None:
+        """Give the customer's history, None for a new one."""
+
+    def put(self, key: str, value: bytes, /) -> None:
+        """Keep the customer's history."""
+
+
+class FoldedBatch:
+    """Transactions whose features come from the customer's past and the terminal's risk."""
+
+    def __init__(self, histories: Histories, risk: TerminalRisk) -> None:
+        self._store = histories
+        self._risk = risk
+        self._opened: dict[str, bytes] = {}
+        self._folded: list[tuple[bytes, int]] = []
+        self._terminal_ids: list[str] = []
+        self._times_s: list[float] = []
+        self._amounts: list[float] = []
+
+    def add(self, transaction: Transaction) -> None:
+        """Fold a transaction into its customer's history.
+
+        Raises:
+            InvalidTransaction: it does not say who paid, or where.
+
+        """
+        customer_id, terminal_id = transaction.customer_id, transaction.terminal_id
+        if customer_id is None or terminal_id is None:
+            name = "customer_id" if customer_id is None else "terminal_id"
+            raise InvalidTransaction("missing_field", f"{name}: this model needs it")
+        history = self._opened.get(customer_id)
+        if history is None:
+            stored = self._store.get(customer_id)
+            history = NO_HISTORY if stored is None else check_format(stored)
+        time_s, amount = transaction.time_s, transaction.amount
+        folded = fold(history, time_s, amount, transaction.transaction_id)
+        self._opened[customer_id] = folded[0]
+        self._folded.append(folded)
+        self._terminal_ids.append(terminal_id)
+        self._times_s.append(time_s)
+        self._amounts.append(amount)
+
+    def features(self) -> NDArray[np.float64]:
+        """Keep the histories, and give [transactions, features]."""
+        for customer_id, history in self._opened.items():
+            self._store.put(customer_id, history)
+        times_s = np.array(self._times_s)
+        risks = self._risk.as_of(self._terminal_ids, (times_s // DAY_S).astype(np.int64))
+        histories, happened = zip(*self._folded, strict=True)
+        return compute_features(histories, happened, times_s, np.array(self._amounts), risks)
+
+
+class ReadyBatch:
+    """Transactions that bring their features along."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._rows: list[list[float]] = []
+
+    def add(self, transaction: Transaction) -> None:
+        """Take a transaction's features.
+
+        Raises:
+            InvalidTransaction: one is missing.
+
+        """
+        given = transaction.features or {}
+        try:
+            self._rows.append([given[name] for name in self._names])
+        except KeyError as missing:
+            detail = f"features.{missing.args[0]}: this model needs it"
+            raise InvalidTransaction("missing_feature", detail) from None
+
+    def features(self) -> NDArray[np.float64]:
+        """Give [transactions, features]."""
+        return np.array(self._rows, dtype=np.float64)

@@ -1,0 +1,79 @@
+"""Why a transaction raised an alert: the features that moved its score most, in plain words."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from flink_jobs.domain.drift import Distribution
+from flink_jobs.domain.features import FEATURES
+
+MOST_REASONS = 3
+# From which share on a ready column is said to be higher or lower than most.
+_MOST = 0.89
+
+_WORDS = {feature.name: feature.words for feature in FEATURES}
+
+
+class Reason(msgspec.Struct, frozen=True, gc=False):
+    """What one feature did to a score.
+
+    Attributes:
+        feature: its name.
+        value: what the model saw.
+        contribution: by how much the score would be lower without it, in units of the score; negative
+            where it spoke against fraud.
+        direction: the contribution's sign in a word.
+        text: the value, for people.
+
+    """
+
+    feature: str
+    value: float
+    contribution: float
+    direction: Literal["raises", "lowers"]
+    text: str
+
+
+def strongest_reasons(
+    features: Mapping[str, float],
+    contributions: Sequence[float],
+    usual: Mapping[str, Distribution] | None = None,
+) -> list[Reason]:
+    """Name what moved a score most, the strongest first.
+
+    Args:
+        features: a transaction's, in the model's order.
+        contributions: one for each of them; what moved nothing is no reason.
+        usual: distributions by name, to say more of ready columns than their value.
+
+    """
+    strongest = sorted(zip(features, contributions, strict=True), key=lambda each: -abs(each[1]))
+    return [
+        Reason(
+            name,
+            features[name],
+            round(contribution, 6),
+            "raises" if contribution > 0 else "lowers",
+            _WORDS[name](features)
+            if name in _WORDS
+            else _column(name, features[name], (usual or {}).get(name)),
+        )
+        for name, contribution in strongest[:MOST_REASONS]
+        if contribution
+    ]
+
+
+def _column(name: str, value: float, usual: Distribution | None) -> str:
+    """Speak of a ready column, of which no more is known than what it usually is."""
+    text = f"{name} is {value:.4g}"
+    if usual is None:
+        return text
+    number = bisect_right(usual.edges, value)
+    lower, higher = sum(usual.shares[:number]), sum(usual.shares[number + 1 :])
+    if max(lower, higher) < _MOST:
+        return text
+    return (
+        f"{text}, {'higher' if lower > higher else 'lower'} than in {max(lower, higher):.0%} of transactions"
+    )

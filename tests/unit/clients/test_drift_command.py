@@ -1,0 +1,160 @@
+"""A period like the model's test period has not drifted; one with other amounts has, and is named."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import fs
+
+from clients import drift
+from clients.command import ClientError
+from clients.drift import EXIT_DRIFTED, File, main, measure
+from clients.lake import Lake
+from flink_jobs.domain.scoring import Scorer
+from training.simulate import simulate
+from training.train_sklearn_model import main as train
+
+LAST_WEEK = "2024-04-23"
+LAST_WEEK_S = pd.Timestamp(LAST_WEEK, tz="UTC").timestamp()
+WEEK_S = 7 * 86400
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty days of a small town, a model of all but the last week, and that week with other amounts."""
+    folder = tmp_path_factory.mktemp("drift")
+    frame = simulate(customers=150, terminals=200, days=60, start=date(2024, 3, 1), seed=0)
+    frame.to_parquet(folder / "same.parquet")
+    late = frame["TX_DATETIME"] >= LAST_WEEK
+    amounts = frame["TX_AMOUNT"].where(~late, frame["TX_AMOUNT"] * 3)
+    frame.assign(TX_AMOUNT=amounts).to_parquet(folder / "dearer.parquet")
+    data = ["--data", str(folder / "same.parquet"), "--until", LAST_WEEK]
+    assert train([*data, "--output", str(folder / "model"), "--trees", "8", "--max-depth", "6"]) == 0
+    return folder
+
+
+@pytest.fixture
+def scorer(folder: Path) -> Scorer:
+    return drift.local_scorer(folder / "model")
+
+
+def command(folder: Path, name: str, *more: str) -> list[str]:
+    return ["--model", str(folder / "model"), "--data", str(folder / name), *more]
+
+
+def test_a_week_like_the_one_before_has_not_drifted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command(folder, "same.parquet", "--until", "2024-04-30")) == 0
+    shown = capsys.readouterr().out
+    head, _, columns, score, *features, alerts = shown.splitlines()
+    assert "2024-04-23 00:00 to 2024-04-30 00:00" in head
+    assert "same.parquet" in head
+    assert columns.split()[:2] == ["PSI", "change"]
+    assert score.startswith("score ")
+    assert len(features) == 19
+    assert " large " not in shown
+    assert "of transactions then" in alerts
+
+
+def test_other_amounts_are_named_with_what_changed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command(folder, "dearer.parquet")) == EXIT_DRIFTED
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+    assert " large " in lines["amount"]
+    assert "and more: 10." in lines["amount"]
+    assert " none" in lines["is_night"]
+
+
+def test_the_numbers_are_there_for_programs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command(folder, "dearer.parquet", "--json")) == EXIT_DRIFTED
+    found = json.loads(capsys.readouterr().out)
+    assert found["psi"]["amount"] > 0.25 > found["psi"]["is_night"]
+    assert found["transactions"] > 500
+    assert 0 < found["alerts_then"] < found["alerts_now"] < 1
+
+
+def test_a_period_is_cut_to_what_is_known_of_terminals(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(folder, "same.parquet", "--days", "20", "--json")) == 0
+    captured = capsys.readouterr()
+    assert "from 2024-04-23 00:00 on" in captured.err
+    assert json.loads(captured.out)["since"] == "2024-04-23T00:00:00Z"
+
+
+def test_the_lake_gives_what_the_file_gives(folder: Path, scorer: Scorer, tmp_path: Path) -> None:
+    source = File(str(folder / "dearer.parquet"))
+    wanted = measure(scorer, source, 7, LAST_WEEK_S + WEEK_S)
+    everything = source.payloads(0, 4e9)
+    write_lake(tmp_path, everything)
+    lake = Lake(fs.LocalFileSystem(), str(tmp_path), "the lake")
+    assert lake.last_event_s(4e9) == pytest.approx(everything[-1][0], abs=0.001)
+    found = measure(scorer, lake, 7, LAST_WEEK_S + WEEK_S)
+    assert found.source == "the lake"
+    assert found.transactions == wanted.transactions
+    assert found.psi == wanted.psi
+
+
+def test_a_time_in_the_far_future_is_no_last_event(tmp_path: Path) -> None:
+    write_lake(tmp_path, [(LAST_WEEK_S, b"1"), (250_000_000_000.0, b"2")])
+    lake = Lake(fs.LocalFileSystem(), str(tmp_path), "the lake")
+    assert lake.last_event_s(4e9) == LAST_WEEK_S
+    assert lake.payloads(0, 4e9) == [(LAST_WEEK_S, b"1")]
+
+
+def test_times_that_sql_did_not_read_are_read_and_garbage_is_left_out(tmp_path: Path) -> None:
+    payload = b'{"transaction_id": "1", "event_time": "2024-04-23T02:00:00+02:00", "amount": 1.0}'
+    write_lake(tmp_path, [(float("nan"), payload), (float("nan"), b"garbage")])
+    lake = Lake(fs.LocalFileSystem(), str(tmp_path), "the lake")
+    assert lake.payloads(LAST_WEEK_S, LAST_WEEK_S + 1) == [(LAST_WEEK_S, payload)]
+    assert lake.last_event_s(4e9) is None
+
+
+def write_lake(root: Path, records: list[tuple[float, bytes]]) -> None:
+    """Two files of two days, the latest event first, and one that is still being written."""
+    times = [None if np.isnan(time_s) else round(time_s * 1e3) for time_s, _ in records]
+    table = pa.table(
+        {
+            "event_time": pa.array(times, pa.timestamp("ms")),
+            "payload": pa.array([payload for _, payload in records], pa.binary()),
+        }
+    )
+    half = len(records) // 2
+    for day, part in (("2024-05-01", table.slice(half)), ("2024-05-02", table.slice(0, half))):
+        (root / f"dt={day}").mkdir()
+        # as Flink does
+        file = root / f"dt={day}" / "part-0.parquet"
+        pq.write_table(part, file, use_deprecated_int96_timestamps=True)
+        (root / f"dt={day}" / ".part-1.parquet.inprogress").write_bytes(b"PAR1")
+
+
+def test_too_few_transactions_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command(folder, "same.parquet", "--until", "2024-04-23T02:00")) == 2
+    assert "500 are needed to compare" in capsys.readouterr().err
+
+
+def test_an_empty_lake_is_said(scorer: Scorer, tmp_path: Path) -> None:
+    with pytest.raises(ClientError, match="the lake: no transactions"):
+        measure(scorer, Lake(fs.LocalFileSystem(), str(tmp_path), "the lake"), 7)
+
+
+def test_a_lake_that_is_not_there_is_named(scorer: Scorer, tmp_path: Path) -> None:
+    with pytest.raises(ClientError, match="cannot read the lake, s3://nowhere"):
+        measure(scorer, Lake(fs.LocalFileSystem(), str(tmp_path / "none"), "s3://nowhere"), 7)
+
+
+def test_a_model_that_is_not_there_or_has_nothing_to_compare_with_is_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--data", str(folder / "same.parquet")]
+    assert main(["--model", str(tmp_path), *data]) == 2
+    assert "manifest.json: No such file" in capsys.readouterr().err
+    for file in (folder / "model").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"distributions": {}}))
+    assert main(["--model", str(tmp_path), *data]) == 2
+    assert "published without distributions: train it again" in capsys.readouterr().err

@@ -1,0 +1,62 @@
+"""Drift becomes metrics now and then, once there is enough to speak of."""
+
+import numpy as np
+
+from flink_jobs.domain.drift import SCORE, DriftCounts, distribution
+from flink_jobs.score_batches import DriftMetrics
+
+
+class Group:
+    """Flink's metrics, and how often they were written."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, int] = {}
+        self.updates = 0
+
+    def add_group(self, name: str) -> "Group":
+        assert name == "psi_thousandths"
+        return self
+
+    def distribution(self, name: str) -> "Group.Metric":
+        self.values[name] = 0
+        return Group.Metric(self, name)
+
+    class Metric:
+        def __init__(self, group: "Group", name: str) -> None:
+            self._group = group
+            self._name = name
+
+        def update(self, value: int) -> None:
+            assert isinstance(value, int)
+            self._group.values[self._name] = value
+            self._group.updates += 1
+
+
+def counts_of(name: str, values: np.ndarray) -> DriftCounts:
+    then = distribution(np.arange(100, dtype=np.float32))
+    counts = DriftCounts({name: then, SCORE: then})
+    counts.add(values[:, np.newaxis], np.arange(len(values), dtype=np.float32) % 100)
+    return counts
+
+
+def test_psi_is_shown_in_thousandths() -> None:
+    group = Group()
+    metrics = DriftMetrics(group)
+    metrics.show(None, 0)
+    metrics.show(counts_of("amount", np.full(499, 3, dtype=np.float32)), 0)
+    assert not group.values, "too few to speak of"
+    metrics.show(counts_of("amount", np.full(600, 3, dtype=np.float32)), 5)
+    assert not group.values, "not yet time"
+    metrics.show(counts_of("amount", np.full(600, 3, dtype=np.float32)), 10)
+    assert group.values[SCORE] == 0
+    assert group.values["amount"] > 1000
+    assert group.updates == 2
+
+
+def test_features_that_only_an_earlier_model_took_show_nothing() -> None:
+    group = Group()
+    metrics = DriftMetrics(group)
+    metrics.show(counts_of("amount", np.full(600, 3, dtype=np.float32)), 0)
+    metrics.show(counts_of("V1", np.full(600, 3, dtype=np.float32)), 10)
+    assert group.values["amount"] == 0
+    assert group.values["V1"] > 1000
