@@ -1,18 +1,23 @@
 """From records to scores, alerts and dead letters: the work of `ml_inference_job`, without Flink."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from flink_jobs.domain.features import compute_features
 from flink_jobs.domain.history import DAY_S, History
+from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import ServedModel
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.domain.transaction import InvalidTransaction, Transaction, parse_transaction
 
 SHOWN_PAYLOAD_BYTES = 1024
+
+_log = logging.getLogger(__name__)
 
 
 class Record(NamedTuple):
@@ -40,8 +45,11 @@ class Histories(Protocol):
         """Keep the customer's packed history."""
 
 
-class Prediction(msgspec.Struct, gc=False):
-    """The score of one transaction; partition, offset and timestamp are those of its record."""
+class Prediction(msgspec.Struct, gc=False, omit_defaults=True):
+    """The score of one transaction; partition, offset and timestamp are those of its record.
+
+    What the challenger says of it is left out of the message where there is none.
+    """
 
     transaction_id: str
     score: float
@@ -49,6 +57,8 @@ class Prediction(msgspec.Struct, gc=False):
     partition: int
     offset: int
     kafka_timestamp_ms: int
+    challenger_score: float | None = None
+    challenger_version: str | None = None
 
 
 class Alert(msgspec.Struct, gc=False):
@@ -82,12 +92,24 @@ Outcome = Prediction | Alert | DeadLetter
 
 
 class Scorer:
-    """A model and the table of terminal risk that belongs to it."""
+    """A model and the table of terminal risk that belongs to it.
+
+    Attributes:
+        challenger: a model of the same features that scores every transaction as well, and raises no alert.
+
+    """
+
+    challenger: ServedModel | None = None
 
     def __init__(self, model: ServedModel, terminal_risk: TerminalRisk) -> None:
         self._model = model
         self._risk = terminal_risk
         self._row = self._computed_row if model.manifest.kind == "history" else self._ready_row
+
+    @property
+    def manifest(self) -> Manifest:
+        """The model's description."""
+        return self._model.manifest
 
     @property
     def version(self) -> str:
@@ -121,8 +143,12 @@ class Scorer:
         for customer_id, history in opened.items():
             histories.put(customer_id, history.to_bytes())
         manifest = self._model.manifest
-        scores = self._model.score(np.array(rows, dtype=np.float32)).tolist()
-        for (record, transaction), row, score in zip(accepted, rows, scores, strict=True):
+        matrix = np.array(rows, dtype=np.float32)
+        scores = self._model.score(matrix).tolist()
+        challenging, challenger_version = self._challenge(matrix)
+        for (record, transaction), row, score, challenger_score in zip(
+            accepted, rows, scores, challenging, strict=True
+        ):
             rounded = round(score, 6)
             yield Prediction(
                 transaction.transaction_id,
@@ -131,6 +157,8 @@ class Scorer:
                 record.partition,
                 record.offset,
                 record.timestamp_ms,
+                challenger_score,
+                challenger_version,
             )
             if score >= manifest.threshold:
                 yield Alert(
@@ -145,6 +173,20 @@ class Scorer:
                     record.timestamp_ms,
                     int(now_s * 1000),
                 )
+
+    def _challenge(self, matrix: NDArray[np.float32]) -> tuple[Sequence[float | None], str | None]:
+        """Give the challenger's scores and version; one that fails is dropped, whatever the reason."""
+        # read once: it may be replaced meanwhile
+        challenger = self.challenger
+        if challenger is None:
+            return [None] * len(matrix), None
+        try:
+            scores = challenger.score(matrix).astype(np.float64).round(6).tolist()
+        except Exception:  # noqa: BLE001 - whatever it is, the champion goes on
+            self.challenger = None
+            _log.exception("challenger %s failed and is dropped", challenger.manifest.version)
+            return [None] * len(matrix), None
+        return scores, challenger.manifest.version
 
     def _computed_row(
         self, transaction: Transaction, opened: dict[str, History], histories: Histories
