@@ -158,7 +158,7 @@ def _count(rows: slice) -> int:
 
 def _fingerprint(dataset: Dataset, options: argparse.Namespace) -> str:
     """Of everything that decides what the model becomes."""
-    elsewhere = {"data", "output", "promote", "if_changed", "if_missing", "settings"}
+    elsewhere = {"data", "labels", "output", "promote", "if_changed", "if_missing", "settings"}
     parameters = {name: str(value) for name, value in vars(options).items() if name not in elsewhere}
     parts = {
         "data": dataset.sha256,
