@@ -38,12 +38,34 @@ def transactions_table(
     computed_columns: Sequence[str] = (),
     consumer: Mapping[str, str] | None = None,
 ) -> str:
-    """DDL of the topic `transactions`: the bytes of each record, and where it lies.
+    """DDL of the topic `transactions`; arguments are those of `topic_table`."""
+    return topic_table(
+        "transactions",
+        settings.topics.transactions,
+        settings,
+        group,
+        computed_columns=computed_columns,
+        consumer=consumer,
+    )
+
+
+def topic_table(  # noqa: PLR0913 - a table has that many properties
+    name: str,
+    topic: str,
+    settings: Settings,
+    group: str,
+    *,
+    computed_columns: Sequence[str] = (),
+    consumer: Mapping[str, str] | None = None,
+) -> str:
+    """DDL of a topic: the bytes of each record, and where it lies.
 
     It is read from its start, or from where the restored state says.
 
     Args:
-        settings: where Kafka is, and what the topic is called.
+        name: of the table.
+        topic: what it is called in Kafka.
+        settings: where Kafka is.
         group: the consumer group that shows how far the job has read.
         computed_columns: further columns, as SQL.
         consumer: properties of the Kafka consumer, such as `fetch.min.bytes`.
@@ -60,14 +82,14 @@ def transactions_table(
         "connector": "kafka",
         "properties.bootstrap.servers": settings.kafka.bootstrap_servers,
         "properties.group.id": group,
-        "topic": settings.topics.transactions,
+        "topic": topic,
         "scan.startup.mode": "earliest-offset",
         "format": "raw",
-        **{f"properties.{name}": value for name, value in (consumer or {}).items()},
+        **{f"properties.{option}": value for option, value in (consumer or {}).items()},
     }
     rendered_columns = ",\n  ".join(columns)
     return f"""
-CREATE TABLE transactions (
+CREATE TABLE {name} (
   {rendered_columns}
 ) WITH (
   {sql_options(options)}

@@ -1,6 +1,7 @@
 """Transactions from a file: found out by their columns, checked, in event-time order.
 
-Two kinds are read, as CSV or Parquet, from a local path or from ``s3://bucket/key``:
+Two kinds are read, as CSV or Parquet, from a local path or from ``s3://bucket/key``, which may be a folder
+of the lake:
 
 * ``history``: who paid where, when and how much. Column names are those of the Fraud Detection Handbook
   or the project's own; features are computed from each customer's and terminal's past.
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,10 @@ from numpy.typing import NDArray
 
 from flink_jobs.domain.object_store import ObjectStoreError, read_object, s3_client
 from flink_jobs.domain.settings import SettingsError, load_settings
+from training.lake import LakeError, open_folder, transactions
+
+if TYPE_CHECKING:
+    from training.labels import LabelHistory
 
 Kind = Literal["history", "columns"]
 
@@ -34,6 +39,7 @@ HANDBOOK_COLUMNS = {
 PROJECT_COLUMNS = {name: name for name in HANDBOOK_COLUMNS.values()}
 READY_COLUMNS = (*(f"V{n}" for n in range(1, 29)), "Amount")
 LABEL = "is_fraud"
+LABEL_AFTER_DELAY = "is_fraud_after_delay"
 
 # creditcard.csv counts seconds from an unnamed day of September 2013.
 READY_EPOCH = np.datetime64("2013-09-01T00:00:00", "us")
@@ -68,6 +74,8 @@ class Dataset:
 
     `frame` has transaction_id, event_time (UTC, microseconds, no zone), then customer_id, terminal_id and
     amount (`history`) or the ready columns (`columns`), and is_fraud (0 or 1) where `label` is not None.
+    Where labels were joined to it, they are all in `labels`; is_fraud is the latest then, and a column
+    LABEL_AFTER_DELAY tells what was known as soon as the delay of labels was over.
     """
 
     kind: Kind
@@ -75,12 +83,14 @@ class Dataset:
     label: str | None
     source: str
     sha256: str
+    labels: "LabelHistory | None" = None
+    left_out: int = 0
 
     def between(self, since: str | datetime | None, until: str | datetime | None) -> "Dataset":
         """Transactions with since <= event time < until; None leaves a side open."""
         times = self.frame["event_time"].to_numpy()
-        first = 0 if since is None else np.searchsorted(times, _instant(since), side="left")
-        end = len(times) if until is None else np.searchsorted(times, _instant(until), side="left")
+        first = 0 if since is None else np.searchsorted(times, instant(since), side="left")
+        end = len(times) if until is None else np.searchsorted(times, instant(until), side="left")
         return replace(self, frame=self.frame.iloc[int(first) : max(int(first), int(end))])
 
     def tail(self, first_row: int) -> "Dataset":
@@ -104,7 +114,7 @@ class Dataset:
 
 
 def load(location: str | Path, settings_file: str | Path | None = None) -> Dataset:
-    """Read and check a CSV or Parquet file, local or ``s3://bucket/key``.
+    """Read and check a CSV or Parquet file or a folder of the lake, local or ``s3://bucket/key``.
 
     Args:
         location: where the file is.
@@ -115,9 +125,23 @@ def load(location: str | Path, settings_file: str | Path | None = None) -> Datas
 
     """
     source = str(location)
-    content = _read_object(source, settings_file) if source.startswith("s3://") else _read_file(Path(source))
-    frame = _parse(content, source)
+    try:
+        folder = open_folder(source, settings_file)
+    except LakeError as error:
+        raise DatasetError(str(error)) from None
+    if folder is not None:
+        frame, left_out = transactions(folder)
+        if frame.empty:
+            raise DatasetError(f"{source}: none of its {left_out} records is a transaction of a customer")
+        return replace(from_frame(frame, source, folder.sha256), left_out=left_out)
+    content = read_location(source, settings_file)
+    frame = parse_table(content, source)
     return from_frame(frame, source, hashlib.sha256(content).hexdigest())
+
+
+def read_location(source: str, settings_file: str | Path | None = None) -> bytes:
+    """Read a file, local or ``s3://bucket/key``; DatasetError as for `load`."""
+    return _read_object(source, settings_file) if source.startswith("s3://") else _read_file(Path(source))
 
 
 def from_frame(frame: pd.DataFrame, source: str, sha256: str) -> Dataset:
@@ -126,7 +150,7 @@ def from_frame(frame: pd.DataFrame, source: str, sha256: str) -> Dataset:
     if frame.empty:
         raise DatasetError(f"{source}: has columns but no rows")
     label = schema.label if schema.label in frame.columns else None
-    checked = _Checked(frame, source)
+    checked = CheckedColumns(frame, source)
     if schema.kind == "history":
         table = _history_table(checked, dict(zip(schema.required, PROJECT_COLUMNS, strict=True)))
     else:
@@ -187,7 +211,8 @@ def _wire_times(times: NDArray[Any]) -> list[str]:
     return [text + "Z" for text in np.datetime_as_string(times, unit=unit).tolist()]
 
 
-def _instant(value: str | datetime) -> np.datetime64:
+def instant(value: str | datetime) -> np.datetime64:
+    """Give a time in UTC as the frames have it."""
     moment = value if isinstance(value, datetime) else parse_instant(value)
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC).replace(tzinfo=None)
@@ -218,7 +243,7 @@ def _recognise(frame: pd.DataFrame, source: str) -> Schema:
     )
 
 
-def _history_table(checked: "_Checked", names: dict[str, str]) -> pd.DataFrame:
+def _history_table(checked: "CheckedColumns", names: dict[str, str]) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for name, common in names.items():
         if common == "event_time":
@@ -230,7 +255,7 @@ def _history_table(checked: "_Checked", names: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _ready_table(checked: "_Checked") -> pd.DataFrame:
+def _ready_table(checked: "CheckedColumns") -> pd.DataFrame:
     seconds = checked.numbers("Time")
     columns: dict[str, Any] = {
         "transaction_id": [f"row-{n}" for n in range(1, len(seconds) + 1)],
@@ -241,7 +266,7 @@ def _ready_table(checked: "_Checked") -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-class _Checked:
+class CheckedColumns:
     """Columns of a table, each checked as it is taken; errors name the file, the column and the first row."""
 
     def __init__(self, frame: pd.DataFrame, source: str) -> None:
@@ -249,6 +274,7 @@ class _Checked:
         self._source = source
 
     def numbers(self, name: str, minimum: float | None = None) -> NDArray[np.float64]:
+        """Give finite numbers."""
         column = self._frame[name]
         values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
         self._refuse(name, ~np.isfinite(values), "a number")
@@ -257,11 +283,13 @@ class _Checked:
         return values
 
     def labels(self, name: str) -> NDArray[np.int8]:
+        """Give 0 or 1."""
         values = self.numbers(name)
         self._refuse(name, (values != 0) & (values != 1), "0 or 1")
         return values.astype(np.int8)
 
     def times(self, name: str) -> NDArray[Any]:
+        """Give times in UTC, microseconds, no zone."""
         column = self._frame[name]
         if pd.api.types.is_numeric_dtype(column):
             self._refuse(
@@ -273,6 +301,7 @@ class _Checked:
         return times.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
 
     def ids(self, name: str) -> list[str]:
+        """Give identifiers as text."""
         column = self._frame[name]
         if pd.api.types.is_float_dtype(column):
             # whole numbers become floats where a table had gaps
@@ -294,7 +323,7 @@ class _Checked:
         )
 
 
-def _parse(content: bytes, source: str) -> pd.DataFrame:
+def parse_table(content: bytes, source: str) -> pd.DataFrame:
     """CSV or Parquet, told apart by the content's first bytes, not by the name."""
     try:
         if content.startswith(b"PAR1"):

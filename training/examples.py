@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from flink_jobs.domain.features import FEATURE_NAMES, RISK_DELAY_DAYS
 from training.dataset import LABEL, SCHEMAS, Dataset, DatasetError
+from training.labels import first_labels, known_labels, later_changes
 from training.metrics import known_compromised
 from training.replay import WARM_UP_DAYS, replay_dataset
 from training.split import Split, check_classes, split_by_days, split_by_share
@@ -78,7 +79,7 @@ def prepare(dataset: Dataset, train_days: int, test_days: int, *, validate: bool
     """
     _check_labelled(dataset)
     if dataset.kind == "columns":
-        labels = dataset.frame[LABEL].to_numpy()
+        labels = dataset.frame[LABEL].to_numpy(np.int8)
         split = split_by_share(dataset.times_s())
         check_classes(dataset.source, labels, split, validate=validate)
         matrix = dataset.frame[list(dataset.feature_columns)].to_numpy(np.float32)
@@ -109,14 +110,17 @@ def prepare_each(
     _check_labelled(dataset)
     if dataset.kind != "history":
         raise DatasetError(f"{dataset.source}: ready columns have no customers and days to split by")
-    labels, days = dataset.frame[LABEL].to_numpy(), dataset.days()
+    days = dataset.days()
     splits = {
         end: split_by_days(dataset.source, days, train_days, RISK_DELAY_DAYS, test_days, end=end)
         for end in ends
     }
-    for split in splits.values():
-        check_classes(dataset.source, labels, split, validate=validate)
-    terminals = TerminalLabels(dataset.frame["terminal_id"].tolist(), days, labels)
+    labels = {end: _labels(dataset, split, end - test_days) for end, split in splits.items()}
+    for end, split in splits.items():
+        check_classes(dataset.source, labels[end], split, validate=validate)
+    terminals = TerminalLabels(
+        dataset.frame["terminal_id"].tolist(), days, first_labels(dataset), later_changes(dataset)
+    )
     # Older transactions are out of every window: leaving them out changes no feature.
     earliest = min(split.train.start for split in splits.values())
     first = int(np.searchsorted(days, days[earliest] - WARM_UP_DAYS))
@@ -126,7 +130,7 @@ def prepare_each(
     return {
         end: Examples(
             matrix=matrix,
-            labels=labels[first:],
+            labels=labels[end][first:],
             days=days[first:],
             customers=recent.frame["customer_id"].to_numpy(),
             features=FEATURE_NAMES,
@@ -137,13 +141,24 @@ def prepare_each(
     }
 
 
+def _labels(dataset: Dataset, split: Split, test_begin: int) -> NDArray[np.int8]:
+    """Train on what was known when the test period began; measure by what is known now."""
+    labels = dataset.frame[LABEL].to_numpy(np.int8)
+    if dataset.labels is None:
+        return labels
+    known = labels.copy()
+    known[: split.train.stop] = known_labels(dataset, test_begin)[: split.train.stop]
+    return known
+
+
 def _check_labelled(dataset: Dataset) -> None:
     if dataset.frame.empty:
         raise DatasetError(f"{dataset.source}: no transactions in the period asked for (--since, --until)")
     if dataset.label is None:
         names = " or ".join(schema.label for schema in SCHEMAS if schema.kind == dataset.kind)
         raise DatasetError(
-            f"{dataset.source}: missing column {names}. Training needs labels: 0 or 1, 1 for fraud"
+            f"{dataset.source}: missing column {names}. Training needs labels: 0 or 1, 1 for fraud; "
+            "or those that came back, by --labels s3://datalake/labels"
         )
 
 

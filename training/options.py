@@ -5,8 +5,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from training.dataset import Dataset, load, parse_instant
+from training.dataset import LABEL, Dataset, load, parse_instant
 from training.forest import Forest
+from training.labels import read_labels, with_labels
 from training.simulate import simulated_dataset
 
 
@@ -21,7 +22,16 @@ def add_data(parser: argparse.ArgumentParser, *, train_days: int, tested: str) -
     """
     data = parser.add_argument_group("data")
     data.add_argument(
-        "--data", metavar="FILE", help="CSV or Parquet, a path or s3://bucket/key (default: a simulation)"
+        "--data",
+        metavar="FILE",
+        help="CSV or Parquet, a path or s3://bucket/key, or the lake's folder "
+        "s3://datalake/raw/transactions (default: a simulation)",
+    )
+    data.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="labels that came back, joined by transaction_id: the lake's folder s3://datalake/labels, or "
+        "CSV or Parquet with transaction_id, is_fraud and labelled_at; none counts before it was known",
     )
     data.add_argument(
         "--since", type=instant, metavar="TIME", help="leave out what came before (ISO 8601, UTC)"
@@ -65,7 +75,25 @@ def read(options: argparse.Namespace) -> Dataset:
     """Read what the options of `add_data` ask for; DatasetError as for `training.dataset.load`."""
     with step(f"Reading {options.data or 'a simulation'}"):
         dataset = load(options.data, options.settings) if options.data else simulated_dataset()
-        return dataset.between(options.since, options.until)
+        dataset = dataset.between(options.since, options.until)
+    if dataset.left_out:
+        print(f"  left out {dataset.left_out:,} records that are refused, repeated, or of no customer")
+    return _join_labels(dataset, options) if options.labels else dataset
+
+
+def _join_labels(dataset: Dataset, options: argparse.Namespace) -> Dataset:
+    with step(f"Reading labels from {options.labels}"):
+        labels = read_labels(options.labels, options.settings).before(options.until)
+        labelled = with_labels(dataset, labels)
+    of_these = labelled.frame["transaction_id"].isin(labels.frame["transaction_id"])
+    frauds = int((of_these & (labelled.frame[LABEL] == 1)).sum())
+    print(
+        f"  {len(labels.frame):,} labels; {int(of_these.sum()):,} of {len(of_these):,} transactions have "
+        f"one, {frauds:,} of these are frauds"
+    )
+    if labels.left_out:
+        print(f"  left out {labels.left_out:,} records that are no labels")
+    return labelled
 
 
 def forest_of(options: argparse.Namespace) -> Forest:

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import botocore.exceptions
 import joblib
 import msgspec
 import numpy as np
@@ -24,27 +22,22 @@ from flink_jobs.domain.manifest import Manifest, ModelKind
 from flink_jobs.domain.model import EXPLAINER_FILE, ONNX_FILE, ServedModel
 from flink_jobs.domain.model_registry import (
     CURRENT_KEY,
-    RISK_CURRENT_KEY,
+    MANIFEST_FILE,
     CurrentModel,
-    CurrentRisk,
     model_key,
     risk_key,
 )
-from flink_jobs.domain.object_store import ObjectStoreError, read_object, s3_client
+from flink_jobs.domain.object_store import read_object, s3_client, write_object
 from flink_jobs.domain.settings import Settings
 from training.explainer import base_score, explainer_onnx
+from training.promotions import Promotions
 from training.terminal_risk import to_parquet
 
 JOBLIB_FILE = "model.joblib"
-MANIFEST_FILE = "manifest.json"
 RISK_FILE = "terminal_risk.parquet"
 LARGEST_DIFFERENCE = 1e-5
 
 _LIBRARIES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "pandas")
-_REMEDIES = {
-    "NoSuchBucket": "ansible-playbook site.yml makes the buckets",
-    "AccessDenied": "training needs the settings of the user `training`",
-}
 # Read by onnxruntime 1.14 and later.
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 
@@ -140,10 +133,8 @@ def verify_parity(forest: RandomForestClassifier, served: ServedModel, holdout: 
             )
 
 
-def promote(folder: Path, settings: Settings) -> Manifest:
-    """Upload what `write` left in a folder, and make it the current model.
-
-    The pointers come last, so that a reader sees either the old model or the new one, whole.
+def upload(folder: Path, settings: Settings) -> Manifest:
+    """Upload what `write` left in a folder, so that it can be promoted or tried as a challenger.
 
     Raises:
         PublishError: the files are not those of the manifest.
@@ -161,14 +152,24 @@ def promote(folder: Path, settings: Settings) -> Manifest:
         raise PublishError(f"{folder}: {error}") from None
 
     client = s3_client(settings.s3)
-    models, features = settings.buckets.models, settings.buckets.features
     for name, content in (*files.items(), (MANIFEST_FILE, described)):
-        _put(client, models, model_key(manifest.version, name), content)
+        write_object(client, settings.buckets.models, model_key(manifest.version, name), content)
     if risk is not None:
-        key = risk_key(manifest.version)
-        _put(client, features, key, risk)
-        _put(client, features, RISK_CURRENT_KEY, _json(CurrentRisk(manifest.version, key, _sha256(risk))))
-    _put(client, models, CURRENT_KEY, _json(CurrentModel(manifest.version, _sha256(described))))
+        write_object(client, settings.buckets.features, risk_key(manifest.version), risk)
+    return manifest
+
+
+def promote(folder: Path, settings: Settings) -> Manifest:
+    """Upload what `write` left in a folder, and make it the current model.
+
+    Raises:
+        PublishError: as for `upload`.
+        PromotionError: what lies in the store is not what a job can serve.
+        ObjectStoreError: as for `upload`.
+
+    """
+    manifest = upload(folder, settings)
+    Promotions(settings).promote(manifest.version)
     return manifest
 
 
@@ -197,17 +198,6 @@ def package_version() -> str:
         return importlib.metadata.version("fraud-detection")
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _put(client: Any, bucket: str, key: str, content: bytes) -> None:  # noqa: ANN401 - see s3_client
-    try:
-        client.put_object(Bucket=bucket, Key=key, Body=content)
-    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-        code = getattr(error, "response", {}).get("Error", {}).get("Code")
-        remedy = _REMEDIES.get(code, "is MinIO running, and is this its address?")
-        raise ObjectStoreError(
-            f"cannot write s3://{bucket}/{key} at {client.meta.endpoint_url}: {error}; {remedy}"
-        ) from None
 
 
 def _describe(candidate: Candidate, files: dict[str, bytes]) -> Manifest:
@@ -243,7 +233,3 @@ def _library_versions() -> dict[str, str]:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _json(pointer: Any) -> bytes:  # noqa: ANN401 - any msgspec struct
-    return msgspec.json.encode(pointer)

@@ -1,11 +1,12 @@
 """How often each terminal was defrauded, as of a day: for training rows and for the snapshot that is served.
 
 Labels come RISK_DELAY_DAYS late, so the windows as of day D cover the days [D - delay - window, D - delay).
-No label of a later day can reach a row.
+No label of a later day can reach a row, and none that was given later than the delay before it was.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,9 @@ from flink_jobs.domain.features import LAST_PAYMENTS, NO_FRAUD_DAYS, NO_RISK, RI
 from flink_jobs.domain.history import WINDOW_DAYS
 from flink_jobs.domain.terminal_risk import SCHEMA, VALUE_COLUMNS
 
+if TYPE_CHECKING:
+    from training.labels import Changes
+
 # As of the day after the last label, and on until every label's delay is over: no later day knows more.
 SNAPSHOT_DAYS = RISK_DELAY_DAYS + 1
 
@@ -24,9 +28,21 @@ class TerminalLabels:
     """Labelled transactions by terminal and day, ready to be counted over any span of days."""
 
     def __init__(
-        self, terminal_ids: Sequence[str], days: NDArray[np.int32], frauds: NDArray[np.int8]
+        self,
+        terminal_ids: Sequence[str],
+        days: NDArray[np.int32],
+        frauds: NDArray[np.int8],
+        changes: "Changes | None" = None,
     ) -> None:
-        """Take the terminal, the day (since 1970-01-01) and the label (0 or 1) of each transaction."""
+        """Take the labels.
+
+        Args:
+            terminal_ids: one a transaction, like all that follow.
+            days: since 1970-01-01.
+            frauds: 0 or 1, as known when the delay is over.
+            changes: what was found out later than that, ascending by the day on which it was known.
+
+        """
         names, terminals = np.unique(np.asarray(terminal_ids, dtype=object), return_inverse=True)
         self.terminal_ids: list[str] = names.tolist()
         self.last_day = int(days.max())
@@ -34,11 +50,12 @@ class TerminalLabels:
         self._first_day = int(days.min())
         self._span = self.last_day - self._first_day + 2
         keys = self._keys(terminals.astype(np.int64), days)
-        order = np.argsort(keys, kind="stable")
-        self._sorted_keys = keys[order]
-        self._frauds_before = np.concatenate(([0], np.cumsum(frauds[order], dtype=np.int64)))
-        self._frauds_at = np.flatnonzero(frauds[order])
-        self._fraud_days = days[order][self._frauds_at].astype(np.int64)
+        self._order = np.argsort(keys, kind="stable")
+        self._sorted_keys = keys[self._order]
+        self._days = days[self._order].astype(np.int64)
+        self._frauds = np.array(frauds, dtype=np.int8)
+        self._changes = changes
+        self._first_known = self._known(self._frauds)
 
     def as_of(self, terminal_ids: Sequence[str], days: NDArray[np.int32]) -> NDArray[np.float32]:
         """Give what is known on a day: [rows, TERMINAL_FEATURES], NO_RISK for an unknown terminal.
@@ -46,7 +63,7 @@ class TerminalLabels:
         Bit for bit what `TerminalRisk.lookup` gives for the same terminal and day.
         """
         codes = np.fromiter((self._codes.get(name, -1) for name in terminal_ids), np.int64, len(terminal_ids))
-        return self._values(codes, days)
+        return self._values_as_known(codes, days)
 
     def snapshot(self, first_day: int, number_of_days: int = SNAPSHOT_DAYS) -> pa.Table:
         """Make the table that serving looks up, for each terminal and each of the days from `first_day`."""
@@ -54,40 +71,81 @@ class TerminalLabels:
         days = np.tile(
             np.arange(first_day, first_day + number_of_days, dtype=np.int32), len(self.terminal_ids)
         )
-        values = self._values(codes, days)
+        values = self._values_as_known(codes, days)
         columns = {name: values[:, n] for n, name in enumerate(VALUE_COLUMNS)}
         names = np.repeat(np.asarray(self.terminal_ids, dtype=object), number_of_days)
         return pa.table({"terminal_id": names, "day": days, **columns}, schema=SCHEMA)
 
-    def _values(self, codes: NDArray[np.int64], days: NDArray[np.int32]) -> NDArray[np.float32]:
+    def _values_as_known(self, codes: NDArray[np.int64], days: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Give each row what was known when its day began."""
+        if self._changes is None:
+            return self._values(codes, days, self._first_known)
+        values = np.empty((len(codes), len(NO_RISK)), dtype=np.float32)
+        order = np.argsort(days, kind="stable")
+        ends = np.flatnonzero(np.append(np.diff(days[order]) != 0, len(order) > 0)) + 1
+        groups = np.split(order, ends[:-1])
+        known = self._known_each([int(days[group[0]]) for group in groups], self._changes)
+        for group, frauds in zip(groups, known, strict=True):
+            values[group] = self._values(codes[group], days[group], frauds)
+        return values
+
+    def _known_each(self, ascending_days: list[int], changes: "Changes") -> Iterator["_Known"]:
+        """Give what was known at the beginning of each of these days."""
+        frauds, known, done = self._frauds.copy(), self._first_known, 0
+        for day in ascending_days:
+            end = int(np.searchsorted(changes.known_days, day, side="right"))
+            if end > done:
+                # of several labels of a transaction, the last stays
+                frauds[changes.rows[done:end]] = changes.frauds[done:end]
+                known, done = self._known(frauds), end
+            yield known
+
+    def _known(self, frauds: NDArray[np.int8]) -> "_Known":
+        """Make labels ready to be counted."""
+        ordered = frauds[self._order]
+        return _Known(np.concatenate(([0], np.cumsum(ordered, dtype=np.int64))), np.flatnonzero(ordered))
+
+    def _values(
+        self, codes: NDArray[np.int64], days: NDArray[np.int32], known: "_Known"
+    ) -> NDArray[np.float32]:
         end = np.searchsorted(self._sorted_keys, self._keys(codes, days - RISK_DELAY_DAYS))
         values = np.empty((len(codes), len(NO_RISK)), dtype=np.float32)
         for n, window in enumerate(WINDOW_DAYS):
             first = np.searchsorted(self._sorted_keys, self._keys(codes, days - RISK_DELAY_DAYS - window))
             values[:, 2 * n] = end - first
-            values[:, 2 * n + 1] = self._share(first, end)
+            values[:, 2 * n + 1] = known.share(first, end)
         # first, by now, is where the longest window begins
-        values[:, -2] = self._share(np.maximum(end - LAST_PAYMENTS, first), end)
-        values[:, -1] = self._fraud_age(first, end, days)
+        values[:, -2] = known.share(np.maximum(end - LAST_PAYMENTS, first), end)
+        at = known.first_fraud(first)
+        fraud_days = np.append(self._days, 0)[at]
+        values[:, -1] = np.where(at < end, days - fraud_days, NO_FRAUD_DAYS)
         return values
-
-    def _share(self, first: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Frauds among the transactions from `first` to before `end`; 0 where there are none."""
-        frauds = self._frauds_before[end] - self._frauds_before[first]
-        share: NDArray[np.float64] = frauds / np.maximum(end - first, 1)
-        return share
-
-    def _fraud_age(
-        self, first: NDArray[np.int64], end: NDArray[np.int64], days: NDArray[np.int32]
-    ) -> NDArray[np.int64]:
-        """Days since the first of the frauds from `first` to before `end`."""
-        number = np.searchsorted(self._frauds_at, first)
-        at = np.append(self._frauds_at, len(self._sorted_keys))[number]
-        return np.where(at < end, days - np.append(self._fraud_days, 0)[number], NO_FRAUD_DAYS)
 
     def _keys(self, codes: NDArray[np.int64], days: NDArray[np.int32]) -> NDArray[np.int64]:
         """Terminal and day as one sortable number; days outside the data fall on the terminal's ends."""
         return codes * self._span + np.clip(days.astype(np.int64) - self._first_day, 0, self._span - 1)
+
+
+class _Known(NamedTuple):
+    """What is known of the transactions, ordered by terminal and day.
+
+    Attributes:
+        before: how many frauds come before each, and at last of all.
+        at: numbers of the frauds, ascending.
+
+    """
+
+    before: NDArray[np.int64]
+    at: NDArray[np.int64]
+
+    def share(self, first: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Frauds among the transactions from `first` to before `end`; 0 where there are none."""
+        share: NDArray[np.float64] = (self.before[end] - self.before[first]) / np.maximum(end - first, 1)
+        return share
+
+    def first_fraud(self, first: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Give the number of the first fraud from `first` on; the number of all where there is none."""
+        return np.append(self.at, len(self.before) - 1)[np.searchsorted(self.at, first)]
 
 
 def to_parquet(table: pa.Table) -> bytes:

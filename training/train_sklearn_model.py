@@ -20,6 +20,7 @@ from training.dataset import Dataset, DatasetError
 from training.examples import Examples, prepare
 from training.forest import Forest
 from training.options import add_data, add_forest, forest_of, read, step
+from training.promotions import PromotionError
 from training.publish import Candidate, PublishError, package_version, promote, promoted_manifest, write
 from training.threshold import Rule, add_threshold, rule_of
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         return _run(options)
-    except (DatasetError, ObjectStoreError, PublishError, SettingsError) as error:
+    except (DatasetError, ObjectStoreError, PromotionError, PublishError, SettingsError) as error:
         print(f"fraud-train: {error}", file=sys.stderr)
         return 1
 
@@ -157,7 +158,7 @@ def _count(rows: slice) -> int:
 
 def _fingerprint(dataset: Dataset, options: argparse.Namespace) -> str:
     """Of everything that decides what the model becomes."""
-    elsewhere = {"data", "output", "promote", "if_changed", "if_missing", "settings"}
+    elsewhere = {"data", "labels", "output", "promote", "if_changed", "if_missing", "settings"}
     parameters = {name: str(value) for name, value in vars(options).items() if name not in elsewhere}
     parts = {
         "data": dataset.sha256,

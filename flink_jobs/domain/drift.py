@@ -66,7 +66,9 @@ def distribution(values: NDArray[Any], more_edges: Sequence[float] = ()) -> Dist
     # between two values, so that rounding moves none across
     middles = [float(f"{middle:.6g}") for middle in (distinct[starts - 1] + distinct[starts]) / 2]
     edges = np.union1d(middles, np.asarray(more_edges, dtype=np.float64))
-    bins = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
+    # compared as they are when counting
+    above = np.searchsorted(edges.astype(np.float32), values.astype(np.float32), side="right")
+    bins = np.bincount(above, minlength=len(edges) + 1)
     return Distribution(edges.tolist(), np.round(bins / len(values), 6).tolist())
 
 

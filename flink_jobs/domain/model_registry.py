@@ -3,9 +3,11 @@
 import hashlib
 import logging
 import threading
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+import numpy as np
+import pyarrow as pa
 
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import EXPLAINER_FILE, ONNX_FILE, ServedModel
@@ -15,6 +17,8 @@ from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.terminal_risk import TerminalRisk
 
 CURRENT_KEY = "current.json"
+CHALLENGER_KEY = "challenger.json"
+MANIFEST_FILE = "manifest.json"
 RISK_CURRENT_KEY = "terminal_risk/current.json"
 
 Pointer = TypeVar("Pointer")
@@ -23,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class CurrentModel(msgspec.Struct, frozen=True):
-    """`models/current.json`: the promoted version."""
+    """`models/current.json`: the promoted version; `models/challenger.json`: the one tried beside it."""
 
     version: str
     manifest_sha256: str
@@ -35,6 +39,14 @@ class CurrentRisk(msgspec.Struct, frozen=True):
     version: str
     key: str
     sha256: str
+
+
+class Pointers(NamedTuple):
+    """What is in use now, as it lies in the buckets: a change of any asks for a new load."""
+
+    model: bytes
+    risk: bytes | None
+    challenger: bytes | None
 
 
 class ModelUnavailableError(RuntimeError):
@@ -51,40 +63,93 @@ def risk_key(version: str) -> str:
     return f"terminal_risk/{version}.parquet"
 
 
+def decode_pointer(name: str, content: bytes, pointer_type: type[Pointer]) -> Pointer:
+    """Read a pointer; ValueError names it and the field."""
+    try:
+        return msgspec.json.decode(content, type=pointer_type)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
 class ModelRegistry:
-    """Reads what `training.publish` wrote."""
+    """Reads what `training.publish` wrote, and believes none of it before it is verified."""
 
     def __init__(self, settings: Settings) -> None:
         self._client: Any = s3_client(settings.s3)
         self._buckets = settings.buckets
 
-    def pointers(self) -> tuple[bytes, bytes | None]:
-        """Tell what is promoted now, model and terminal risk; a change of either asks for a new load."""
-        return (
-            read_object(self._client, self._buckets.models, CURRENT_KEY),
-            read_object(self._client, self._buckets.features, RISK_CURRENT_KEY, missing_ok=True),
+    def pointers(self) -> Pointers:
+        """Tell what is promoted now: model, terminal risk, and the challenger if there is one."""
+        models, features = self._buckets.models, self._buckets.features
+        return Pointers(
+            read_object(self._client, models, CURRENT_KEY),
+            read_object(self._client, features, RISK_CURRENT_KEY, missing_ok=True),
+            read_object(self._client, models, CHALLENGER_KEY, missing_ok=True),
         )
 
-    def load(self, pointers: tuple[bytes, bytes | None]) -> Scorer:
-        """Load what the pointers name, each file held to its checksum.
+    def load(self, pointers: Pointers) -> Scorer:
+        """Load the model and the terminal risk that the pointers name, each file held to its checksum.
 
         Raises:
             ObjectStoreError: a file is not there, or MinIO does not answer.
             ValueError: a file is not as published, or not for this version.
 
         """
-        current = _decode(CURRENT_KEY, pointers[0], CurrentModel)
-        content = self._verified(
-            self._buckets.models, model_key(current.version, "manifest.json"), current.manifest_sha256
-        )
-        manifest = Manifest.from_json(content)
-        model = ServedModel.from_onnx(
-            manifest,
-            self._model_file(manifest, ONNX_FILE),
-            # models from before there were explainers are served, and their alerts give no reasons
-            self._model_file(manifest, EXPLAINER_FILE) if EXPLAINER_FILE in manifest.files else None,
-        )
-        return Scorer(model, self._load_risk(manifest, pointers[1]))
+        model = self.load_model(decode_pointer(CURRENT_KEY, pointers.model, CurrentModel))
+        return Scorer(model, self._load_risk(model.manifest, pointers.risk))
+
+    def load_challenger(self, pointers: Pointers, champion: Manifest) -> ServedModel | None:
+        """Load the challenger, if there is one; it has to take what the champion takes.
+
+        Raises:
+            ObjectStoreError: as for `load`.
+            ValueError: as for `load`, or it takes other features than the champion.
+
+        """
+        if pointers.challenger is None:
+            return None
+        challenger = self.load_model(decode_pointer(CHALLENGER_KEY, pointers.challenger, CurrentModel))
+        check_challenger(challenger.manifest, champion)
+        return challenger
+
+    def load_model(self, pointer: CurrentModel) -> ServedModel:
+        """Load a model and see that it scores.
+
+        Raises:
+            ObjectStoreError: as for `load`.
+            ValueError: as for `load`.
+
+        """
+        key = model_key(pointer.version, MANIFEST_FILE)
+        manifest = Manifest.from_json(self._verified(self._buckets.models, key, pointer.manifest_sha256))
+        if manifest.version != pointer.version:
+            raise ValueError(f"s3://{self._buckets.models}/{key} describes model {manifest.version}")
+        onnx = self._model_file(manifest, ONNX_FILE)
+        # models from before there were explainers are served, and their alerts give no reasons
+        explainer = self._model_file(manifest, EXPLAINER_FILE) if EXPLAINER_FILE in manifest.files else None
+        try:
+            model = ServedModel.from_onnx(manifest, onnx, explainer)
+            scores = model.score(np.zeros((2, len(manifest.features)), dtype=np.float32))
+        except ValueError:
+            raise
+        except Exception as error:  # noqa: BLE001 - onnxruntime's own are of no common kind
+            raise ValueError(
+                f"{ONNX_FILE} of model {manifest.version} cannot be run ({error}): publish it again"
+            ) from None
+        if scores.shape != (2,) or not ((scores >= 0) & (scores <= 1)).all():
+            raise ValueError(f"model {manifest.version} gives {scores}, no scores: publish it again")
+        return model
+
+    def load_risk(self, manifest: Manifest, pointer: CurrentRisk) -> TerminalRisk:
+        """Load a snapshot of terminal risk for a model; errors as for `load`."""
+        content = self._verified(self._buckets.features, pointer.key, pointer.sha256)
+        try:
+            return TerminalRisk.from_parquet(content)
+        except pa.ArrowException as error:
+            raise ValueError(
+                f"s3://{self._buckets.features}/{pointer.key} of model {manifest.version} cannot be read "
+                f"({error}): publish it again"
+            ) from None
 
     def _model_file(self, manifest: Manifest, name: str) -> bytes:
         return read_object(self._client, self._buckets.models, model_key(manifest.version, name))
@@ -95,8 +160,7 @@ class ModelRegistry:
         if pointer is None:
             missing = f"s3://{self._buckets.features}/{RISK_CURRENT_KEY}"
             raise ValueError(f"model {manifest.version} needs {missing}, which is not there")
-        current = _decode(RISK_CURRENT_KEY, pointer, CurrentRisk)
-        return TerminalRisk.from_parquet(self._verified(self._buckets.features, current.key, current.sha256))
+        return self.load_risk(manifest, decode_pointer(RISK_CURRENT_KEY, pointer, CurrentRisk))
 
     def _verified(self, bucket: str, key: str, expected: str) -> bytes:
         content = read_object(self._client, bucket, key)
@@ -106,11 +170,21 @@ class ModelRegistry:
         return content
 
 
-def _decode(name: str, content: bytes, pointer_type: type[Pointer]) -> Pointer:
-    try:
-        return msgspec.json.decode(content, type=pointer_type)
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"{name}: {error}") from None
+def check_challenger(challenger: Manifest, champion: Manifest) -> None:
+    """Refuse a challenger that cannot be held against the champion.
+
+    Raises:
+        ValueError: it is the champion itself, or takes other features.
+
+    """
+    if challenger.version == champion.version:
+        raise ValueError(f"model {champion.version} is the promoted one itself")
+    if (challenger.kind, challenger.features) != (champion.kind, champion.features):
+        differing = sorted(set(challenger.features) ^ set(champion.features)) or ["their order"]
+        raise ValueError(
+            f"model {challenger.version} takes other features than the promoted {champion.version} "
+            f"(differs in {', '.join(differing)}), so it cannot score the same transactions"
+        )
 
 
 class ServedScorer:
@@ -125,14 +199,17 @@ class ServedScorer:
         self._registry = registry
         self._poll_s = poll_s
         self._closed = threading.Event()
+        self._complaint = ""
         try:
-            self._pointers = registry.pointers()
-            self.current = registry.load(self._pointers)
+            pointers = registry.pointers()
+            self.current = registry.load(pointers)
         except (ObjectStoreError, ValueError) as error:
             raise ModelUnavailableError(
-                f"no model to serve: {error}. `fraud-train --promote` publishes one; "
-                "the job tries again by itself."
+                f"no model to serve: {error}. `fraud-train --promote` publishes one, `fraud-models promote` "
+                "chooses among those there are; the job tries again by itself."
             ) from error
+        self._pointers = pointers._replace(challenger=None)
+        self.refresh(pointers)
         self._thread = threading.Thread(target=self._watch, name="model-watch", daemon=True)
         self._thread.start()
 
@@ -141,13 +218,55 @@ class ServedScorer:
         self._closed.set()
         self._thread.join()
 
+    def refresh(self, pointers: Pointers | None = None) -> None:
+        """Take over what is promoted and what challenges now; what cannot be loaded is refused in the log.
+
+        What is wrong by itself is refused once; what MinIO did not give is asked for again the next time.
+        """
+        try:
+            pointers = pointers or self._registry.pointers()
+            if pointers[:2] != self._pointers[:2]:
+                taken = self._take_model(pointers)
+                # a challenger of the model before may well be one of the next
+                known = None if taken else self._pointers.challenger
+                self._pointers = pointers._replace(challenger=known)
+            if pointers.challenger != self._pointers.challenger:
+                self._take_challenger(pointers)
+                self._pointers = pointers
+            self._complaint = ""
+        except ObjectStoreError as error:
+            # the same once, not at each look
+            if str(error) != self._complaint:
+                _log.error("going on with %s: %s", self.current.version, error)
+            self._complaint = str(error)
+
+    def _take_model(self, pointers: Pointers) -> bool:
+        try:
+            scorer = self._registry.load(pointers)
+        except ValueError as error:
+            _log.error("promoted model refused; going on with %s: %s", self.current.version, error)
+            return False
+        self.current = scorer
+        _log.warning("now serving %s", scorer.version)
+        return True
+
+    def _take_challenger(self, pointers: Pointers) -> None:
+        scorer = self.current
+        try:
+            challenger = self._registry.load_challenger(pointers, scorer.manifest)
+        except ValueError as error:
+            scorer.challenger = None
+            _log.error("challenger refused; %s goes on alone: %s", scorer.version, error)
+            return
+        scorer.challenger = challenger
+        if challenger is not None:
+            _log.warning("%s challenges %s", challenger.manifest.version, scorer.version)
+        else:
+            _log.warning("%s goes on without a challenger", scorer.version)
+
     def _watch(self) -> None:
         while not self._closed.wait(self._poll_s):
             try:
-                pointers = self._registry.pointers()
-                if pointers != self._pointers:
-                    self._pointers = pointers
-                    self.current = self._registry.load(pointers)
-                    _log.warning("now serving %s", self.current.version)
-            except (ObjectStoreError, ValueError):
-                _log.exception("promoted model refused; going on with %s", self.current.version)
+                self.refresh()
+            except Exception:  # noqa: BLE001 - whatever it is, the model in use goes on, and so does the watch
+                _log.exception("cannot look for another model; going on with %s", self.current.version)

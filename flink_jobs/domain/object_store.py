@@ -2,6 +2,7 @@
 
 # ruff: noqa: ANN401 - boto3 makes its classes at run time
 
+from collections.abc import Callable, Iterator
 from typing import Any, overload
 
 import boto3
@@ -9,6 +10,11 @@ import botocore.config
 import botocore.exceptions
 
 from flink_jobs.domain.settings import S3
+
+_REMEDIES = {
+    "NoSuchBucket": "ansible-playbook site.yml makes the buckets",
+    "AccessDenied": "models are written with the settings of the user `training`",
+}
 
 
 class ObjectStoreError(RuntimeError):
@@ -53,3 +59,52 @@ def read_object(client: Any, bucket: str, key: str, *, missing_ok: bool = False)
     except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
         raise ObjectStoreError(f"cannot read {where}: {error}") from None
     return content
+
+
+def list_keys(client: Any, bucket: str, prefix: str = "", *, folders: bool = False) -> Iterator[str]:
+    """List the keys below a prefix, in their order; or the folders right below it, each ending with a slash.
+
+    Raises:
+        ObjectStoreError: no such bucket, not allowed, or the server does not answer.
+
+    """
+    request = {"Bucket": bucket, "Prefix": prefix} | ({"Delimiter": "/"} if folders else {})
+    while True:
+        try:
+            page = client.list_objects_v2(**request)
+        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+            where = f"s3://{bucket}/{prefix} at {client.meta.endpoint_url}"
+            raise ObjectStoreError(f"cannot list {where}: {error}") from None
+        if folders:
+            yield from (found["Prefix"] for found in page.get("CommonPrefixes", ()))
+        else:
+            yield from (found["Key"] for found in page.get("Contents", ()))
+        if not page.get("IsTruncated"):
+            return
+        request["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def write_object(client: Any, bucket: str, key: str, content: bytes) -> None:
+    """Write a whole object; readers see the old content or the new one.
+
+    Raises:
+        ObjectStoreError: no such bucket, not allowed, or the server does not answer.
+
+    """
+    _change(client, "write", bucket, key, lambda: client.put_object(Bucket=bucket, Key=key, Body=content))
+
+
+def delete_object(client: Any, bucket: str, key: str) -> None:
+    """Delete an object; one that is not there is none already. ObjectStoreError as for `write_object`."""
+    _change(client, "delete", bucket, key, lambda: client.delete_object(Bucket=bucket, Key=key))
+
+
+def _change(client: Any, what: str, bucket: str, key: str, call: Callable[[], Any]) -> None:
+    try:
+        call()
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+        code = getattr(error, "response", {}).get("Error", {}).get("Code")
+        remedy = _REMEDIES.get(code, "is MinIO running, and is this its address?")
+        raise ObjectStoreError(
+            f"cannot {what} s3://{bucket}/{key} at {client.meta.endpoint_url}: {error}; {remedy}"
+        ) from None

@@ -1,5 +1,6 @@
 """From records to scores, alerts and dead letters: the work of `ml_inference_job`, without Flink."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from flink_jobs.domain.transaction import InvalidTransaction, Transaction, parse
 
 SHOWN_PAYLOAD_BYTES = 1024
 
+_log = logging.getLogger(__name__)
+
 
 class Record(NamedTuple):
     """A record of the topic `transactions` and where it lies.
@@ -33,8 +36,11 @@ class Record(NamedTuple):
     payload: bytes
 
 
-class Prediction(msgspec.Struct, gc=False):
-    """The score of one transaction; partition, offset and timestamp are those of its record."""
+class Prediction(msgspec.Struct, gc=False, omit_defaults=True):
+    """The score of one transaction; partition, offset and timestamp are those of its record.
+
+    What the challenger says of it is left out of the message where there is none.
+    """
 
     transaction_id: str
     score: float
@@ -42,6 +48,8 @@ class Prediction(msgspec.Struct, gc=False):
     partition: int
     offset: int
     kafka_timestamp_ms: int
+    challenger_score: float | None = None
+    challenger_version: str | None = None
 
 
 class Alert(msgspec.Struct, gc=False):
@@ -85,8 +93,11 @@ class Scorer:
 
     Attributes:
         drift: counts what is scored; None where the model was published without distributions.
+        challenger: a model of the same features that scores every transaction as well, and raises no alert.
 
     """
+
+    challenger: ServedModel | None = None
 
     def __init__(self, model: ServedModel, terminal_risk: TerminalRisk) -> None:
         self._model = model
@@ -95,14 +106,14 @@ class Scorer:
         self.drift = DriftCounts(distributions) if distributions else None
 
     @property
+    def manifest(self) -> Manifest:
+        """The model's description."""
+        return self._model.manifest
+
+    @property
     def version(self) -> str:
         """The model's version."""
         return self._model.manifest.version
-
-    @property
-    def manifest(self) -> Manifest:
-        """What the model is."""
-        return self._model.manifest
 
     @property
     def first_day(self) -> int:
@@ -144,7 +155,10 @@ class Scorer:
             self.drift.add(matrix, scored)
         scores = scored.tolist()
         contributions = self._contributions(matrix, scores)
-        for (record, transaction), row, score in zip(accepted, features, scores, strict=True):
+        challenging, challenger_version = self._challenge(matrix)
+        for (record, transaction), row, score, challenger_score in zip(
+            accepted, features, scores, challenging, strict=True
+        ):
             rounded = round(score, 6)
             yield Prediction(
                 transaction.transaction_id,
@@ -153,6 +167,8 @@ class Scorer:
                 record.partition,
                 record.offset,
                 record.timestamp_ms,
+                challenger_score,
+                challenger_version,
             )
             if score >= manifest.threshold:
                 seen = dict(zip(manifest.features, row.tolist(), strict=True))
@@ -174,6 +190,20 @@ class Scorer:
         """Explain the alerts of a batch, all at once when the first is asked for."""
         alerted = [number for number, score in enumerate(scores) if score >= self._model.manifest.threshold]
         yield from self._model.explain(matrix[alerted]).tolist()
+
+    def _challenge(self, matrix: NDArray[np.float32]) -> tuple[Sequence[float | None], str | None]:
+        """Give the challenger's scores and version; one that fails is dropped, whatever the reason."""
+        # read once: it may be replaced meanwhile
+        challenger = self.challenger
+        if challenger is None:
+            return [None] * len(matrix), None
+        try:
+            scores = challenger.score(matrix).astype(np.float64).round(6).tolist()
+        except Exception:  # noqa: BLE001 - whatever it is, the champion goes on
+            self.challenger = None
+            _log.exception("challenger %s failed and is dropped", challenger.manifest.version)
+            return [None] * len(matrix), None
+        return scores, challenger.manifest.version
 
 
 def _dead_letter(record: Record, invalid: InvalidTransaction) -> DeadLetter:

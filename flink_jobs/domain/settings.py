@@ -15,12 +15,13 @@ class Kafka(msgspec.Struct, frozen=True):
 
 
 class Topics(msgspec.Struct, frozen=True):
-    """Topic names."""
+    """Topic names; settings from before there were labels do not name theirs."""
 
     transactions: str
     predictions: str
     fraud_alerts: str
     transactions_dlq: str
+    fraud_labels: str = "fraud_labels"
 
 
 class S3(msgspec.Struct, frozen=True):

@@ -30,7 +30,9 @@ def test_both_jobs_run(jobmanager: str) -> None:
         assert re.search(rf"{job} \(RUNNING\)", listing), listing
 
 
-@pytest.mark.parametrize("topic", ["transactions", "predictions", "fraud_alerts", "transactions_dlq"])
+@pytest.mark.parametrize(
+    "topic", ["transactions", "predictions", "fraud_alerts", "transactions_dlq", "fraud_labels"]
+)
 def test_topics_have_three_replicas_in_sync(hosts: dict[str, dict[str, Any]], topic: str) -> None:
     broker = next(name for name, host in hosts.items() if "kafka" in host["groups"])
     described = ssh(broker, f"kafka-topics --describe --topic {topic}")

@@ -37,7 +37,10 @@ def test_settings_are_for_the_group_alone(host: Host) -> None:
     assert host.run(f"setpriv --reuid=65534 --clear-groups cat {SETTINGS}").failed
 
 
-@pytest.mark.parametrize("command", ["fraud-audit", "fraud-consumer", "fraud-producer", "fraud-train"])
+@pytest.mark.parametrize(
+    "command",
+    ["fraud-audit", "fraud-consumer", "fraud-label", "fraud-models", "fraud-producer", "fraud-train"],
+)
 def test_commands_are_where_models_are_trained(host: Host, command: str) -> None:
     assert host.exists(command) is is_training(host)
     if is_training(host):

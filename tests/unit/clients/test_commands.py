@@ -172,7 +172,7 @@ def test_wrong_arguments_are_refused_with_usage(
     assert arguments[-2] in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", ["producer", "consumer", "audit", "drift"])
+@pytest.mark.parametrize("module", ["producer", "consumer", "audit", "drift", "label"])
 def test_each_module_runs_by_its_name_and_explains_itself(module: str) -> None:
     result = subprocess.run(
         [sys.executable, "-m", f"clients.{module}", "--help"], capture_output=True, text=True, check=True

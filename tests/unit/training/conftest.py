@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from memory_store import MemoryStore
 
+from flink_jobs.domain import object_store
 from flink_jobs.domain.settings import S3, Buckets, Kafka, Settings, Topics
-from training import publish
 from training.simulate import simulate
 
 
@@ -45,7 +45,7 @@ def settings() -> Settings:
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     memory = MemoryStore()
-    monkeypatch.setattr(publish, "s3_client", lambda _settings: memory)
+    monkeypatch.setattr(object_store.boto3, "client", lambda *_, **_options: memory)
     return memory
 
 

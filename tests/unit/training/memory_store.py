@@ -2,6 +2,7 @@
 
 import io
 from types import SimpleNamespace
+from typing import Any
 
 import botocore.exceptions
 
@@ -28,6 +29,28 @@ class MemoryStore:
         if Key not in bucket:
             raise NoSuchKey({"Error": {"Code": "NoSuchKey"}}, "GetObject")
         return {"Body": io.BytesIO(bucket[Key])}
+
+    def delete_object(self, *, Bucket: str, Key: str) -> None:  # noqa: N803
+        self._bucket("DeleteObject", Bucket).pop(Key, None)
+
+    def list_objects_v2(
+        self,
+        *,
+        Bucket: str,  # noqa: N803
+        Prefix: str = "",  # noqa: N803
+        Delimiter: str = "",  # noqa: N803
+        ContinuationToken: str = "",  # noqa: N803
+    ) -> dict[str, Any]:
+        """Two entries a page, so that paging is met."""
+        keys = sorted(key for key in self._bucket("ListObjectsV2", Bucket) if key.startswith(Prefix))
+        kind, name = "Contents", "Key"
+        if Delimiter:
+            kind, name = "CommonPrefixes", "Prefix"
+            cut = len(Prefix)
+            keys = sorted({key[: key.index("/", cut) + 1] for key in keys if "/" in key[cut:]})
+        first = int(ContinuationToken or 0)
+        page = {kind: [{name: key} for key in keys[first : first + 2]], "IsTruncated": len(keys) > first + 2}
+        return page | ({"NextContinuationToken": str(first + 2)} if page["IsTruncated"] else {})
 
     def _bucket(self, operation: str, name: str) -> dict[str, bytes]:
         if name not in self.objects:

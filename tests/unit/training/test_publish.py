@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -12,6 +13,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from flink_jobs.domain import model_registry
 from flink_jobs.domain.drift import DriftCounts
+from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import ServedModel
 from flink_jobs.domain.model_registry import CurrentModel, CurrentRisk
@@ -142,7 +144,7 @@ def test_a_folder_that_cannot_be_written_is_named(candidate: Candidate, tmp_path
 def test_promotion_points_at_the_model_last(
     candidate: Candidate, tmp_path: Path, settings: Settings, store: MemoryStore
 ) -> None:
-    manifest = _as_history(write(candidate, tmp_path), tmp_path)
+    manifest = write(_history(candidate), tmp_path)
     promote(tmp_path, settings)
     version = manifest.version
     assert store.written == [
@@ -151,6 +153,7 @@ def test_promotion_points_at_the_model_last(
         f"models/{version}/explainer.onnx",
         f"models/{version}/manifest.json",
         f"features/terminal_risk/{version}.parquet",
+        "models/promotions.json",
         "features/terminal_risk/current.json",
         "models/current.json",
     ]
@@ -225,8 +228,16 @@ def _risk() -> pa.Table:
     return pa.Table.from_pandas(frame, schema=SCHEMA, preserve_index=False)
 
 
-def _as_history(manifest: Manifest, folder: Path) -> Manifest:
-    changed = msgspec.structs.replace(manifest, kind="history")
-    (folder / "manifest.json").write_bytes(changed.to_json())
-    (folder / "terminal_risk.parquet").write_bytes(publish.to_parquet(_risk()))
-    return changed
+def _history(candidate: Candidate) -> Candidate:
+    """Of the features that the job computes, with a snapshot of terminal risk."""
+    matrix = np.tile(candidate.holdout, (1, len(FEATURE_NAMES) // 3 + 1))[:, : len(FEATURE_NAMES)]
+    labels = candidate.forest.predict(candidate.holdout)
+    forest = RandomForestClassifier(5, max_depth=4, random_state=0).fit(matrix, labels)
+    return replace(
+        candidate,
+        forest=forest,
+        kind="history",
+        features=FEATURE_NAMES,
+        holdout=matrix,
+        terminal_risk=_risk(),
+    )

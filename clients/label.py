@@ -1,0 +1,130 @@
+"""fraud-label: tells the system which transactions were fraud and which were honest."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from clients import pacing
+from clients.command import EXIT_FAILED, ClientError, Stop, argument_parser, run
+from clients.delivery import Delivery, Record
+from clients.kafka_clients import check_topic, make_producer
+from clients.label_files import read_labels
+from clients.producer import produce
+from clients.progress import make_progress
+from clients.reports import write_report
+from clients.transactions import instant
+from flink_jobs.domain.label import Label, parse_label
+from flink_jobs.domain.settings import load_settings
+
+_EPILOG = """\
+examples:
+  fraud-label 932554 932891 --fraud --by alice     two transactions, known from now on
+  fraud-label 932600 --honest --by alice           the latest label of a transaction counts
+  fraud-label --data july.parquet --by back-office labels from a file
+
+A file is CSV or Parquet, a path or s3://bucket/key, with the columns transaction_id and is_fraud (0 or 1),
+or the Fraud Detection Handbook's names for them; labelled_by and labelled_at, where it has them, come before
+--by and --at. A label counts from when it was known: for transactions of the past that are streamed today,
+--days-later 7 says 7 days after event_time. Ends with 0 when every label was confirmed, else as the producer.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    parser = argument_parser("fraud-label", "Label transactions as fraud or honest.", _EPILOG)
+    parser.add_argument("transactions", nargs="*", metavar="TX_ID", help="transaction ids")
+    verdict = parser.add_mutually_exclusive_group()
+    verdict.add_argument("--fraud", dest="is_fraud", action="store_const", const=True, help="they were fraud")
+    verdict.add_argument(
+        "--honest", dest="is_fraud", action="store_const", const=False, help="they were honest"
+    )
+    parser.add_argument("--data", metavar="FILE", help="labels from a file, instead of TX_ID")
+    parser.add_argument("--by", metavar="NAME", help="who says so: a person, a team or a system")
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument(
+        "--at", type=instant, metavar="TIME", help="since when it is known (ISO 8601, UTC; default: now)"
+    )
+    known.add_argument(
+        "--days-later",
+        type=_days,
+        metavar="N",
+        help="… N days after the transaction; the file has its event_time",
+    )
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write what was sent, and to which offsets, as JSON"
+    )
+    return run(_command, parser, argv)
+
+
+def _command(args: argparse.Namespace) -> int:
+    settings = load_settings(args.settings)
+    labels = _labels(args)
+    topic = settings.topics.fraud_labels
+    producer = make_producer(settings.kafka, float("inf"))
+    try:
+        check_topic(producer, settings.kafka, topic)
+        stop = Stop().listen()
+        delivery = Delivery(producer, topic)
+        progress = make_progress("labelled", len(labels))
+        report = produce(_records(labels), pacing.steady(float("inf")), delivery, progress, stop)
+    finally:
+        producer.close(timeout=0)
+    if args.report:
+        write_report(args.report, report)
+    frauds = len(report.fraud_ids or ())
+    honest = report.sent - frauds
+    print(f"{report.sent:,} labels sent to {topic}, each confirmed: {frauds:,} fraud, {honest:,} honest")
+    if report.failed:
+        print(
+            f"{report.failed:,} were NOT confirmed; the first: {delivery.first_error or 'no answer in time'}"
+        )
+        return EXIT_FAILED
+    return stop.exit_code if stop else 0
+
+
+def _labels(args: argparse.Namespace) -> list[Label]:
+    at = args.at or datetime.now(UTC)
+    if args.data:
+        if args.transactions or args.is_fraud is not None:
+            raise ClientError(
+                "--data says which transactions were fraud; leave out TX_ID, --fraud and --honest"
+            )
+        return read_labels(args.data, args.settings, by=args.by, at=at, days_later=args.days_later)
+    if not args.transactions:
+        raise ClientError("which transactions? Give TX_ID, or --data FILE")
+    if args.is_fraud is None:
+        raise ClientError("what were they? Give --fraud or --honest")
+    if not args.by:
+        raise ClientError("who says so? Give --by NAME")
+    if args.days_later is not None:
+        raise ClientError("--days-later needs --data, whose event_time it counts from")
+    return [checked(Label(name, args.is_fraud, args.by, at), name) for name in args.transactions]
+
+
+def checked(label: Label, where: str) -> Label:
+    """Give the label if it is one that others can read; ClientError says what is wrong, and where."""
+    try:
+        return parse_label(msgspec.json.encode(label))
+    except ValueError as error:
+        raise ClientError(f"{where}: {error}") from None
+
+
+def _records(labels: list[Label]) -> Iterator[Record]:
+    encode = msgspec.json.Encoder().encode
+    for label in labels:
+        yield Record(label.transaction_id.encode(), encode(label), 0.0, label.transaction_id, label.is_fraud)
+
+
+def _days(text: str) -> timedelta:
+    days = float(text)
+    if not 0 <= days < 10_000:  # noqa: PLR2004 - what a datetime can bear
+        raise argparse.ArgumentTypeError(f"{text} is no number of days from 0 to 10000")
+    return timedelta(days=days)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,329 @@
+"""Labels that came back are joined by transaction, and none counts before it was known."""
+
+import io
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from memory_store import MemoryStore
+
+from training.dataset import Dataset, DatasetError, from_frame, load
+from training.examples import prepare
+from training.labels import LabelHistory, first_labels, known_labels, later_changes, read_labels, with_labels
+from training.simulate import simulate
+from training.terminal_risk import TerminalLabels
+from training.train_sklearn_model import main
+
+FIRST = date(2024, 3, 1)
+FIRST_DAY = (FIRST - date(1970, 1, 1)).days
+
+
+def parquet(rows: list[dict[str, Any]], first_offset: int = 0) -> bytes:
+    """Write records as the lake's job does."""
+    table = pa.table(
+        {
+            "kafka_partition": pa.array([0] * len(rows), pa.int32()),
+            "kafka_offset": pa.array(range(first_offset, first_offset + len(rows)), pa.int64()),
+            "kafka_time": pa.array([datetime(2024, 6, 1, tzinfo=UTC)] * len(rows), pa.timestamp("ns", "UTC")),
+            "payload": [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows],
+        }
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def label(transaction_id: str, at: str, *, fraud: bool = True) -> dict[str, Any]:
+    return {"transaction_id": transaction_id, "is_fraud": fraud, "labelled_by": "me", "labelled_at": at}
+
+
+def history(*labels: tuple[str, int, str]) -> LabelHistory:
+    """Of transaction, verdict and time, in the order given."""
+    frame = pd.DataFrame(labels, columns=["transaction_id", "is_fraud", "labelled_at"])
+    frame["labelled_at"] = frame["labelled_at"].to_numpy("datetime64[us]")
+    return LabelHistory(frame.astype({"is_fraud": np.int8}), "labels", "")
+
+
+@pytest.fixture
+def few() -> Dataset:
+    """Three transactions at a terminal, on three days."""
+    frame = pd.DataFrame(
+        {
+            "transaction_id": ["a", "b", "c"],
+            "event_time": ["2024-03-01T12:00:00Z", "2024-03-02T12:00:00Z", "2024-03-03T12:00:00Z"],
+            "customer_id": "c",
+            "terminal_id": "t",
+            "amount": 1.0,
+        }
+    )
+    return from_frame(frame, "few", "")
+
+
+def test_the_latest_label_counts_and_none_is_honest(few: Dataset) -> None:
+    labelled = with_labels(
+        few,
+        history(
+            ("a", 0, "2024-03-02"), ("b", 1, "2024-03-04"), ("x", 1, "2024-03-04"), ("a", 1, "2024-03-05")
+        ),
+    )
+    assert labelled.frame["is_fraud"].tolist() == [1, 1, 0]
+    assert labelled.label == "is_fraud"
+    assert labelled.sha256 != few.sha256
+
+
+def test_labels_of_the_data_stay_where_nobody_said_otherwise(few: Dataset) -> None:
+    data = replace(few, frame=few.frame.assign(is_fraud=np.array([1, 1, 0], dtype=np.int8)), label="is_fraud")
+    labelled = with_labels(data, history(("b", 0, "2024-03-20")))
+    assert labelled.frame["is_fraud"].tolist() == [1, 0, 0]
+    # until then it was taken for a fraud
+    assert known_labels(labelled, FIRST_DAY + 19).tolist() == [1, 1, 0]
+    assert known_labels(labelled, FIRST_DAY + 20).tolist() == [1, 0, 0]
+
+
+def test_a_label_counts_from_a_week_after_the_transaction_and_from_the_day_after_it_was_given(
+    few: Dataset,
+) -> None:
+    labelled = with_labels(few, history(("a", 1, "2024-03-01T13:00"), ("b", 1, "2024-03-20T00:00")))
+    first_known = {
+        row: next(day for day in range(FIRST_DAY, FIRST_DAY + 40) if known_labels(labelled, day)[row])
+        for row in (0, 1)
+    }
+    assert first_known == {0: FIRST_DAY + 8, 1: FIRST_DAY + 20}
+    assert first_labels(labelled).tolist() == [1, 0, 0]
+
+
+def test_until_forgets_what_was_found_out_later(few: Dataset) -> None:
+    labels = history(("a", 1, "2024-03-10"), ("a", 0, "2024-03-12"))
+    assert with_labels(few, labels.before("2024-03-12")).frame["is_fraud"].tolist() == [1, 0, 0]
+    assert with_labels(few, labels.before("2024-03-12T00:00:01Z")).frame["is_fraud"].tolist() == [0, 0, 0]
+
+
+def test_terminals_know_a_fraud_once_it_was_found_out_and_forget_it_once_it_was_none(few: Dataset) -> None:
+    labelled = with_labels(few, history(("a", 1, "2024-03-12"), ("a", 0, "2024-03-15")))
+    terminals = TerminalLabels(["t"] * 3, labelled.days(), first_labels(labelled), later_changes(labelled))
+    days = np.arange(FIRST_DAY + 8, FIRST_DAY + 20, dtype=np.int32)
+    # as of a day in the order asked for, whatever that is
+    order = np.random.default_rng(0).permutation(len(days))
+    values = np.empty((len(days), 8), dtype=np.float32)
+    values[order] = terminals.as_of(["t"] * len(days), days[order])
+    risk_30d = values[:, 5]
+    assert (risk_30d > 0).tolist() == [FIRST_DAY + 12 <= day < FIRST_DAY + 15 for day in days.tolist()]
+    # how many there were is no label
+    assert values[:, 4].tolist() == [1, 2, *[3] * 10]
+
+
+@pytest.fixture(scope="module")
+def town() -> Dataset:
+    """Sixty days of a small town."""
+    return from_frame(simulate(customers=150, terminals=200, days=60, start=FIRST, seed=0), "town", "")
+
+
+def given_after(data: Dataset, days: float) -> LabelHistory:
+    """Label the frauds of the data so long after they happened."""
+    frauds = data.frame[data.frame["is_fraud"] == 1]
+    frame = pd.DataFrame(
+        {
+            "transaction_id": frauds["transaction_id"].to_numpy(),
+            "is_fraud": np.int8(1),
+            "labelled_at": frauds["event_time"].to_numpy() + np.timedelta64(int(days * 86_400), "s"),
+        }
+    )
+    return LabelHistory(frame.sort_values("labelled_at", kind="stable", ignore_index=True), "labels", "")
+
+
+def unlabelled(data: Dataset) -> Dataset:
+    return replace(data, frame=data.frame.drop(columns="is_fraud"), label=None)
+
+
+@pytest.mark.parametrize("days", [0, 3, 6.9])
+def test_labels_within_the_delay_are_as_good_as_a_column(town: Dataset, days: float) -> None:
+    expected = prepare(town, train_days=14, test_days=7, validate=False)
+    labelled = with_labels(unlabelled(town), given_after(town, days))
+    assert later_changes(labelled) is None
+    found = prepare(labelled, train_days=14, test_days=7, validate=False)
+    assert np.array_equal(expected.matrix, found.matrix)
+    assert np.array_equal(expected.labels, found.labels)
+    assert expected.terminal_risk == found.terminal_risk
+
+
+def test_later_labels_are_seen_later(town: Dataset) -> None:
+    soon = with_labels(unlabelled(town), given_after(town, 1))
+    late = with_labels(unlabelled(town), given_after(town, 12))
+    at = np.arange(FIRST_DAY, FIRST_DAY + 60, dtype=np.int32)
+    for terminal in town.frame.loc[town.frame["is_fraud"] == 1, "terminal_id"].unique()[:5]:
+        risks = [
+            TerminalLabels(
+                each.frame["terminal_id"].tolist(), each.days(), first_labels(each), later_changes(each)
+            ).as_of([terminal] * 60, at)[:, 5]
+            for each in (soon, late)
+        ]
+        assert (risks[1] <= risks[0]).all()
+        assert (np.flatnonzero(risks[1])[:1] >= np.flatnonzero(risks[0])[:1] + 4).all()
+
+
+@given(
+    seen_from=st.integers(20, 59),
+    planted=st.lists(
+        st.tuples(st.integers(0, 10_000), st.booleans(), st.floats(0, 30)), min_size=1, max_size=30
+    ),
+)
+@hypothesis_settings(max_examples=15, deadline=None)
+def test_a_label_from_the_future_moves_no_feature(
+    town: Dataset, seen_from: int, planted: list[tuple[int, bool, float]]
+) -> None:
+    """Whatever is said from a day on, of whichever transaction, no feature up to that day changes."""
+    known = given_after(town, 9)
+    moment = np.datetime64(FIRST, "us") + np.timedelta64(seen_from * 86_400, "s")
+    ids = town.frame["transaction_id"].tolist()
+    frame = pd.DataFrame(
+        [
+            (ids[n % len(ids)], fraud, moment + np.timedelta64(int(later * 86_400), "s"))
+            for n, fraud, later in planted
+        ],
+        columns=["transaction_id", "is_fraud", "labelled_at"],
+    ).astype({"is_fraud": np.int8})
+    frames = [known.frame[known.frame["labelled_at"] < moment], frame]
+    later = replace(
+        known, frame=pd.concat(frames).sort_values("labelled_at", kind="stable", ignore_index=True)
+    )
+    rows = town.days() - FIRST_DAY <= seen_from
+    terminals = town.frame["terminal_id"].tolist()
+    without, with_planted = (
+        TerminalLabels(terminals, town.days(), first_labels(each), later_changes(each)).as_of(
+            terminals, town.days()
+        )[rows]
+        for each in (with_labels(unlabelled(town), labels) for labels in (known.before(str(moment)), later))
+    )
+    assert np.array_equal(without, with_planted)
+
+
+def test_what_is_trained_on_is_what_was_known_when_the_test_began(town: Dataset) -> None:
+    labelled = with_labels(unlabelled(town), given_after(town, 12))
+    found = prepare(labelled, train_days=28, test_days=7, validate=False)
+    train, test = found.split.train, found.split.test
+    begin = int(found.days[test][0])
+    final = town.frame["is_fraud"].to_numpy()[-len(found.labels) :]
+    was_known = found.days + 13 <= begin
+    assert np.array_equal(found.labels[train], np.where(was_known, final, 0)[train])
+    assert found.labels[train].sum() < final[train].sum()
+    assert np.array_equal(found.labels[test], final[test])
+
+
+# Where they are read from
+
+
+def test_labels_are_read_from_the_lake_and_what_is_none_is_left_out(
+    store: MemoryStore, settings_file: Path
+) -> None:
+    lake = store.objects["datalake"]
+    lake["labels/dt=2024-06-01/part-1"] = parquet(
+        [label("b", "2024-03-09T02:00:00+02:00"), b"\xff", {"is_fraud": 1}]
+    )
+    lake["labels/dt=2024-06-01/part-0"] = parquet([label("a", "2024-03-10T00:00:00Z", fraud=False)], 3)
+    lake["labels/dt=2024-06-01/.part-2.inprogress"] = b"?"
+    labels = read_labels("s3://datalake/labels", settings_file)
+    assert labels.frame["transaction_id"].tolist() == ["b", "a"]
+    assert labels.frame["is_fraud"].tolist() == [1, 0]
+    assert labels.frame["labelled_at"].astype(str).tolist() == ["2024-03-09", "2024-03-10"]
+    assert labels.left_out == 2
+    assert read_labels("s3://datalake/labels/", settings_file).sha256 == labels.sha256
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_labels_are_read_from_a_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"labels.{suffix}"
+    frame = pd.DataFrame(
+        {
+            "transaction_id": ["007", "8"],
+            "is_fraud": [1, 0],
+            "labelled_at": ["2024-03-10T00:00:00Z", "2024-03-09T00:00:00Z"],
+        }
+    )
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    assert read_labels(str(path)).frame["transaction_id"].tolist() == ["8", "007"]
+
+
+def test_a_file_without_times_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("transaction_id,is_fraud\n1,1\n")
+    with pytest.raises(DatasetError, match=r"labels\.csv: missing column labelled_at"):
+        read_labels(str(path))
+
+
+def test_transactions_are_read_from_the_lake_as_they_were_scored(
+    store: MemoryStore, settings_file: Path
+) -> None:
+    good = {
+        "transaction_id": "2",
+        "event_time": "2024-03-01T14:00:00.25+02:00",
+        "customer_id": "c",
+        "terminal_id": "t",
+        "amount": 5.1,
+    }
+    rows = [
+        good,
+        good | {"transaction_id": "1", "event_time": "2024-03-01T00:00:00Z"},
+        b"bad",
+        good | {"amount": -1},
+    ]
+    lake = store.objects["datalake"]
+    lake["raw/transactions/dt=2024-06-01/part-0"] = parquet(rows)
+    # a repeat, refused for the type, without a customer
+    more = [
+        good | {"amount": 9.0},
+        good | {"transaction_id": "3", "amount": "5"},
+        {**good, "customer_id": None},
+    ]
+    lake["raw/transactions/dt=2024-06-02/part-0"] = parquet(more, 10)
+    data = load("s3://datalake/raw/transactions", settings_file)
+    assert data.frame["transaction_id"].tolist() == ["1", "2"]
+    assert data.frame["amount"].tolist() == [5.1, 5.1]
+    assert data.frame["event_time"].astype(str).tolist()[1] == "2024-03-01 12:00:00.250"
+    assert data.left_out == 5
+    assert data.label is None
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    pd.DataFrame({"a": [1]}).to_parquet(folder / "part")
+    with pytest.raises(DatasetError, match="part has no column kafka_offset, kafka_partition"):
+        load(folder)
+    (folder / "part").write_text("text")
+    with pytest.raises(DatasetError, match="part is no Parquet"):
+        load(folder)
+
+
+def test_the_lake_and_its_labels_train_a_model(
+    store: MemoryStore, settings_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = simulate(customers=150, terminals=200, days=60, start=FIRST, seed=0)
+    frame["TX_DATETIME"] = frame["TX_DATETIME"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    names = ["transaction_id", "event_time", "customer_id", "terminal_id", "amount"]
+    columns = ["TRANSACTION_ID", "TX_DATETIME", "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT"]
+    texts = frame[columns].astype(dict.fromkeys(columns[:-1], str)).set_axis(names, axis=1)
+    store.objects["datalake"]["raw/transactions/dt=2024-06-01/part-0"] = parquet(texts.to_dict("records"))
+    frauds = frame[frame["TX_FRAUD"] == 1]
+    times = pd.to_datetime(frauds["TX_DATETIME"]) + timedelta(days=3)
+    given_at = times.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    store.objects["datalake"]["labels/dt=2024-06-01/part-0"] = parquet(
+        [label(str(name), at) for name, at in zip(frauds["TRANSACTION_ID"], given_at, strict=True)]
+    )
+    arguments = ["--data", "s3://datalake/raw/transactions", "--settings", str(settings_file), "--trees", "8"]
+    arguments += ["--threshold", "0.5", "--output", str(tmp_path / "model")]
+    assert main(arguments) == 1
+    assert "--labels s3://datalake/labels" in capsys.readouterr().err
+    assert main([*arguments, "--labels", "s3://datalake/labels"]) == 0
+    shown = capsys.readouterr().out
+    assert f"{len(frauds):,} of these are frauds" in shown
+    assert "trained on" in shown

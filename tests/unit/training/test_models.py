@@ -1,0 +1,463 @@
+"""Models are listed, promoted, rolled back and challenged; one that cannot be served moves nothing."""
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from memory_store import MemoryStore
+from sklearn.ensemble import RandomForestClassifier
+
+from flink_jobs.domain.features import FEATURE_NAMES
+from flink_jobs.domain.manifest import ModelKind
+from flink_jobs.domain.model_registry import ModelRegistry, ModelUnavailableError, ServedScorer
+from flink_jobs.domain.scoring import Prediction, Record
+from flink_jobs.domain.settings import Settings
+from flink_jobs.domain.terminal_risk import SCHEMA
+from training.models import main
+from training.promotions import Promotion, before
+from training.publish import Candidate, upload, write
+
+Publish = Callable[..., str]
+Run = Callable[..., int]
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, ModelKind], Path]:
+    """Write a model of a kind to a folder; another seed is another model."""
+
+    @cache
+    def write_once(seed: int, kind: ModelKind) -> Path:
+        features = FEATURE_NAMES if kind == "history" else ("V1", "V2")
+        matrix = np.random.default_rng(seed).normal(size=(300, len(features))).astype(np.float32)
+        forest = RandomForestClassifier(5, max_depth=4, random_state=seed).fit(matrix, matrix[:, 0] > 0.5)
+        values = {name: [0.5] for name in SCHEMA.names[2:]}
+        risk = pd.DataFrame({"terminal_id": ["t"], "day": [5], **values})
+        folder = tmp_path_factory.mktemp("model")
+        write(
+            Candidate(
+                forest=forest,
+                kind=kind,
+                features=features,
+                threshold=0.5,
+                threshold_choice={"rule": "given", "limit": 0.5},
+                metrics={"auc": 0.9, "average_precision": 0.7},
+                data={"source": "test"},
+                fingerprint="f",
+                holdout=matrix,
+                terminal_risk=pa.Table.from_pandas(risk, schema=SCHEMA, preserve_index=False)
+                if kind == "history"
+                else None,
+            ),
+            folder,
+        )
+        return folder
+
+    return write_once
+
+
+@pytest.fixture
+def publish(written: Callable[[int, ModelKind], Path], settings: Settings, store: MemoryStore) -> Publish:
+    """Upload one of them, and give its version."""
+    del store
+    return lambda seed, kind="history": upload(written(seed, kind), settings).version
+
+
+@pytest.fixture
+def run(settings_file: Path) -> Run:
+    return lambda *arguments: main(["--settings", str(settings_file), *arguments])
+
+
+def listed(run: Run, capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
+    """Roles by version."""
+    capsys.readouterr()
+    assert run("list", "--json") == 0
+    return {model["version"]: model["roles"] for model in json.loads(capsys.readouterr().out)}
+
+
+def current(store: MemoryStore) -> str:
+    version: str = json.loads(store.objects["models"]["current.json"])["version"]
+    return version
+
+
+def test_promotion_and_rollback_move_the_roles(
+    publish: Publish, run: Run, capsys: pytest.CaptureFixture[str], store: MemoryStore
+) -> None:
+    a, b, c = publish(1), publish(2), publish(3)
+    assert run("rollback") == 1
+    assert "nothing was promoted before" in capsys.readouterr().err
+    for version in (a, b, c):
+        # how it ends is enough
+        assert run("promote", version[-8:]) == 0
+    assert listed(run, capsys) == {a: [], b: ["previous"], c: ["current"]}
+    assert run("rollback") == 0
+    assert f"rolled back from {c}" in capsys.readouterr().out
+    assert listed(run, capsys) == {a: ["previous"], b: ["current"], c: []}
+    assert run("rollback") == 0
+    assert current(store) == a
+    assert json.loads(store.objects["features"]["terminal_risk/current.json"])["version"] == a
+    assert run("rollback") == 1
+    assert run("promote", c) == 0
+    assert listed(run, capsys) == {a: ["previous"], b: [], c: ["current"]}
+
+
+@pytest.mark.parametrize(
+    ("current_version", "log", "expected"),
+    [
+        (None, "", None),
+        ("a", "", None),
+        ("a", "a", None),
+        ("b", "ab", "a"),
+        ("b", "abb", "a"),
+        ("a", "aba", "b"),
+        # recorded, but broken off before the pointer moved
+        ("a", "ab", None),
+        # the pointer was moved by other means
+        ("x", "ab", "b"),
+        ("b", "abc<b", "a"),
+        ("a", "abc<b<a", None),
+        ("d", "abc<bd", "b"),
+    ],
+)
+def test_what_was_before_is_told_from_the_log(
+    current_version: str | None, log: str, expected: str | None
+) -> None:
+    history = [
+        Promotion(version, "", rollback=log[max(n - 1, 0)] == "<")
+        for n, version in enumerate(log)
+        if version != "<"
+    ]
+    assert before(current_version, history) == expected
+
+
+def test_a_list_shows_what_there_is_to_choose_from(
+    publish: Publish, run: Run, capsys: pytest.CaptureFixture[str], store: MemoryStore
+) -> None:
+    assert run("list") == 0
+    assert "fraud-train --promote" in capsys.readouterr().out
+    a, b = publish(1), publish(2)
+    store.objects["models"][f"{b}/manifest.json"] = b"broken"
+    run("promote", a)
+    capsys.readouterr()
+    assert run("list") == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    first, second = lines if lines[0].startswith(a) else lines[::-1]
+    names = ["version", "created", "kind", "average precision", "CP@100", "AUC", "threshold"]
+    assert re.split(r"  +", head) == names
+    assert first.split()[0] == a
+    assert first.split()[2:] == ["history", "0.700", "-", "0.900", "0.500", "current"]
+    assert second.startswith(b)
+    assert "manifest.json" in second
+
+
+def test_a_model_is_shown_with_what_is_wrong_with_it(
+    publish: Publish, run: Run, capsys: pytest.CaptureFixture[str], store: MemoryStore
+) -> None:
+    version = publish(1)
+    assert run("show", version) == 0
+    shown = capsys.readouterr().out
+    assert "this version can serve it" in shown
+    assert "average_precision" in shown
+    store.objects["models"][f"{version}/model.joblib"] = b"other"
+    assert run("show", version) == 0
+    assert "refused: model.joblib" in capsys.readouterr().out
+
+
+def test_names_have_to_mean_one_model(publish: Publish, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    publish(1), publish(2)
+    assert run("promote", "20") == 1
+    assert "may be any of" in capsys.readouterr().err
+    assert run("promote", "nothing") == 1
+    assert "no model nothing" in capsys.readouterr().err
+
+
+def truncated(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def with_manifest(objects: dict[str, bytes], version: str, /, **changes: object) -> None:
+    """Describe a model anew, as if it had been published so."""
+    manifest = json.loads(objects[f"{version}/manifest.json"]) | changes
+    objects[f"{version}/manifest.json"] = json.dumps(manifest).encode()
+
+
+def republished(objects: dict[str, bytes], version: str, onnx: bytes) -> None:
+    """Put another model.onnx there, with a manifest that fits."""
+    files = json.loads(objects[f"{version}/manifest.json"])["files"]
+    with_manifest(objects, version, files=files | {"model.onnx": hashlib.sha256(onnx).hexdigest()})
+    objects[f"{version}/model.onnx"] = onnx
+
+
+Corrupt = Callable[[dict[str, bytes], str], None]
+# For each kind of corruption: what it does to the bucket `models`, and what is said of it.
+CORRUPTIONS: dict[str, tuple[Corrupt, str]] = {
+    "flipped": (lambda o, v: o.update({f"{v}/model.onnx": o[f"{v}/model.onnx"] + b"\0"}), "SHA-256"),
+    "cut": (lambda o, v: o.update({f"{v}/model.onnx": truncated(o[f"{v}/model.onnx"])}), "SHA-256"),
+    "no onnx": (lambda o, v: republished(o, v, b"no model"), "cannot be run"),
+    "cut and described": (lambda o, v: republished(o, v, truncated(o[f"{v}/model.onnx"])), "cannot be run"),
+    "gone": (lambda o, v: (o.pop(f"{v}/model.onnx"), None)[1], "cannot read s3://models/.*model.onnx"),
+    "no manifest": (lambda o, v: (o.pop(f"{v}/manifest.json"), None)[1], "manifest.json"),
+    "broken manifest": (lambda o, v: o.update({f"{v}/manifest.json": b"{"}), "manifest.json"),
+    "no threshold": (lambda o, v: with_manifest(o, v, threshold="high"), "threshold"),
+    "unknown features": (
+        lambda o, v: with_manifest(o, v, features=["phase_of_the_moon", *FEATURE_NAMES[1:]]),
+        "phase_of_the_moon",
+    ),
+    "another order": (lambda o, v: with_manifest(o, v, features=list(FEATURE_NAMES[::-1])), "their order"),
+    "another's manifest": (lambda o, v: with_manifest(o, v, version="another"), "describes model another"),
+}
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_a_model_that_cannot_be_served_is_refused_and_the_pointer_stays(
+    publish: Publish, run: Run, capsys: pytest.CaptureFixture[str], store: MemoryStore, kind: str
+) -> None:
+    good, bad = publish(1), publish(2)
+    run("promote", good)
+    corrupt, message = CORRUPTIONS[kind]
+    corrupt(store.objects["models"], bad)
+    kept = {bucket: dict(objects) for bucket, objects in store.objects.items()}
+    for command in ("promote", "challenge"):
+        capsys.readouterr()
+        assert run(command, bad) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("fraud-models: ")
+        assert len(error.splitlines()) == 1
+        assert re.search(message, error), error
+    assert store.objects == kept
+
+
+def test_a_model_without_its_terminal_risk_is_refused(
+    publish: Publish, run: Run, capsys: pytest.CaptureFixture[str], store: MemoryStore
+) -> None:
+    version = publish(1)
+    key = f"terminal_risk/{version}.parquet"
+    store.objects["features"][key] = b"PAR1 no more"
+    assert run("promote", version) == 1
+    assert key in capsys.readouterr().err
+    del store.objects["features"][key]
+    assert run("promote", version) == 1
+    assert "is not there" in capsys.readouterr().err
+    assert "current.json" not in store.objects["models"]
+
+
+# What the job does about it
+
+
+@pytest.fixture
+def served(settings: Settings, publish: Publish, run: Run) -> Any:  # noqa: ANN401 - a pair
+    """Serve a promoted model; nothing is polled, `refresh` looks."""
+    version = publish(1)
+    assert run("promote", version) == 0
+    scorer = ServedScorer(ModelRegistry(settings), poll_s=3600)
+    yield scorer, version
+    scorer.close()
+
+
+def prediction(served: ServedScorer) -> dict[str, Any]:
+    """Score a transaction and give what goes to Kafka."""
+    payload = json.dumps(
+        {
+            "transaction_id": "1",
+            "event_time": "2018-07-01T12:00:00Z",
+            "customer_id": "c",
+            "terminal_id": "t",
+            "amount": 5,
+        }
+    ).encode()
+
+    class Histories(dict[str, bytes]):
+        put = dict.__setitem__
+
+    outcomes = served.current.score([Record(0, 0, 0, len(payload), payload)], Histories(), 1.8e9)
+    (first, *_) = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
+    sent: dict[str, Any] = json.loads(msgspec.json.encode(first))
+    return sent
+
+
+def test_a_promoted_model_is_taken_over_and_rolled_back(
+    served: tuple[ServedScorer, str], publish: Publish, run: Run
+) -> None:
+    scorer, first = served
+    second = publish(2)
+    scorer.refresh()
+    assert scorer.current.version == first
+    run("promote", second)
+    scorer.refresh()
+    assert scorer.current.version == second
+    run("rollback")
+    scorer.refresh()
+    assert scorer.current.version == first
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_the_job_refuses_a_corrupt_model_loudly_and_goes_on(  # noqa: PLR0913, PLR0917 - fixtures
+    served: tuple[ServedScorer, str],
+    publish: Publish,
+    run: Run,
+    store: MemoryStore,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+) -> None:
+    """It was corrupted after its promotion, or promoted by somebody who did not look."""
+    scorer, first = served
+    bad = publish(2)
+    run("promote", bad)
+    models = store.objects["models"]
+    before_corruption = dict(models)
+    CORRUPTIONS[kind][0](models, bad)
+    if f"{bad}/manifest.json" in models:
+        digest = hashlib.sha256(models[f"{bad}/manifest.json"]).hexdigest()
+        models["current.json"] = json.dumps({"version": bad, "manifest_sha256": digest}).encode()
+    with caplog.at_level(logging.ERROR):
+        scorer.refresh()
+    assert scorer.current.version == first
+    assert first in caplog.text
+    assert prediction(scorer)["model_version"] == first
+    # once, not at every look
+    count = len(caplog.records)
+    scorer.refresh()
+    assert len(caplog.records) == count
+    models.update(before_corruption)
+    run("promote", bad)
+    scorer.refresh()
+    assert scorer.current.version == bad
+
+
+def test_what_the_store_does_not_give_is_asked_for_again(
+    served: tuple[ServedScorer, str], publish: Publish, run: Run, store: MemoryStore
+) -> None:
+    scorer, first = served
+    second = publish(2)
+    run("promote", second)
+    onnx = store.objects["models"].pop(f"{second}/model.onnx")
+    scorer.refresh()
+    assert scorer.current.version == first
+    store.objects["models"][f"{second}/model.onnx"] = onnx
+    scorer.refresh()
+    assert scorer.current.version == second
+
+
+def test_a_broken_pointer_and_a_silent_store_stop_nothing(
+    served: tuple[ServedScorer, str], store: MemoryStore
+) -> None:
+    scorer, first = served
+    pointer = store.objects["models"]["current.json"]
+    store.objects["models"]["current.json"] = b"nonsense"
+    scorer.refresh()
+    models = store.objects.pop("models")
+    scorer.refresh()
+    store.objects["models"] = models | {"current.json": pointer}
+    scorer.refresh()
+    assert scorer.current.version == first
+    assert "challenger_score" not in prediction(scorer)
+
+
+def test_a_job_without_a_model_says_so(settings: Settings, store: MemoryStore) -> None:
+    del store
+    with pytest.raises(ModelUnavailableError, match="fraud-train --promote"):
+        ServedScorer(ModelRegistry(settings))
+
+
+def test_a_challenger_scores_beside_and_alone_is_forgotten(
+    served: tuple[ServedScorer, str], publish: Publish, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scorer, first = served
+    second = publish(2)
+    champion = scorer.current
+    assert "challenger_score" not in prediction(scorer)
+    assert run("challenge", second) == 0
+    scorer.refresh()
+    # the champion stays as it was loaded
+    assert scorer.current is champion
+    sent = prediction(scorer)
+    assert (sent["model_version"], sent["challenger_version"]) == (first, second)
+    assert 0 <= sent["challenger_score"] <= 1
+    assert listed(run, capsys) == {first: ["current"], second: ["challenger"]}
+    assert run("unchallenge") == 0
+    assert f"{second} challenges no more" in capsys.readouterr().out
+    scorer.refresh()
+    assert prediction(scorer).keys() == sent.keys() - {"challenger_score", "challenger_version"}
+
+
+def test_a_promoted_challenger_challenges_no_more_and_another_goes_on(
+    served: tuple[ServedScorer, str], publish: Publish, run: Run
+) -> None:
+    scorer, first = served
+    second, third = publish(2), publish(3)
+    run("challenge", second)
+    run("promote", second)
+    scorer.refresh()
+    assert prediction(scorer).get("challenger_version") is None
+    run("challenge", first)
+    run("promote", third)
+    scorer.refresh()
+    sent = prediction(scorer)
+    assert (sent["model_version"], sent["challenger_version"]) == (third, first)
+
+
+def test_a_challenger_has_to_take_what_the_champion_takes(
+    served: tuple[ServedScorer, str], publish: Publish, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scorer, first = served
+    other = publish(2, "columns")
+    assert run("challenge", first) == 1
+    assert "the promoted one itself" in capsys.readouterr().err
+    assert run("challenge", other) == 1
+    assert "takes other features" in capsys.readouterr().err
+    run("challenge", publish(3))
+    run("promote", other)
+    scorer.refresh()
+    # the challenger of the one before does not fit, and is refused
+    assert scorer.current.version == other
+    assert scorer.current.challenger is None
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_the_job_refuses_a_corrupt_challenger_loudly_and_the_champion_goes_on(  # noqa: PLR0913, PLR0917 - fixtures
+    served: tuple[ServedScorer, str],
+    publish: Publish,
+    run: Run,
+    store: MemoryStore,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+) -> None:
+    scorer, first = served
+    bad = publish(2)
+    run("challenge", bad)
+    CORRUPTIONS[kind][0](store.objects["models"], bad)
+    with caplog.at_level(logging.ERROR):
+        scorer.refresh()
+    assert first in caplog.text
+    sent = prediction(scorer)
+    assert sent["model_version"] == first
+    assert "challenger_score" not in sent
+    champion = scorer.current
+    scorer.refresh()
+    assert scorer.current is champion
+
+
+def test_a_challenger_that_fails_while_scoring_is_dropped(
+    served: tuple[ServedScorer, str], publish: Publish, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    scorer, first = served
+    run("challenge", publish(2))
+    scorer.refresh()
+
+    def fail(_matrix: object) -> None:
+        raise RuntimeError("no")
+
+    assert scorer.current.challenger is not None
+    scorer.current.challenger.score = fail  # type: ignore[method-assign, assignment]
+    assert prediction(scorer)["model_version"] == first
+    assert "is dropped" in caplog.text
+    assert scorer.current.challenger is None

@@ -1,0 +1,179 @@
+"""Labels that came back: joined to transactions by id, each from the day on which it was known.
+
+A label counts from RISK_DELAY_DAYS after its transaction at the earliest, and never before it was given.
+So what a feature of a day knows is what was known when that day began.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from flink_jobs.domain.features import RISK_DELAY_DAYS
+from flink_jobs.domain.label import parse_label
+from training.dataset import (
+    LABEL,
+    LABEL_AFTER_DELAY,
+    CheckedColumns,
+    Dataset,
+    DatasetError,
+    instant,
+    parse_table,
+    read_location,
+)
+from training.lake import LakeError, open_folder
+
+# A label of a day's transactions is known when the day this many days later begins, if it was given by then.
+KNOWN_AFTER_DAYS = RISK_DELAY_DAYS + 1
+_COLUMNS = ("transaction_id", "is_fraud", "labelled_at")
+
+
+class Changes(NamedTuple):
+    """Labels of transactions by row, in the order in which they became known.
+
+    Attributes:
+        rows: numbers of rows, one a label.
+        known_days: from the beginning of which day on, since 1970-01-01.
+        frauds: 1 for fraud.
+
+    """
+
+    rows: NDArray[np.int64]
+    known_days: NDArray[np.int32]
+    frauds: NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class LabelHistory:
+    """All labels that were given, the latest last.
+
+    `frame` has transaction_id, is_fraud (0 or 1) and labelled_at (UTC, microseconds, no zone).
+    """
+
+    frame: pd.DataFrame
+    source: str
+    sha256: str
+    left_out: int = 0
+
+    def before(self, until: str | datetime | None) -> "LabelHistory":
+        """Forget what was found out at this time or later."""
+        if until is None:
+            return self
+        return replace(self, frame=self.frame[self.frame["labelled_at"].to_numpy() < instant(until)])
+
+    def on(self, transaction_ids: "pd.Series[str]", days: NDArray[np.int32]) -> Changes:
+        """Join to transactions, of which `days` says when they were."""
+        rows = pd.DataFrame({"transaction_id": transaction_ids.to_numpy(), "row": np.arange(len(days))})
+        joined = self.frame.merge(rows, on="transaction_id")
+        at = joined["row"].to_numpy(np.int64)
+        given = joined["labelled_at"].to_numpy().astype("datetime64[D]").astype(np.int32)
+        known = np.maximum(given + 1, days[at] + KNOWN_AFTER_DAYS).astype(np.int32)
+        return Changes(at, known, joined["is_fraud"].to_numpy(np.int8))
+
+
+def read_labels(location: str, settings_file: str | Path | None = None) -> LabelHistory:
+    """Read labels from the lake's folder, or from a CSV or Parquet file.
+
+    Args:
+        location: a folder or a file, a path or `s3://bucket/key`.
+        settings_file: says where `s3://` is.
+
+    Raises:
+        DatasetError: nothing there, a missing column, or a value that cannot be used.
+
+    """
+    try:
+        folder = open_folder(location, settings_file)
+    except LakeError as error:
+        raise DatasetError(str(error)) from None
+    if folder is None:
+        content = read_location(location, settings_file)
+        return _history(_file(content, location), location, hashlib.sha256(content).hexdigest(), 0)
+    rows, left_out = [], 0
+    for payload, _ in folder.records():
+        try:
+            label = parse_label(payload)
+        except ValueError:
+            left_out += 1
+            continue
+        rows.append((label.transaction_id, label.is_fraud, label.labelled_at.astimezone(UTC)))
+    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
+    times = [time.replace(tzinfo=None) for time in frame["labelled_at"]]
+    frame["labelled_at"] = np.array(times, dtype="datetime64[us]")
+    return _history(frame, location, folder.sha256, left_out)
+
+
+def with_labels(dataset: Dataset, labels: LabelHistory) -> Dataset:
+    """Take the latest label of each transaction; what nobody labelled is as the data says, else honest."""
+    frame, days = dataset.frame, dataset.days()
+    changes = labels.on(frame["transaction_id"], days)
+    latest = frame[LABEL].to_numpy(np.int8, copy=True) if dataset.label else np.zeros(len(frame), np.int8)
+    after_delay = latest.copy()
+    soon = changes.known_days <= days[changes.rows] + KNOWN_AFTER_DAYS
+    after_delay[changes.rows[soon]] = changes.frauds[soon]
+    # of several labels of a row, the last stays
+    latest[changes.rows] = changes.frauds
+    return replace(
+        dataset,
+        frame=frame.assign(**{LABEL: latest, LABEL_AFTER_DELAY: after_delay}),
+        label=LABEL,
+        labels=labels,
+        sha256=hashlib.sha256(f"{dataset.sha256} {labels.sha256}".encode()).hexdigest(),
+    )
+
+
+def first_labels(dataset: Dataset) -> NDArray[np.int8]:
+    """Give what was known of each transaction as soon as the delay was over."""
+    name = LABEL if dataset.labels is None else LABEL_AFTER_DELAY
+    return dataset.frame[name].to_numpy(np.int8)
+
+
+def later_changes(dataset: Dataset) -> Changes | None:
+    """Give what became known later than that; None where nothing did."""
+    if dataset.labels is None:
+        return None
+    days = dataset.days()
+    changes = dataset.labels.on(dataset.frame["transaction_id"], days)
+    late = changes.known_days > days[changes.rows] + KNOWN_AFTER_DAYS
+    order = np.argsort(changes.known_days[late], kind="stable")
+    if not late.any():
+        return None
+    return Changes(*(column[late][order] for column in changes))  # type: ignore[arg-type] # each of its own
+
+
+def known_labels(dataset: Dataset, day: int) -> NDArray[np.int8]:
+    """Give what is known of each transaction when a day begins; what is not known yet counts as honest."""
+    labels = np.where(dataset.days() + KNOWN_AFTER_DAYS <= day, first_labels(dataset), 0).astype(np.int8)
+    changes = later_changes(dataset)
+    if changes is not None:
+        known = changes.known_days <= day
+        labels[changes.rows[known]] = changes.frauds[known]
+    return labels
+
+
+def _file(content: bytes, location: str) -> pd.DataFrame:
+    table = parse_table(content, location)
+    missing = [name for name in _COLUMNS if name not in table.columns]
+    if missing:
+        raise DatasetError(
+            f"{location}: missing column {', '.join(missing)}. Expected of labels: {', '.join(_COLUMNS)}; "
+            f"found: {', '.join(map(str, table.columns))}"
+        )
+    checked = CheckedColumns(table, location)
+    return pd.DataFrame(
+        {
+            "transaction_id": checked.ids("transaction_id"),
+            "is_fraud": checked.labels("is_fraud"),
+            "labelled_at": checked.times("labelled_at"),
+        }
+    )
+
+
+def _history(frame: pd.DataFrame, source: str, sha256: str, left_out: int) -> LabelHistory:
+    frame = frame.astype({"is_fraud": np.int8}).sort_values("labelled_at", kind="stable", ignore_index=True)
+    return LabelHistory(frame, source, sha256, left_out)

@@ -1,0 +1,219 @@
+"""`fraud-models`: which models there are, which is in use, and how to change that while the job runs."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from flink_jobs.domain.manifest import Manifest
+from flink_jobs.domain.object_store import ObjectStoreError
+from flink_jobs.domain.settings import SettingsError, load_settings
+from training.promotions import PromotionError, Promotions
+from training.publish import PublishError, upload
+
+_EPILOG = """\
+A running job takes a change over within seconds, between two batches; nothing is lost or scored again.
+VERSION may be cut short to how it begins or ends. Ends with 1, and changes nothing, where a model is refused.
+"""
+# heading, name in the manifest
+_METRICS = (("average precision", "average_precision"), ("CP@100", "card_precision_at_100"), ("  AUC", "auc"))
+
+
+class Listed(msgspec.Struct, kw_only=True):
+    """A model as `list` shows it; `error` says why it cannot be described."""
+
+    version: str
+    roles: list[str]
+    created_at: str | None = None
+    kind: str | None = None
+    threshold: float | None = None
+    metrics: dict[str, float] = {}
+    error: str | None = None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 0 when it did what it was asked for."""
+    options = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], None] = options.command
+    try:
+        command(options)
+    except (ObjectStoreError, PromotionError, PublishError, SettingsError) as error:
+        print(f"fraud-models: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _list(options: argparse.Namespace) -> None:
+    promotions = _promotions(options)
+    models = [_listed(promotions, version, roles) for version, roles in _roles(promotions).items()]
+    if options.json:
+        print(msgspec.json.format(msgspec.json.encode(models), indent=2).decode())
+        return
+    if not models:
+        print("no models; `fraud-train --promote` publishes one")
+        return
+    width = max(len(model.version) for model in models)
+    metrics = "".join(f"{name:>{len(name) + 2}}" for name, _ in _METRICS)
+    print(f"{'version':<{width}}  {'created':<20}  {'kind':<7}{metrics}  threshold")
+    for model in models:
+        begin = f"{model.version:<{width}}  "
+        if model.error:
+            print(f"{begin}{model.error}")
+            continue
+        figures = "".join(
+            f"{model.metrics[key]:>{len(name) + 2}.3f}" if key in model.metrics else f"{'-':>{len(name) + 2}}"
+            for name, key in _METRICS
+        )
+        line = f"{begin}{model.created_at:<20}  {model.kind:<7}{figures}  {model.threshold:>9.3f}"
+        print(f"{line}  {', '.join(model.roles)}".rstrip())
+
+
+def _show(options: argparse.Namespace) -> None:
+    promotions = _promotions(options)
+    version = promotions.find(options.version)
+    manifest = promotions.manifest(version)
+    try:
+        promotions.verify(version)
+        verdict = "its files are as published, and this version can serve it"
+    except PromotionError as error:
+        verdict = str(error)
+    facts = {
+        "created": manifest.created_at,
+        "role": ", ".join(_roles(promotions)[version]) or "none",
+        "verified": verdict,
+        "kind": manifest.kind,
+        "features": ", ".join(manifest.features),
+        "threshold": f"{manifest.threshold:.6g}",
+        "chosen by": _pairs(manifest.threshold_choice),
+        **{f"metric {name}": f"{value:.4f}" for name, value in manifest.metrics.items()},
+        **{f"data {name}": str(value) for name, value in manifest.data.items()},
+        "libraries": _pairs(manifest.libraries),
+        "promoted": ", ".join(entry.at for entry in promotions.history() if entry.version == version)
+        or "never",
+    }
+    print(version)
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        print(f"  {name:<{width}}  {value}")
+
+
+def _upload(options: argparse.Namespace) -> None:
+    settings = load_settings(options.settings)
+    manifest = upload(options.folder, settings)
+    Promotions(settings).verify(manifest.version)
+    print(f"uploaded {manifest.version}; `fraud-models challenge` tries it, `fraud-models promote` serves it")
+
+
+def _promote(options: argparse.Namespace) -> None:
+    promotions = _promotions(options)
+    _tell_promoted(promotions, promotions.promote(promotions.find(options.version)))
+
+
+def _rollback(options: argparse.Namespace) -> None:
+    promotions = _promotions(options)
+    left = promotions.current()
+    manifest = promotions.rollback()
+    print(f"rolled back from {left or 'a pointer that could not be read'}")
+    _tell_promoted(promotions, manifest)
+
+
+def _challenge(options: argparse.Namespace) -> None:
+    promotions = _promotions(options)
+    manifest = promotions.challenge(promotions.find(options.version))
+    print(f"{manifest.version} challenges {promotions.current()}; predictions carry its scores beside")
+
+
+def _unchallenge(options: argparse.Namespace) -> None:
+    version = _promotions(options).unchallenge()
+    print(f"{version} challenges no more" if version else "there was no challenger")
+
+
+def _tell_promoted(promotions: Promotions, manifest: Manifest) -> None:
+    print(
+        f"promoted {manifest.version}, alerts at {manifest.threshold:.3f}; jobs take it over within seconds"
+    )
+    challenger = promotions.challenger()
+    if challenger is not None:
+        print(f"{challenger} goes on as challenger if it takes the same features")
+
+
+def _promotions(options: argparse.Namespace) -> Promotions:
+    return Promotions(load_settings(options.settings))
+
+
+def _roles(promotions: Promotions) -> dict[str, list[str]]:
+    """Give each version its roles."""
+    in_role = {
+        "current": promotions.current(),
+        "previous": promotions.previous(),
+        "challenger": promotions.challenger(),
+    }
+    return {
+        version: [role for role, holder in in_role.items() if holder == version]
+        for version in promotions.versions()
+    }
+
+
+def _listed(promotions: Promotions, version: str, roles: list[str]) -> Listed:
+    try:
+        manifest = promotions.manifest(version)
+    except PromotionError as error:
+        return Listed(version=version, roles=roles, error=str(error))
+    return Listed(
+        version=version,
+        roles=roles,
+        created_at=manifest.created_at,
+        kind=manifest.kind,
+        threshold=manifest.threshold,
+        metrics=manifest.metrics,
+    )
+
+
+def _pairs(values: dict[str, str] | dict[str, str | int | float | None]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None) or "unknown"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fraud-models",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--settings", metavar="FILE", help="where MinIO is (default: build/settings.json, or $FRAUD_SETTINGS)"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(command=command)
+        return added
+
+    add("list", _list, "the models, and which is current, previous or challenger").add_argument(
+        "--json", action="store_true", help="for programs"
+    )
+    add("show", _show, "all about a model, and whether this version can serve it").add_argument(
+        "version", metavar="VERSION"
+    )
+    add("promote", _promote, "serve a model from now on").add_argument("version", metavar="VERSION")
+    add("rollback", _rollback, "serve what was served before; once more goes back one more")
+    add("challenge", _challenge, "let a model score beside the promoted one, without alerts").add_argument(
+        "version", metavar="VERSION"
+    )
+    add("unchallenge", _unchallenge, "end that")
+    add("upload", _upload, "bring in what fraud-train left in a folder").add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path("build/model"),
+        metavar="DIR",
+        help="(default: build/model)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
