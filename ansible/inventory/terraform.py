@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Ansible inventory from Terraform's outputs.
 
-Reads output `inventory` of the root in $TERRAFORM_ROOT, default terraform/lab, seen from the project's folder. Without
-a state there are no hosts, and playbooks for localhost run all the same.
+Reads output `inventory` of the root in $TERRAFORM_ROOT, a folder of this project, default terraform/lab.
+Without a state there are no hosts, and playbooks for localhost run all the same.
 """
 
 import json

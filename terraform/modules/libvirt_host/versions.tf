@@ -3,7 +3,8 @@ terraform {
 
   required_providers {
     libvirt = {
-      source = "dmacvicar/libvirt"
+      source  = "dmacvicar/libvirt"
+      version = ">= 0.8.3, < 0.9.0"
     }
   }
 }

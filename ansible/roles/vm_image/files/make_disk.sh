@@ -30,6 +30,7 @@ mount "$loop" "$root"
 tar --extract --numeric-owner --xattrs --xattrs-include='*' --file="$rootfs" --directory="$root"
 
 echo 'LABEL=root / ext4 noatime,errors=remount-ro 0 1' > "$root/etc/fstab"
+printf '%s\n' '127.0.0.1 localhost' '::1 localhost ip6-localhost ip6-loopback' > "$root/etc/hosts"
 mkdir -p "$root/boot/extlinux"
 # Debian's kernel packages keep both links up to date.
 cat > "$root/boot/extlinux/extlinux.conf" << 'EOF'

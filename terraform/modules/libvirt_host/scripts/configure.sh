@@ -1,5 +1,5 @@
 #!/bin/bash
-# Gives the running machine $DOMAIN, host $NAME, the SSH key, learns its host key, and waits until it has started.
+# Gives the running machine $DOMAIN its name $NAME and the SSH key, learns its host key, and waits until it has started.
 set -euo pipefail
 
 # an emulated machine takes a minute, on a loaded one several
@@ -31,4 +31,5 @@ done
 echo "$NAME $host_key" > "$SSH_DIR/known_hosts.d/$NAME"
 virsh --quiet set-user-sshkeys "$DOMAIN" ops --reset --file "$SSH_DIR/id_ed25519.pub"
 
+export FINALLY="hostnamectl hostname $NAME"
 "$(dirname "$0")/../../ssh_access/scripts/wait_for_ssh.sh" || fail "did not start"
