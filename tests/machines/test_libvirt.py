@@ -3,7 +3,6 @@
 Where KVM does not run guest code it is emulated, and takes some ten minutes.
 """
 
-import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -61,7 +60,8 @@ def root(project: Path) -> Iterator[Root]:
 def machine(root: Root) -> dict[str, str]:
     """Return the environment in which Ansible sees the running machine."""
     root.watch("apply", "-auto-approve", "-input=false", *TARGETS)
-    return os.environ | {"TERRAFORM_ROOT": str(root.path)}
+    # An emulated machine on a loaded one may take a while to answer.
+    return os.environ | {"TERRAFORM_ROOT": str(root.path), "ANSIBLE_TIMEOUT": "120"}
 
 
 def ssh(root: Root, command: str) -> str:
@@ -103,18 +103,6 @@ def test_machine_is_set_up_by_ansible(root: Root, machine: dict[str, str]) -> No
 def test_plan_shows_no_change(root: Root) -> None:
     result = root.run("plan", "-input=false", "-detailed-exitcode", *TARGETS, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
-
-
-@pytest.mark.usefixtures("machine")
-def test_rebooted_machine_comes_back(root: Root) -> None:
-    booted = ssh(root, "cat /proc/sys/kernel/random/boot_id")
-    virsh("reset", f"{NETWORK}-{HOST}")
-    # The same wait as after the machine was made.
-    ssh_dir = root.project / "build/libvirt/ssh"
-    address = json.loads(root.run("output", "-json", "inventory").stdout)["hosts"][HOST]["ansible_host"]
-    settings = {"NAME": HOST, "ADDRESS": address, "SSH_DIR": str(ssh_dir), "TIMEOUT_S": "900"}
-    watch([str(PROJECT / "terraform/modules/ssh_access/scripts/wait_for_ssh.sh")], os.environ | settings)
-    assert ssh(root, "cat /proc/sys/kernel/random/boot_id") != booted
 
 
 @pytest.mark.usefixtures("machine")
