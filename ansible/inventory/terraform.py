@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Ansible inventory from Terraform's outputs.
 
-Reads output `inventory` of the root in $TERRAFORM_ROOT, default terraform/lab. Without a state there are no
-hosts, and playbooks for localhost run all the same.
+Reads output `inventory` of the root in $TERRAFORM_ROOT, a folder of this project, default terraform/lab.
+Without a state there are no hosts, and playbooks for localhost run all the same.
 """
 
 import json
@@ -54,7 +54,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--host"]:
         print("{}")
         return
-    root = Path(os.environ.get("TERRAFORM_ROOT", PROJECT / "terraform/lab"))
+    root = PROJECT / os.environ.get("TERRAFORM_ROOT", "terraform/lab")
     outputs = read_outputs(root)
     topology = outputs.get("inventory", {}).get("value")
     print(json.dumps(to_inventory(topology) if topology else {"_meta": {"hostvars": {}}}, indent=2))

@@ -27,5 +27,5 @@ module "host" {
   storage_pool = local.lab.lab_storage_pool
   owner        = local.owner
   ssh_dir      = local.ssh_dir
-  ssh_key_id   = terraform_data.ssh_key.id
+  ssh_key_id   = module.ssh_access.key_id
 }

@@ -5,12 +5,12 @@ output "hosts" {
 
 output "inventory" {
   description = "For ansible/inventory/terraform.py."
-  value       = merge(module.topology.inventory, { ssh_config_file = local.ssh_config_file })
+  value       = merge(module.topology.inventory, { ssh_config_file = module.ssh_access.config_file })
   depends_on  = [module.host]
 }
 
 output "ssh_config" {
   description = "File for ssh -F."
-  value       = local.ssh_config_file
-  depends_on  = [module.host, terraform_data.ssh_config]
+  value       = module.ssh_access.config_file
+  depends_on  = [module.host]
 }

@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT, Terraform
+from conftest import PROJECT, TESTED_MODULES, Terraform
 
 CONTROL = '{ first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "flink_jobmanager"] }'
 WORKERS = '{ first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "flink_taskmanager"] }'
@@ -28,8 +28,9 @@ def test_lab_is_valid(terraform: Terraform) -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_topology(terraform: Terraform) -> None:
-    result = terraform("modules/topology", "test")
+@pytest.mark.parametrize("module", TESTED_MODULES)
+def test_module(terraform: Terraform, module: str) -> None:
+    result = terraform(module, "test")
     assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -97,6 +98,23 @@ def test_wrong_tfvars_name_the_key(
     result = plan(terraform, tmp_path, pools)
     assert result.returncode == 1
     assert message in " ".join(result.stderr.replace("│", "").split())
+
+
+def test_files_of_ssh_are_written_again_when_lost(terraform: Terraform) -> None:
+    # Of the lab, only what needs no Incus.
+    def apply() -> None:
+        result = terraform("lab", "apply", "-auto-approve", "-input=false", "-target=module.ssh_access")
+        assert result.returncode == 0, result.stderr
+
+    apply()
+    state = json.loads(terraform("lab", "show", "-json").stdout)
+    resources = state["values"]["root_module"]["child_modules"][0]["resources"]
+    files = {resource["name"]: Path(resource["values"]["output"]["file"]) for resource in resources}
+    key = files["key"].read_text()
+    files["config"].unlink()
+    apply()
+    assert "Host node1 10.78.0.11" in files["config"].read_text()
+    assert files["key"].read_text() == key
 
 
 def inventory(root: Path) -> subprocess.CompletedProcess[str]:

@@ -19,10 +19,6 @@ until host_key=$(incus file pull --quiet "$NAME/etc/ssh/ssh_host_ed25519_key.pub
 done
 echo "$NAME $host_key" > "$SSH_DIR/known_hosts.d/$NAME"
 
-address=$(incus config device get "$NAME" eth0 ipv4.address)
-until ssh -F none -i "$SSH_DIR/id_ed25519" -o BatchMode=yes -o ConnectTimeout=2 -o LogLevel=ERROR -o HostKeyAlias="$NAME" \
-  -o UserKnownHostsFile="$SSH_DIR/known_hosts.d/$NAME" "ops@$address" \
-  'systemctl is-system-running --wait > /dev/null; sudo -n true' 2> /dev/null; do
-  ((SECONDS < TIMEOUT_S)) || fail "no SSH at $address after $SECONDS s; look at: incus exec $NAME -- systemctl --failed"
-  sleep 0.5
-done
+ADDRESS=$(incus config device get "$NAME" eth0 ipv4.address)
+export ADDRESS TIMEOUT_S
+"$(dirname "$0")/../../ssh_access/scripts/wait_for_ssh.sh" || fail "did not start; look at: incus exec $NAME -- systemctl --failed"

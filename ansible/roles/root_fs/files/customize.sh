@@ -1,10 +1,10 @@
 #!/bin/bash
-# Makes a bare Debian root file system ($1) a host of the lab. $2: directory of extra certificate authorities.
+# Makes a bare Debian root file system ($1) a host. $2: directory of extra certificate authorities.
 set -euo pipefail
 root=$1
 authorities=$2
 
-# Network: the address comes from Incus' DHCP, reserved for the host by Terraform.
+# Network: the address comes by DHCP, reserved for the host by Terraform.
 cat > "$root/etc/systemd/network/eth0.network" <<'EOF'
 [Match]
 Name=eth0
@@ -18,7 +18,7 @@ UseDomains=yes
 EOF
 ln -sf /run/systemd/resolve/resolv.conf "$root/etc/resolv.conf"
 
-# Administrator, by key only; the key comes from the instance's setting user.ssh_authorized_keys.
+# Administrator, by key only; Terraform brings the key.
 chroot "$root" useradd --create-home --shell /bin/bash --groups sudo ops
 install -m 0440 /dev/stdin "$root/etc/sudoers.d/ops" <<< 'ops ALL=(ALL) NOPASSWD: ALL'
 install -d "$root/etc/ssh/authorized_keys.d"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes the lab's key pair $FILE, without a passphrase, and room for the hosts' keys.
+# Makes key pair $FILE, without a passphrase, and room for the hosts' keys.
 set -euo pipefail
 
 dir=$(dirname "$FILE")

@@ -1,0 +1,15 @@
+# The version is the one that Ansible's role go_program builds where no registry is reached; its go.sum pins the bytes.
+terraform {
+  required_version = ">= 1.6"
+
+  required_providers {
+    libvirt = {
+      source  = "dmacvicar/libvirt"
+      version = "0.8.3"
+    }
+  }
+}
+
+provider "libvirt" {
+  uri = var.uri
+}

@@ -1,0 +1,64 @@
+resource "tls_private_key" "host" {
+  algorithm = "ED25519"
+}
+
+resource "aws_ebs_volume" "data" {
+  for_each = var.volumes
+
+  availability_zone = var.subnet.availability_zone
+  size              = each.value
+  type              = "gp3"
+  encrypted         = true
+
+  tags = { Name = "${var.name_prefix}-${var.host.name}-${each.key}" }
+}
+
+module "cloud_init" {
+  source = "../cloud_init"
+
+  host           = var.host.name
+  authorized_key = var.authorized_key
+  host_key = {
+    private = tls_private_key.host.private_key_openssh
+    public  = trimspace(tls_private_key.host.public_key_openssh)
+  }
+  # As udev names it, whatever place it was attached at.
+  volumes = {
+    for group, volume in aws_ebs_volume.data :
+    "/var/lib/${group}" => "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_${replace(volume.id, "-", "")}"
+  }
+}
+
+resource "aws_instance" "host" {
+  ami                    = var.image_id
+  instance_type          = var.instance_type
+  subnet_id              = var.subnet.id
+  private_ip             = var.host.ip
+  vpc_security_group_ids = [for group in var.host.groups : var.security_group_ids[group]]
+  user_data              = module.cloud_init.user_data
+
+  root_block_device {
+    volume_size = var.root_gb
+    volume_type = "gp3"
+    encrypted   = true
+  }
+
+  metadata_options {
+    http_tokens = "required"
+  }
+
+  tags = { Name = "${var.name_prefix}-${var.host.name}" }
+
+  lifecycle {
+    # Neither is a reason to make a host anew.
+    ignore_changes = [ami, user_data]
+  }
+}
+
+resource "aws_volume_attachment" "data" {
+  for_each = aws_ebs_volume.data
+
+  instance_id = aws_instance.host.id
+  volume_id   = each.value.id
+  device_name = "/dev/sd${substr("fghijklmnop", index(sort(keys(var.volumes)), each.key), 1)}"
+}

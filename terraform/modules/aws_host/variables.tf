@@ -1,0 +1,48 @@
+variable "host" {
+  description = "The host, as module topology gives it."
+  type = object({
+    name   = string
+    ip     = string
+    groups = list(string)
+  })
+}
+
+variable "name_prefix" {
+  description = "Stands before the host's name in tags."
+  type        = string
+}
+
+variable "instance_type" {
+  description = "Type of the instance."
+  type        = string
+}
+
+variable "image_id" {
+  description = "AMI of a new instance; a newer one is for new hosts only."
+  type        = string
+}
+
+variable "root_gb" {
+  description = "Size of the root volume in GiB."
+  type        = number
+}
+
+variable "volumes" {
+  description = "Volumes for data: group => size in GiB. A group's lies under /var/lib/<group>."
+  type        = map(number)
+}
+
+variable "subnet" {
+  description = "Subnet that has the host's address."
+  type        = object({ id = string, availability_zone = string })
+}
+
+variable "security_group_ids" {
+  description = "Security group of each group of services."
+  type        = map(string)
+}
+
+variable "authorized_key" {
+  description = "Public SSH key of the operators."
+  type        = string
+}

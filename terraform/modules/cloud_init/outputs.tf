@@ -1,0 +1,5 @@
+output "user_data" {
+  description = "What cloud-init does when the host starts for the first time."
+  value       = "#cloud-config\n${yamlencode(local.settings)}"
+  sensitive   = true
+}

@@ -1,0 +1,33 @@
+variable "host" {
+  description = "Name of the host."
+  type        = string
+}
+
+variable "ssh_user" {
+  description = "User who may become root without a password."
+  type        = string
+  default     = "ops"
+}
+
+variable "authorized_key" {
+  description = "Public SSH key of the operators."
+  type        = string
+}
+
+variable "host_key" {
+  description = "The host's own SSH key (Ed25519), so that it is known before the first connection."
+  type        = object({ private = string, public = string })
+  sensitive   = true
+}
+
+variable "packages" {
+  description = "Debian packages that Ansible's roles count on."
+  type        = list(string)
+  default     = ["acl", "nftables", "python3-apt", "python3-venv", "rsync", "sudo"]
+}
+
+variable "volumes" {
+  description = "Volumes for data: mount point => path of the device. One that is blank gets a file system."
+  type        = map(string)
+  default     = {}
+}

@@ -1,0 +1,19 @@
+variable "ssh_dir" {
+  description = "Directory for id_ed25519, id_ed25519.pub and, one file a host, known_hosts.d/."
+  type        = string
+}
+
+variable "config_file" {
+  description = "File for ssh -F."
+  type        = string
+}
+
+variable "config" {
+  description = "What it says, as module topology gives it."
+  type        = string
+}
+
+variable "owner" {
+  description = "Directory that the state lies in; the file names it."
+  type        = string
+}

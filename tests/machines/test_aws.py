@@ -1,0 +1,134 @@
+"""The cloud, played by moto: planned, applied, as described, planned without change, gone.
+
+moto answers as AWS does, but runs nothing. Providers come from terraform/plugins or a registry; without
+them, this is skipped.
+"""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from conftest import PLUGINS, Root
+
+# boto3 ships no types
+EC2 = Any
+REGION = "eu-central-1"
+SETTINGS = [f"-var=region={REGION}", "-var=operator_cidr=10.0.8.0/24", "-var=image_id=ami-12c6146b"]
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    log = tmp_path_factory.mktemp("moto") / "log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            ["moto_server", "--host", "127.0.0.1", "--port", "0"], stdout=output, stderr=output
+        )
+    try:
+        # werkzeug names the port that it was given
+        deadline = time.monotonic() + 60
+        while " on http://127.0.0.1:" not in log.read_text():
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield "http://127.0.0.1:" + log.read_text().partition(" on http://127.0.0.1:")[2].split()[0]
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture(scope="module")
+def credentials(endpoint: str) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "moto",
+        "AWS_SECRET_ACCESS_KEY": "moto",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+@pytest.fixture(scope="module")
+def ec2(endpoint: str) -> EC2:
+    credentials = {"aws_access_key_id": "moto", "aws_secret_access_key": "moto"}
+    return boto3.client("ec2", REGION, endpoint_url=endpoint, **credentials)
+
+
+@pytest.fixture(scope="module")
+def root(project: Path, credentials: dict[str, str]) -> Root:
+    root = Root(project, "aws")
+    root.env |= credentials
+    # Providers that were put into the mirror, else a registry's.
+    if root.run("init", "-input=false", f"-plugin-dir={PLUGINS}", check=False).returncode == 0:
+        return root
+    result = root.run("init", "-input=false", check=False)
+    if "Failed to query available provider packages" in result.stderr:
+        pytest.skip("no provider for AWS: neither is it in terraform/plugins nor is a registry reached")
+    assert result.returncode == 0, result.stderr
+    return root
+
+
+@pytest.fixture(scope="module")
+def applied(root: Root) -> Root:
+    root.watch("apply", "-auto-approve", "-input=false", *SETTINGS)
+    return root
+
+
+def instances(ec2: EC2) -> list[dict[str, Any]]:
+    reservations = ec2.describe_instances()["Reservations"]
+    found = [instance for reservation in reservations for instance in reservation["Instances"]]
+    return [instance for instance in found if instance["State"]["Name"] != "terminated"]
+
+
+def test_moto_answers(ec2: EC2) -> None:
+    assert instances(ec2) == []
+
+
+def test_root_is_valid(root: Root) -> None:
+    root.run("validate")
+
+
+def test_everybody_is_no_operator(root: Root) -> None:
+    settings = [setting.replace("10.0.8.0/24", "0.0.0.0/0") for setting in SETTINGS]
+    result = root.run("plan", "-input=false", *settings, check=False)
+    assert "operator_cidr" in result.stderr
+
+
+@pytest.mark.usefixtures("applied")
+def test_hosts_are_as_the_topology_says(ec2: EC2) -> None:
+    addresses = sorted(instance["PrivateIpAddress"] for instance in instances(ec2))
+    assert addresses == ["10.76.0.11", "10.76.0.12", "10.76.0.13", "10.76.0.14"]
+    volumes = ec2.describe_volumes()["Volumes"]
+    # Kafka on three hosts, MinIO on four
+    assert sorted(volume["Size"] for volume in volumes if volume["Size"] in {50, 100}) == [50] * 3 + [100] * 4
+
+
+@pytest.mark.usefixtures("applied")
+def test_only_operators_come_from_outside(ec2: EC2) -> None:
+    groups = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["fraud-detection-*"]}])
+    assert len(groups["SecurityGroups"]) == 5
+    sources = {
+        source["CidrIp"]
+        for group in groups["SecurityGroups"]
+        for permission in group["IpPermissions"]
+        for source in permission["IpRanges"]
+    }
+    assert sources == {"10.0.8.0/24"}
+
+
+def test_plan_shows_no_change(applied: Root) -> None:
+    result = applied.run("plan", "-input=false", "-detailed-exitcode", *SETTINGS, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_inventory_is_that_of_the_lab(applied: Root) -> None:
+    assert Path(applied.run("output", "-raw", "ssh_config").stdout).is_file()
+
+
+def test_nothing_is_left(applied: Root, ec2: EC2) -> None:
+    applied.watch("destroy", "-auto-approve", "-input=false", *SETTINGS)
+    assert instances(ec2) == []
+    assert not (applied.project / "build/aws/ssh/id_ed25519").exists()

@@ -1,0 +1,9 @@
+import subprocess
+
+from conftest import PROJECT
+
+
+def test_tflint() -> None:
+    command = ["tflint", "--chdir=terraform", "--recursive"]
+    result = subprocess.run(command, check=False, capture_output=True, text=True, cwd=PROJECT)
+    assert result.returncode == 0, result.stdout + result.stderr
