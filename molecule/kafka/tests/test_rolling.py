@@ -1,6 +1,7 @@
 """Another configuration, another version and partitions that move, while a producer goes on."""
 
 import json
+import os
 import re
 import shutil
 import threading
@@ -69,9 +70,9 @@ def nothing_is_lost(host: Host, nodes: dict[str, Host]) -> Generator[Produced]:
 def next_release(tmp_path: Path) -> dict[str, str]:
     """The same archive under another version's name: what is rolled out is another installation."""
     versions = yaml.safe_load((ROOT / "ansible/inventory/group_vars/all/versions.yml").read_text())
-    (archive,) = (Path.home() / ".cache/fraud-detection").glob(f"kafka-{versions['kafka_version']}.tar.gz")
+    cache = Path(os.environ.get("FRAUD_CACHE", Path.home() / ".cache/fraud-detection"))
     version = f"{versions['kafka_version']}-next"
-    shutil.copy(archive, tmp_path / f"kafka-{version}.tar.gz")
+    shutil.copy(cache / f"kafka-{versions['kafka_version']}.tar.gz", tmp_path / f"kafka-{version}.tar.gz")
     return {"artifacts_dir": str(tmp_path), "kafka_version": version}
 
 
