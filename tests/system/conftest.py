@@ -2,10 +2,14 @@
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Callable, Generator
+import urllib.request
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +44,44 @@ def ssh(host: str, command: str) -> str:
 def terraform(*arguments: str, codes: tuple[int, ...] = (0,)) -> str:
     program = shutil.which("terraform") or "tofu"
     return run(program, f"-chdir={LAB}", *arguments, codes=codes)
+
+
+def playbook(name: str, *arguments: str, **variables: object) -> str:
+    extra = ["--extra-vars", json.dumps(variables)] if variables else []
+    return run("ansible-playbook", name, *arguments, *extra, cwd=ROOT / "ansible", ANSIBLE_FORCE_COLOR="0")
+
+
+def assert_unchanged(output: str) -> None:
+    """Fail with the tasks that changed something in a playbook's run, if there are any."""
+    recap = dict(re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+) ", output, flags=re.MULTILINE))
+    changed = re.findall(r"(?:TASK \[.*|RUNNING HANDLER \[.*)\n(?:.*\n)*?changed: .*", output)
+    assert recap
+    assert set(recap.values()) == {"0"}, f"{recap}\n" + "\n".join(changed)
+
+
+@contextmanager
+def nothing_is_lost(folder: Path) -> Iterator[None]:
+    """Send 200 transactions a second for as long as the block takes; each is scored, and in the lake once."""
+    sent, audit = folder / "producer.json", folder / "audit.json"
+    producer = subprocess.Popen(
+        ["fraud-producer", "--rate", "200", "--report", str(sent)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield
+    finally:
+        producer.send_signal(signal.SIGINT)
+        output, _ = producer.communicate(timeout=180)
+    # ended by the signal, with every record confirmed
+    assert producer.returncode == 130, output
+    run("fraud-audit", "--producer-report", str(sent), "--output", str(audit), codes=(0, 1))
+    result = json.loads(audit.read_text())
+    assert result["sent"] == result["scored"] > 1000, result
+    assert result["failed"] == result["lost"] == 0, result
+    assert result["lake_missing"] == result["lake_repeated"] == 0, result
 
 
 def until(found: Callable[[], bool], timeout_s: float = 90) -> bool:
@@ -83,16 +125,37 @@ def read_from(
         consumer.close()
 
 
-@pytest.fixture(scope="session")
-def hosts() -> dict[str, dict[str, Any]]:
+def lab_hosts() -> dict[str, dict[str, Any]]:
     """Hosts by name, with their groups, as Terraform tells them."""
     found: dict[str, dict[str, Any]] = json.loads(terraform("output", "-json", "hosts"))
     return found
 
 
 @pytest.fixture(scope="session")
+def hosts() -> dict[str, dict[str, Any]]:
+    return lab_hosts()
+
+
+@pytest.fixture(scope="session")
+def brokers(hosts: dict[str, dict[str, Any]]) -> list[str]:
+    return [name for name, host in hosts.items() if "kafka" in host["groups"]]
+
+
+@pytest.fixture(scope="session")
 def jobmanager(hosts: dict[str, dict[str, Any]]) -> str:
     return next(name for name, host in hosts.items() if "flink_jobmanager" in host["groups"])
+
+
+@pytest.fixture(scope="session")
+def flink(hosts: dict[str, dict[str, Any]], jobmanager: str) -> Callable[[str], Any]:
+    """What the JobManager answers to a path of its REST interface."""
+
+    def get(path: str) -> Any:  # noqa: ANN401 - JSON
+        url = f"http://{hosts[jobmanager]['ip']}:8081{path}"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return json.loads(answer.read())
+
+    return get
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +179,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed and call.when == "call" and SSH_CONFIG.exists():
-        for name in json.loads(terraform("output", "-json", "hosts")):
+        for name in lab_hosts():
             units = " ".join(f"-u '{unit}'" for unit in UNITS)
             journal = ssh(name, f"sudo journalctl --no-pager --since=-5min --lines=40 {units} || true")
             report.sections.append((f"journal of {name}", journal))

@@ -1,74 +1,65 @@
 """What an operator does to a running system, while transactions come in."""
 
 import json
-import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conftest import ROOT, run, ssh
+from conftest import nothing_is_lost, playbook, ssh
 
 from flink_jobs.domain.model import ONNX_FILE
 from flink_jobs.domain.model_registry import CURRENT_KEY, model_key
 from flink_jobs.domain.settings import Settings
 
 
-def playbook(name: str, *arguments: str) -> str:
-    return run(
-        "ansible-playbook", f"playbooks/{name}", *arguments, cwd=ROOT / "ansible", ANSIBLE_FORCE_COLOR="0"
-    )
-
-
-@contextmanager
-def producer_running(report: Path) -> Iterator[None]:
-    """Send 200 transactions a second for as long as the block takes."""
-    producer = subprocess.Popen(
-        ["fraud-producer", "--rate", "200", "--report", str(report)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        yield
-    finally:
-        producer.send_signal(signal.SIGINT)
-        output, _ = producer.communicate(timeout=180)
-    # ended by the signal, with every record confirmed
-    assert producer.returncode == 130, output
-
-
 def test_a_rolling_restart_loses_nothing(tmp_path: Path) -> None:
-    sent, audit = tmp_path / "producer.json", tmp_path / "audit.json"
-    with producer_running(sent):
-        playbook("restart.yml")
-    run("fraud-audit", "--producer-report", str(sent), "--output", str(audit), codes=(0, 1))
-    result = json.loads(audit.read_text())
-    assert result["sent"] == result["scored"] > 1000, result
-    assert result["failed"] == result["lost"] == 0, result
-    assert result["lake_missing"] == result["lake_repeated"] == 0, result
+    with nothing_is_lost(tmp_path):
+        playbook("playbooks/restart.yml")
+
+
+def test_a_changed_configuration_is_rolled_out_and_taken_back(
+    tmp_path: Path, brokers: list[str], flink: Callable[[str], Any]
+) -> None:
+    def used() -> tuple[str, str]:
+        """What broker and JobManager run with, rather than what their files say."""
+        broker = f"kafka-configs --describe --all --entity-type brokers --entity-name {brokers[0][4:]}"
+        (backoff,) = re.findall(r"log\.cleaner\.backoff\.ms=(\d+) ", ssh(brokers[0], broker))
+        config = {entry["key"]: entry["value"] for entry in flink("/jobmanager/config")}
+        return backoff, config["heartbeat.interval"]
+
+    def roll_out(**variables: object) -> None:
+        for name in ("kafka", "flink", "jobs"):
+            playbook(f"playbooks/{name}.yml", **variables)
+
+    before = used()
+    with nothing_is_lost(tmp_path):
+        roll_out(
+            kafka_properties={"log.cleaner.backoff.ms": 16000}, flink_properties={"heartbeat.interval": "6 s"}
+        )
+        assert used() == ("16000", "6 s")
+        roll_out()
+        assert used() == before != ("16000", "6 s")
 
 
 def test_what_was_backed_up_comes_back(
     settings: Settings,
     store: Any,  # noqa: ANN401 - boto3 makes its classes at run time
-    hosts: dict[str, dict[str, Any]],
+    brokers: list[str],
 ) -> None:
-    broker = next(name for name, host in hosts.items() if "kafka" in host["groups"])
+    broker = brokers[0]
     models = settings.buckets.models
     pointer = store.get_object(Bucket=models, Key=CURRENT_KEY)["Body"].read()
     key = model_key(json.loads(pointer)["version"], ONNX_FILE)
     model = store.get_object(Bucket=models, Key=key)["Body"].read()
-    playbook("backup.yml", "-e", "backup_name=system-test")
+    playbook("playbooks/backup.yml", backup_name="system-test")
 
     store.put_object(Bucket=models, Key=key, Body=b"damaged")
     topic = settings.topics.predictions
     described = ssh(broker, f"kafka-topics --describe --topic {topic}")
     assert "retention.ms=259200000" in described
     ssh(broker, f"kafka-configs --alter --topic {topic} --add-config retention.ms=3600000")
-    playbook("restore.yml", "-e", "backup_name=system-test")
+    playbook("playbooks/restore.yml", backup_name="system-test")
 
     assert store.get_object(Bucket=models, Key=key)["Body"].read() == model
     assert store.get_object(Bucket=models, Key=CURRENT_KEY)["Body"].read() == pointer

@@ -47,6 +47,12 @@ def test_cluster_plan(terraform: Terraform) -> None:
     assert result.stdout.count("terraform_data.instance will be created") == 11
 
 
+def test_grown_plan(terraform: Terraform) -> None:
+    result = terraform("lab", "plan", "-input=false", "-lock=false", "-var-file=grown.tfvars")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("terraform_data.instance will be created") == 6
+
+
 @pytest.mark.parametrize(
     ("pools", "message"),
     [
@@ -68,7 +74,7 @@ def test_cluster_plan(terraform: Terraform) -> None:
         ),
         (
             {"control": CONTROL, "workers": WORKERS.replace('"kafka", ', ""), "training": TRAINING},
-            "pools.*.groups: kafka is on 1 hosts; its quorum needs 3, 5 or 7",
+            "pools.*.groups: kafka is on 1 hosts; three replicas need at least 3",
         ),
         (
             {"control": CONTROL, "workers": WORKERS, "training": TRAINING.replace('"minio", ', "")},

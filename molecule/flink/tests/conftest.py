@@ -1,28 +1,20 @@
 import json
-import os
 import time
 from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
-import testinfra
 from testinfra.host import Host
 
 PYTHON_JOB = "/opt/fraud-detection/count_job.py"
 
 
-def hosts_of(group: str) -> list[Host]:
-    return testinfra.get_hosts(
-        [group], ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"], connection="ansible", sudo=True
-    )
-
-
 class Cluster:
     """The JobManager's host, the TaskManagers' hosts, and the REST interface."""
 
-    def __init__(self) -> None:
-        self.jobmanager = hosts_of("flink_jobmanager")[0]
-        self.taskmanagers = hosts_of("flink_taskmanager")
+    def __init__(self, jobmanager: Host, taskmanagers: list[Host]) -> None:
+        self.jobmanager = jobmanager
+        self.taskmanagers = taskmanagers
         self.url = f"http://{self.jobmanager.ansible.get_variables()['ansible_host']}:8081"
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - JSON
@@ -62,8 +54,9 @@ def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 240) -> N
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Cluster:
-    return Cluster()
+def cluster(hosts_of: Callable[[str], dict[str, Host]]) -> Cluster:
+    (jobmanager,) = hosts_of("flink_jobmanager").values()
+    return Cluster(jobmanager, list(hosts_of("flink_taskmanager").values()))
 
 
 @pytest.fixture(scope="session")
@@ -76,14 +69,3 @@ def jobs(cluster: Cluster) -> Generator[dict[str, str]]:
     yield submitted
     for job_id in submitted.values():
         cluster.jobmanager.run(f"flink cancel {job_id}")
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the journals where a test failed."""
-    report = yield
-    if report.when in ("setup", "call") and report.failed:
-        for host in hosts_of("flink"):
-            journal = host.run("journalctl --unit='flink-*' --lines=40 --no-pager --output=cat").stdout
-            report.sections.append((f"journal of Flink on {host.backend.host}", journal))
-    return report

@@ -1,6 +1,15 @@
 """What holds for the cluster as a whole."""
 
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
 from conftest import Cluster, wait_until
+
+CONVERGE = Path(__file__).parents[1] / "converge.yml"
+DATA_PORT = 6140
 
 
 def test_every_taskmanager_is_registered(cluster: Cluster) -> None:
@@ -42,4 +51,23 @@ def test_jobs_survive_the_death_of_a_taskmanager(cluster: Cluster, jobs: dict[st
         wait_until(lambda job_id=job_id: cluster.runs(job_id), f"{name} runs again")
     wait_until(lambda: max(cluster.counted(first)) > before, f"{first} goes on counting")
     # Its state came back: no number begins from the start again.
+    assert cluster.counted(first).count(1) == 1
+
+
+def test_a_changed_setting_goes_round_one_taskmanager_at_a_time(
+    cluster: Cluster,
+    jobs: dict[str, str],
+    apply: Callable[..., Any],
+    outages: Callable[..., AbstractContextManager[list[set[str]]]],
+) -> None:
+    addresses = [str(host.ansible.get_variables()["ansible_host"]) for host in cluster.taskmanagers]
+    first = next(iter(jobs))
+    before = max(cluster.counted(first))
+    with outages(dict.fromkeys(addresses, DATA_PORT)) as seen:
+        apply(CONVERGE, "--extra-vars", json.dumps({"flink_python_memory_mb": 510}))
+    assert max(map(len, seen)) == 1, seen
+    assert {address for down in seen for address in down} == set(addresses)
+    for name, job_id in jobs.items():
+        wait_until(lambda job_id=job_id: cluster.runs(job_id), f"{name} runs again")
+    wait_until(lambda: max(cluster.counted(first)) > before, f"{first} goes on counting")
     assert cluster.counted(first).count(1) == 1

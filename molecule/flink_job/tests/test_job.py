@@ -1,35 +1,31 @@
 """What becomes of a job when the role runs again. The tests build on each other, in this order."""
 
 import json
-import os
 import re
 import subprocess
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from testinfra.host import Host
 
+Apply = Callable[..., subprocess.CompletedProcess[str]]
 PLAYBOOK = Path(__file__).parents[1] / "job.yml"
 # The journal may hold what an earlier run of these tests printed.
 RUN = f"{time.time():.0f}"
 ONE, TWO, THREE, FOUR, FIVE, SIX = (f"job-{number}-{RUN}" for number in range(1, 7))
 
 
-def apply(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        "ansible-playbook",
-        "--inventory",
-        os.environ["MOLECULE_INVENTORY_FILE"],
-        str(PLAYBOOK),
-        *arguments,
-    ]
-    project = f"project_root={os.environ['MOLECULE_PROJECT_DIRECTORY']}"
-    return subprocess.run([*command, "-e", project], capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
+@pytest.fixture
+def job(apply: Callable[..., subprocess.CompletedProcess[str]]) -> Apply:
+    """Apply the role with variables of its own."""
+    return partial(apply, PLAYBOOK)
 
 
 def changed(result: subprocess.CompletedProcess[str]) -> bool:
-    assert result.returncode == 0, result.stdout + result.stderr
     return "changed=0" not in result.stdout
 
 
@@ -61,34 +57,34 @@ def wait_for_output(host: Host, label: str) -> list[tuple[int, int]]:
 
 
 def wait_for_checkpoint(host: Host) -> None:
-    (job,) = running(host)
+    (job_id,) = running(host)
     for _ in range(60):
-        if get(host, f"/jobs/{job}/checkpoints")["latest"]["completed"]:
+        if get(host, f"/jobs/{job_id}/checkpoints")["latest"]["completed"]:
             return
         time.sleep(2)
     raise AssertionError(f"no checkpoint\n{host.check_output('journalctl -u flink-jobmanager -n 40')}")
 
 
-def test_unchanged_job_is_left_alone(host: Host) -> None:
-    apply("-e", f"job_label={ONE}")
+def test_unchanged_job_is_left_alone(host: Host, job: Apply) -> None:
+    job("-e", f"job_label={ONE}")
     before = running(host)
     assert len(before) == 1
-    assert not changed(apply("-e", f"job_label={ONE}"))
+    assert not changed(job("-e", f"job_label={ONE}"))
     assert running(host) == before
 
 
-def test_check_mode_tells_and_does_nothing(host: Host) -> None:
+def test_check_mode_tells_and_does_nothing(host: Host, job: Apply) -> None:
     before = running(host)
-    result = apply("--check", "--diff", "-e", f"job_label={TWO}")
+    result = job("--check", "--diff", "-e", f"job_label={TWO}")
     assert changed(result)
     assert "arguments:" in result.stdout
     assert running(host) == before
 
 
-def test_changed_job_resumes_from_a_savepoint(host: Host) -> None:
+def test_changed_job_resumes_from_a_savepoint(host: Host, job: Apply) -> None:
     last_count, last_id = wait_for_output(host, ONE)[-1]
     (before,) = running(host)
-    assert changed(apply("-e", f"job_label={TWO}"))
+    assert changed(job("-e", f"job_label={TWO}"))
     (after,) = running(host)
     assert after != before
     restored = get(host, f"/jobs/{after}/checkpoints")["latest"]["restored"]
@@ -99,7 +95,7 @@ def test_changed_job_resumes_from_a_savepoint(host: Host) -> None:
     assert count == printed(host, ONE)[-1][0] + 1
 
 
-def test_lost_job_resumes_from_its_checkpoint(host: Host) -> None:
+def test_lost_job_resumes_from_its_checkpoint(host: Host, job: Apply) -> None:
     wait_for_checkpoint(host)
     host.check_output("systemctl restart flink-jobmanager")
     for _ in range(90):
@@ -107,44 +103,42 @@ def test_lost_job_resumes_from_its_checkpoint(host: Host) -> None:
             break
         time.sleep(2)
     assert running(host) == []
-    assert changed(apply("-e", f"job_label={THREE}"))
-    (job,) = running(host)
-    restored = get(host, f"/jobs/{job}/checkpoints")["latest"]["restored"]
+    assert changed(job("-e", f"job_label={THREE}"))
+    (job_id,) = running(host)
+    restored = get(host, f"/jobs/{job_id}/checkpoints")["latest"]["restored"]
     assert restored["external_path"].startswith("s3://flink/checkpoints/count/")
     assert wait_for_output(host, THREE)[0][0] > 1
 
 
-def test_stopped_job_keeps_its_state(host: Host) -> None:
-    assert changed(apply("-e", "job_state=stopped"))
+def test_stopped_job_keeps_its_state(host: Host, job: Apply) -> None:
+    assert changed(job("-e", "job_state=stopped"))
     assert running(host) == []
-    assert not changed(apply("-e", "job_state=stopped"))
-    assert changed(apply("-e", f"job_label={FOUR}"))
+    assert not changed(job("-e", "job_state=stopped"))
+    assert changed(job("-e", f"job_label={FOUR}"))
     assert wait_for_output(host, FOUR)[0][0] > 1
 
 
-def test_job_that_an_operator_stopped_keeps_its_state(host: Host) -> None:
-    (job,) = running(host)
-    host.check_output(f"runuser -u ops -- flink stop {job}")
-    assert changed(apply("-e", f"job_label={FIVE}"))
+def test_job_that_an_operator_stopped_keeps_its_state(host: Host, job: Apply) -> None:
+    (job_id,) = running(host)
+    host.check_output(f"runuser -u ops -- flink stop {job_id}")
+    assert changed(job("-e", f"job_label={FIVE}"))
     assert wait_for_output(host, FIVE)[0][0] > 1
 
 
-def test_second_job_of_the_same_name_is_reported(host: Host) -> None:
-    (job,) = running(host)
+def test_second_job_of_the_same_name_is_reported(host: Host, job: Apply) -> None:
+    (job_id,) = running(host)
     host.check_output(
         "runuser -u ops -- flink run -d -Dpipeline.name=count -Dpython.execution-mode=thread "
         "-py /opt/fraud-detection/count_job.py --label=stray"
     )
-    result = apply("-e", f"job_label={FIVE}")
-    assert result.returncode != 0
+    result = job("-e", f"job_label={FIVE}", fails=True)
     assert "flink cancel" in result.stdout + result.stderr
-    for stray in set(running(host)) - {job}:
+    for stray in set(running(host)) - {job_id}:
         host.check_output(f"runuser -u ops -- flink cancel {stray}")
 
 
-def test_failure_names_its_cause(host: Host) -> None:
-    result = apply("-e", "job_label=broken", "-e", "job_timeout_s=90")
-    assert result.returncode != 0
+def test_failure_names_its_cause(host: Host, job: Apply) -> None:
+    result = job("-e", "job_label=broken", "-e", "job_timeout_s=90", fails=True)
     assert "this label is broken" in result.stdout + result.stderr
-    assert changed(apply("-e", f"job_label={SIX}"))
+    assert changed(job("-e", f"job_label={SIX}"))
     assert wait_for_output(host, SIX)[0][0] > 1

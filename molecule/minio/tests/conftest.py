@@ -1,13 +1,13 @@
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-import testinfra
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from testinfra.host import Host
 
 PORT = 9000
 CONSOLE_PORT = 9001
@@ -17,11 +17,8 @@ Refused = Callable[..., str]
 class Cluster:
     """The hosts of the scenario, and S3 clients for each of them."""
 
-    def __init__(self) -> None:
-        self.inventory = os.environ["MOLECULE_INVENTORY_FILE"]
-        self.hosts = testinfra.get_hosts(
-            ["minio"], ansible_inventory=self.inventory, connection="ansible", sudo=True
-        )
+    def __init__(self, hosts: list[Host]) -> None:
+        self.hosts = hosts
         self.addresses = [str(host.ansible.get_variables()["ansible_host"]) for host in self.hosts]
 
     def secret(self, name: str) -> str:
@@ -49,8 +46,8 @@ class Cluster:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Cluster:
-    return Cluster()
+def cluster(hosts_of: Callable[[str], dict[str, Host]]) -> Cluster:
+    return Cluster(list(hosts_of("minio").values()))
 
 
 @pytest.fixture
@@ -63,14 +60,3 @@ def refused() -> Refused:
         return refusal.value.response["Error"]["Code"]
 
     return code
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the journals where a test failed."""
-    report = yield
-    if report.when == "call" and report.failed:
-        for host in Cluster().hosts:
-            journal = host.run("journalctl --unit=minio --lines=20 --no-pager --output=cat").stdout
-            report.sections.append((f"journal of minio on {host.backend.host}", journal))
-    return report

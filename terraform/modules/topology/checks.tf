@@ -34,9 +34,9 @@ locals {
       for name, pools in local.pools_by_host :
       "pools.*.first_node: ${name} is in ${join(" and in ", pools)}." if length(pools) > 1
     ],
-    # Topics have three replicas, and a quorum of controllers is odd.
-    contains([3, 5, 7], local.group_sizes.kafka) ? [] : [
-      "pools.*.groups: kafka is on ${local.group_sizes.kafka} hosts; its quorum needs 3, 5 or 7."
+    # Topics have three replicas.
+    local.group_sizes.kafka >= 3 ? [] : [
+      "pools.*.groups: kafka is on ${local.group_sizes.kafka} hosts; three replicas need at least 3."
     ],
     local.group_sizes.minio >= 4 ? [] : [
       "pools.*.groups: minio is on ${local.group_sizes.minio} hosts; spread over drives, it needs at least 4."

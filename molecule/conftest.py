@@ -1,0 +1,120 @@
+"""What the scenarios' tests share: the hosts, what shows on them from outside, and their journals."""
+
+import os
+import re
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+import testinfra
+from testinfra.host import Host
+
+ROOT = Path(__file__).parents[1]
+UNITS = ("kafka", "minio", "flink-*")
+
+HostsOf = Callable[[str], dict[str, Host]]
+Apply = Callable[..., subprocess.CompletedProcess[str]]
+Outages = Callable[[dict[str, int]], AbstractContextManager[list[set[str]]]]
+
+
+def hosts_by_name(group: str) -> dict[str, Host]:
+    hosts = testinfra.get_hosts(
+        [group], ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"], connection="ansible", sudo=True
+    )
+    return {host.backend.host: host for host in hosts}
+
+
+@pytest.fixture(scope="session")
+def hosts_of() -> HostsOf:
+    """The hosts of a group, by name."""
+    return hosts_by_name
+
+
+@pytest.fixture
+def address(host: Host) -> str:
+    return str(host.ansible.get_variables()["ansible_host"])
+
+
+@pytest.fixture
+def open_ports(host: Host) -> set[str]:
+    """All that answers other hosts over TCP, as ADDRESS:PORT or *:PORT, SSH aside."""
+    listening = host.check_output("ss --no-header --listening --tcp --numeric").splitlines()
+    # Java writes IPv4 addresses as IPv6 does
+    sockets = {re.sub(r"^\[::ffff:(.*)\]", r"\1", line.split()[3]) for line in listening}
+    return {place for place in sockets if not re.match(r"127\.|\[::1\]|.*:22$", place)}
+
+
+@pytest.fixture
+def exposure(host: Host) -> Callable[[str], float]:
+    """What systemd makes of a unit's sandbox: from 0, nothing to gain, to 10; it calls up to 4.9 "OK"."""
+
+    def of(unit: str) -> float:
+        verdict = host.check_output("systemd-analyze security --no-pager %s", unit).splitlines()[-1]
+        return float(re.findall(r": (\d+\.\d) ", verdict)[0])
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def apply() -> Apply:
+    """Run a playbook on the scenario's hosts, as Molecule does; what it printed is shown if it fails."""
+
+    def run(playbook: Path, *arguments: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
+        inventory, variables = os.environ["MOLECULE_INVENTORY_FILE"], ROOT / "molecule/shared/vars.yml"
+        command = ["ansible-playbook", "--inventory", inventory, "--extra-vars", f"@{variables}"]
+        ran = subprocess.run(  # noqa: S603 - a fixed command
+            [*command, str(playbook), *arguments], capture_output=True, text=True, check=False
+        )
+        assert (ran.returncode != 0) is fails, ran.stdout + ran.stderr
+        return ran
+
+    return run
+
+
+@pytest.fixture
+def outages() -> Outages:
+    """Note which of {address: port} take no connection, about ten times a second: every set of them seen."""
+
+    def refuses(address: str, port: int) -> bool:
+        try:
+            with socket.create_connection((address, port), timeout=1):
+                return False
+        except OSError:
+            return True
+
+    @contextmanager
+    def watch(services: dict[str, int]) -> Iterator[list[set[str]]]:
+        seen: list[set[str]] = []
+        done = threading.Event()
+
+        def look() -> None:
+            while not done.wait(0.1):
+                down = {address for address, port in services.items() if refuses(address, port)}
+                if down not in seen:
+                    seen.append(down)
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        try:
+            yield seen
+        finally:
+            done.set()
+            watcher.join()
+
+    return watch
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the services' journals where a test failed."""
+    report = yield
+    if report.when in ("setup", "call") and report.failed:
+        units = " ".join(f"--unit='{unit}'" for unit in UNITS)
+        for name, host in hosts_by_name("all").items():
+            journal = host.run(f"journalctl {units} --lines=40 --no-pager --output=cat").stdout
+            report.sections.append((f"journal of {name}", journal))
+    return report

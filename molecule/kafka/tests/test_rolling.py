@@ -1,0 +1,139 @@
+"""Another configuration, another version and partitions that move, while a producer goes on."""
+
+import json
+import os
+import re
+import shutil
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kafka import KafkaConsumer, KafkaProducer
+from testinfra.host import Host
+
+testinfra_hosts = ["ansible://kafka-1"]
+ROOT = Path(__file__).parents[3]
+REBALANCE = ROOT / "ansible/playbooks/rebalance.yml"
+PORT = 9092
+Produced = Callable[[], AbstractContextManager[None]]
+
+
+def addresses_of(nodes: dict[str, Host]) -> list[str]:
+    return [str(host.ansible.get_variables()["ansible_host"]) for host in nodes.values()]
+
+
+@pytest.fixture
+def nothing_is_lost(host: Host, nodes: dict[str, Host]) -> Generator[Produced]:
+    """Send numbers for as long as a block takes; each that was confirmed is in the topic afterwards."""
+    servers = [f"{address}:{PORT}" for address in addresses_of(nodes)]
+    host.check_output("kafka-topics --create --topic molecule-rolling --partitions 3")
+
+    @contextmanager
+    def producing() -> Iterator[None]:
+        producer = KafkaProducer(bootstrap_servers=servers, acks="all", delivery_timeout_ms=120_000)
+        done = threading.Event()
+        sent: list[Any] = []
+
+        def send() -> None:
+            while not done.wait(0.01):
+                sent.append(producer.send("molecule-rolling", str(len(sent)).encode()))
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            yield
+        finally:
+            done.set()
+            sender.join()
+            confirmed = [number for number, record in enumerate(sent) if record.get(120)]
+            producer.close()
+        consumer = KafkaConsumer(
+            "molecule-rolling",
+            bootstrap_servers=servers,
+            auto_offset_reset="earliest",
+            consumer_timeout_ms=10_000,
+        )
+        received = {int(record.value) for record in consumer}
+        consumer.close()
+        assert len(confirmed) == len(sent) > 500
+        assert received == set(confirmed)
+
+    yield producing
+    host.check_output("kafka-topics --delete --topic molecule-rolling")
+
+
+@pytest.fixture
+def next_release(tmp_path: Path) -> dict[str, str]:
+    """The same archive under another version's name: what is rolled out is another installation."""
+    versions = yaml.safe_load((ROOT / "ansible/inventory/group_vars/all/versions.yml").read_text())
+    cache = Path(os.environ.get("FRAUD_CACHE", Path.home() / ".cache/fraud-detection"))
+    version = f"{versions['kafka_version']}-next"
+    shutil.copy(cache / f"kafka-{versions['kafka_version']}.tar.gz", tmp_path / f"kafka-{version}.tar.gz")
+    return {"artifacts_dir": str(tmp_path), "kafka_version": version}
+
+
+def started(nodes: dict[str, Host]) -> dict[str, str]:
+    """When each broker was started."""
+    command = "systemctl show kafka --property=ActiveEnterTimestampMonotonic --value"
+    return {name: host.check_output(command) for name, host in nodes.items()}
+
+
+def test_another_configuration_and_version_go_round_one_broker_at_a_time(
+    nodes: dict[str, Host],
+    apply: Callable[..., Any],
+    outages: Callable[..., AbstractContextManager[list[set[str]]]],
+    nothing_is_lost: Produced,
+    next_release: dict[str, str],
+) -> None:
+    addresses = addresses_of(nodes)
+    before = started(nodes)
+    changed = next_release | {"kafka_properties": {"log.cleaner.backoff.ms": 16000}}
+    with nothing_is_lost(), outages(dict.fromkeys(addresses, PORT)) as seen:
+        apply(ROOT / "molecule/kafka/converge.yml", "--extra-vars", json.dumps(changed))
+    assert max(map(len, seen)) == 1, seen
+    assert {address for down in seen for address in down} == set(addresses)
+    after = started(nodes)
+    for name, host in nodes.items():
+        assert after[name] != before[name]
+        assert "log.cleaner.backoff.ms=16000" in host.file("/etc/kafka/broker.properties").content_string
+        assert re.match(rf"/opt/kafka-{next_release['kafka_version']}-", host.file("/opt/kafka").linked_to)
+        jars = f"-cp {host.file('/opt/kafka').linked_to}/libs/"
+        assert jars in host.process.get(user="kafka", comm="java").args
+
+
+def test_a_broker_without_partitions_gets_its_share(
+    host: Host, apply: Callable[..., Any], nothing_is_lost: Produced
+) -> None:
+    def kept() -> dict[str, int]:
+        """Replicas by broker."""
+        described = host.check_output("kafka-topics --describe --topic molecule-pairs")
+        replicas = re.findall(r"Replicas: (\d),(\d)\tIsr: \d,\d", described)
+        assert len(replicas) == 6, described
+        return {broker: sum(broker in pair for pair in replicas) for broker in ("1", "2", "3")}
+
+    host.check_output(
+        "kafka-topics --create --topic molecule-pairs --replica-assignment 1:2,1:2,1:2,1:2,2:1,2:1"
+    )
+    try:
+        told = apply(REBALANCE, "--check", "--diff").stdout
+        assert re.search(r"\+molecule-pairs-\d: .*3", told)
+        assert kept() == {"1": 6, "2": 6, "3": 0}
+        with nothing_is_lost():
+            apply(REBALANCE)
+        assert kept() == {"1": 4, "2": 4, "3": 4}
+        assert "changed=0" in apply(REBALANCE).stdout
+        config = host.check_output(
+            "kafka-configs --describe --entity-type topics --entity-name molecule-pairs"
+        )
+        assert "throttled" not in config
+    finally:
+        host.check_output("kafka-topics --delete --topic molecule-pairs")
+
+
+def test_a_broker_whose_replicas_fit_nowhere_else_is_not_emptied(apply: Callable[..., Any]) -> None:
+    refused = apply(REBALANCE, "--extra-vars", "rebalance_without=kafka-3", fails=True)
+    assert "has 3 replicas, which 2 brokers cannot keep" in refused.stdout

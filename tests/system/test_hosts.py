@@ -1,0 +1,129 @@
+"""Hosts come, go and are lost, while transactions come in. The tests build on each other, in this order."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from conftest import assert_unchanged, lab_hosts, nothing_is_lost, playbook, run, ssh, terraform
+
+from flink_jobs.domain.object_store import s3_client
+from flink_jobs.domain.settings import Settings
+
+APPLY = ("apply", "-auto-approve", "-input=false")
+JOBS = {"ml_inference_job", "kafka_to_minio_job"}
+
+
+def replicas(broker: str) -> dict[str, Counter[str]]:
+    """How many replicas of each topic a broker keeps; three of each partition, all in sync."""
+    kept: dict[str, Counter[str]] = {}
+    for line in ssh(broker, "kafka-topics --describe").splitlines():
+        if found := re.search(r"Topic: (\S+)\tPartition: .*Replicas: ([\d,]+)\tIsr: ([\d,]+)", line):
+            topic, assigned, in_sync = found[1], found[2].split(","), found[3].split(",")
+            assert len(assigned) == 3, line
+            assert set(assigned) == set(in_sync), line
+            kept.setdefault(topic, Counter()).update(assigned)
+    return kept
+
+
+def voters(broker: str) -> list[int]:
+    status = ssh(broker, "kafka-metadata-quorum describe --status")
+    (line,) = (line for line in status.splitlines() if line.startswith("CurrentVoters:"))
+    return [voter["id"] for voter in json.loads(line.partition(":")[2])]
+
+
+def parallelism(flink: Callable[[str], Any]) -> dict[str, int]:
+    """How many subtasks each running job has at most."""
+    running = [job for job in flink("/jobs/overview")["jobs"] if job["state"] == "RUNNING"]
+    return {
+        job["name"]: max(vertex["parallelism"] for vertex in flink(f"/jobs/{job['jid']}")["vertices"])
+        for job in running
+    }
+
+
+def test_brokers_and_taskmanagers_are_added(
+    tmp_path: Path, brokers: list[str], flink: Callable[[str], Any]
+) -> None:
+    before = voters(brokers[0])
+    with nothing_is_lost(tmp_path):
+        terraform(*APPLY, "-var-file=grown.tfvars")
+        playbook("site.yml")
+        playbook("playbooks/rebalance.yml")
+        playbook("playbooks/health.yml")
+        assert flink("/overview")["taskmanagers"] == 4
+        # as many as there are shards, which stay: the state came along
+        assert parallelism(flink) == dict.fromkeys(JOBS, 4)
+        for topic, kept in replicas(brokers[0]).items():
+            counts = [kept[str(broker)] for broker in (1, 2, 3, 5)]
+            assert max(counts) - min(counts) <= 1, f"{topic}: {kept}"
+        assert voters(brokers[0]) == before
+    assert_unchanged(playbook("playbooks/rebalance.yml"))
+
+
+def test_brokers_and_taskmanagers_are_taken_out(
+    tmp_path: Path,
+    hosts: dict[str, dict[str, Any]],
+    brokers: list[str],
+    flink: Callable[[str], Any],
+) -> None:
+    leaving = [
+        name for name, host in lab_hosts().items() if "kafka" in host["groups"] and name not in brokers
+    ]
+    with nothing_is_lost(tmp_path):
+        playbook("playbooks/rebalance.yml", rebalance_without=",".join(leaving))
+        terraform(*APPLY)
+        playbook("site.yml")
+        playbook("playbooks/health.yml")
+    assert lab_hosts() == hosts
+    assert parallelism(flink) == dict.fromkeys(JOBS, 2)
+    assert {broker for kept in replicas(brokers[0]).values() for broker in kept} == {"1", "2", "3"}
+
+
+@pytest.mark.parametrize("group", ["flink_taskmanager", "flink_jobmanager"])
+def test_a_lost_host_is_made_again(
+    tmp_path: Path,
+    settings: Settings,
+    hosts: dict[str, dict[str, Any]],
+    flink: Callable[[str], Any],
+    group: str,
+) -> None:
+    lost = next(name for name, host in hosts.items() if group in host["groups"])
+    others = [name for name, host in hosts.items() if "minio" in host["groups"] and name != lost]
+    broker = next(name for name in others if "kafka" in hosts[name]["groups"])
+
+    def store(name: str) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
+        return s3_client(
+            msgspec.structs.replace(settings.s3, endpoint_url=f"http://{hosts[name]['ip']}:9000")
+        )
+
+    bucket, keys = settings.buckets.features, [f"system-test/{when}-{lost}" for when in ("before", "while")]
+    with nothing_is_lost(tmp_path):
+        store(others[0]).put_object(Bucket=bucket, Key=keys[0], Body=b"x" * 300_000)
+        run("incus", "delete", "--force", lost)
+        store(others[0]).put_object(Bucket=bucket, Key=keys[1], Body=b"x" * 300_000)
+        terraform(*APPLY)
+        playbook("site.yml")
+        playbook("playbooks/health.yml")
+
+    assert sum(sum(kept.values()) for kept in replicas(broker).values()) > 0
+    assert len(voters(broker)) == 3
+    assert flink("/overview")["taskmanagers"] == 2
+    assert set(parallelism(flink)) == JOBS
+    # Half of the drives are what reading takes: the new host's is one of them, and must be healed.
+    down = others[:2]
+    try:
+        for name in down:
+            ssh(name, "sudo systemctl stop minio")
+        for name in {lost, *others} - set(down):
+            for key in keys:
+                assert store(name).get_object(Bucket=bucket, Key=key)["Body"].read() == b"x" * 300_000
+    finally:
+        for name in down:
+            ssh(name, "sudo systemctl start minio")
+    playbook("playbooks/health.yml")
+    for key in keys:
+        store(lost).delete_object(Bucket=bucket, Key=key)
