@@ -160,7 +160,7 @@ def measure(scorer: Scorer, source: Source, number_of_days: int, until_s: float 
     histories = _Histories()
     before = sum(time_s < since_s for time_s, _ in records)
     _score(scorer, records[:before], histories, now_s)
-    counts = scorer.drift = DriftCounts(manifest.distributions, window=None)
+    counts = scorer.drift = DriftCounts(manifest.distributions, window=None, sampled_share=1)
     _score(scorer, records[before:], histories, now_s)
     psi = counts.indexes()
     if counts.transactions < FEWEST_TRANSACTIONS:

@@ -4,6 +4,7 @@ The measure is the population stability index (PSI): over the bins of a distribu
 (share now - share then) * ln(share now / share then). Customary readings are in `reading`.
 """
 
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ SOME, LARGE = 0.1, 0.25
 FEWEST_TRANSACTIONS = 500
 # What is counted live is halved at twice this number, so that the past fades.
 WINDOW_TRANSACTIONS = 50_000
+# A batch in four is counted live, drawn at random: batches of one shard may come at every other turn.
+SAMPLED_SHARE = 0.25
 
 _EITHER_SIDE = np.array([-np.inf, np.inf], dtype=np.float32)
 _COUNTED_AT_ONCE = 1024
@@ -90,24 +93,31 @@ def reading(index: float) -> str:
 
 
 class DriftCounts:
-    """Counts scored transactions in the bins that a model was published with.
+    """Counts scored transactions, or a sample of them, in the bins that a model was published with.
 
     Attributes:
         then: the distributions it was published with: of its features, in order, and of SCORE.
 
     """
 
-    def __init__(self, then: Mapping[str, Distribution], window: int | None = WINDOW_TRANSACTIONS) -> None:
+    def __init__(
+        self,
+        then: Mapping[str, Distribution],
+        window: int | None = WINDOW_TRANSACTIONS,
+        sampled_share: float = SAMPLED_SHARE,
+    ) -> None:
         """Begin with nothing.
 
         Args:
             then: see the attribute.
             window: all counts are halved at twice as many transactions; None never does.
+            sampled_share: of the batches; 1 counts them all.
 
         """
         self.then = then
         self._counted = 0.0
         self._window = window
+        self._sampled_share = sampled_share
         most = max(len(each.edges) for each in then.values())
         # what is missing at the end lies beyond every value
         self._edges = np.array(
@@ -123,13 +133,15 @@ class DriftCounts:
         return self._counted + self._rows_waiting
 
     def add(self, matrix: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
-        """Count a batch, now or with later ones: many rows at once cost less than few.
+        """Count a batch if it falls to, now or with later ones: many rows at once cost less than few.
 
         Args:
             matrix: [transactions, features] in the order of `then`.
             scores: [transactions]
 
         """
+        if random.random() >= self._sampled_share:  # noqa: S311 - nobody gains by foreseeing it
+            return
         self._waiting.append((matrix, scores))
         self._rows_waiting += len(scores)
         if self._rows_waiting >= _COUNTED_AT_ONCE:

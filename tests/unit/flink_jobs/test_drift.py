@@ -24,7 +24,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def counted(then: Distribution, now: np.ndarray, **window: int | None) -> DriftCounts:
-    counts = DriftCounts({"amount": then, SCORE: then}, **window)
+    counts = DriftCounts({"amount": then, SCORE: then}, sampled_share=1, **window)
     for first in range(0, len(now), 37):
         batch = now[first : first + 37].astype(np.float32)
         counts.add(batch[:, np.newaxis], batch)
@@ -106,6 +106,16 @@ def test_the_past_fades_in_a_window_and_counts_without_one() -> None:
     assert faded.transactions < 2 * 500 + 1024
     assert faded.shares()["amount"][-1] > 0.95
     assert whole.shares()["amount"][-1] == pytest.approx(0.5)
+
+
+def test_live_a_sample_of_the_batches_is_counted() -> None:
+    values = np.arange(100, dtype=np.float32)
+    then = distribution(values)
+    counts = DriftCounts({"amount": then, SCORE: then})
+    for _ in range(1000):
+        counts.add(values[:, np.newaxis], values)
+    assert 15_000 < counts.transactions < 35_000
+    assert counts.indexes() == pytest.approx({"amount": 0, SCORE: 0}, abs=1e-6)
 
 
 def test_the_share_of_alerts_and_the_bin_that_moved_most() -> None:

@@ -34,7 +34,7 @@ class Group:
 
 def counts_of(name: str, values: np.ndarray) -> DriftCounts:
     then = distribution(np.arange(100, dtype=np.float32))
-    counts = DriftCounts({name: then, SCORE: then})
+    counts = DriftCounts({name: then, SCORE: then}, sampled_share=1)
     counts.add(values[:, np.newaxis], np.arange(len(values), dtype=np.float32) % 100)
     return counts
 
