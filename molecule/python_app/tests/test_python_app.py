@@ -39,7 +39,15 @@ def test_settings_are_for_the_group_alone(host: Host) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["fraud-audit", "fraud-consumer", "fraud-label", "fraud-models", "fraud-producer", "fraud-train"],
+    [
+        "fraud-audit",
+        "fraud-consumer",
+        "fraud-drift",
+        "fraud-label",
+        "fraud-models",
+        "fraud-producer",
+        "fraud-train",
+    ],
 )
 def test_commands_are_where_models_are_trained(host: Host, command: str) -> None:
     assert host.exists(command) is is_training(host)
