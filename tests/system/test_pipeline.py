@@ -13,6 +13,8 @@ from conftest import read_from, run, until
 from kafka import KafkaProducer
 from pyarrow import fs
 
+from clients.drift import EXIT_DRIFTED
+from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.settings import Settings
 
 VALID: dict[str, Any] = {
@@ -64,7 +66,7 @@ def producer(settings: Settings) -> Any:  # noqa: ANN401 - kafka-python ships no
 
 def test_every_transaction_is_scored_once_and_stored_once(tmp_path: Path, settings: Settings) -> None:
     sent, audit = tmp_path / "producer.json", tmp_path / "audit.json"
-    del settings  # only to say what is missing when the lab is down
+    start_ms = int(time.time() * 1000)
     run("fraud-producer", "--since", "2025-04-20", "--limit", "6000", "--rate", "1500", "--report", str(sent))
     run("fraud-audit", "--producer-report", str(sent), "--output", str(audit))
     result = json.loads(audit.read_text())
@@ -73,6 +75,22 @@ def test_every_transaction_is_scored_once_and_stored_once(tmp_path: Path, settin
         result
     )
     assert 0 < result["alerts_fraud"] <= result["alerts"], result
+    alerts = read_from(
+        settings, settings.topics.fraud_alerts, start_ms, lambda found: len(found) >= result["alerts"]
+    )
+    assert len(alerts) >= result["alerts"]
+    for _, alert in alerts:
+        assert len(alert["reasons"]) == 3, alert
+        assert all(reason["text"] for reason in alert["reasons"]), alert
+
+
+def test_drift_is_measured_on_what_the_lake_holds() -> None:
+    """Of the transactions of the test before; whether they have drifted is not for it to say."""
+    drift = json.loads(
+        run("fraud-drift", "--days", "2", "--until", "2025-04-22", "--json", codes=(0, EXIT_DRIFTED))
+    )
+    assert drift["transactions"] >= 6000, drift
+    assert set(drift["psi"]) == {*FEATURE_NAMES, "score"}
 
 
 def test_bad_records_are_set_aside_and_stop_nothing(settings: Settings, producer: Any) -> None:  # noqa: ANN401 - kafka-python
