@@ -78,7 +78,7 @@ class TerminalLabels:
 
     def _values_as_known(self, codes: NDArray[np.int64], days: NDArray[np.int32]) -> NDArray[np.float32]:
         """Give each row what was known when its day began."""
-        if self._changes is None:
+        if self._changes is None or not len(codes):
             return self._values(codes, days, self._first_known)
         values = np.empty((len(codes), len(NO_RISK)), dtype=np.float32)
         order = np.argsort(days, kind="stable")

@@ -127,17 +127,18 @@ class ModelRegistry:
         onnx = self._model_file(manifest, ONNX_FILE)
         # models from before there were explainers are served, and their alerts give no reasons
         explainer = self._model_file(manifest, EXPLAINER_FILE) if EXPLAINER_FILE in manifest.files else None
+        probe = np.zeros((2, len(manifest.features)), dtype=np.float32)
         try:
             model = ServedModel.from_onnx(manifest, onnx, explainer)
-            scores = model.score(np.zeros((2, len(manifest.features)), dtype=np.float32))
+            scores, contributions = model.score(probe), model.explain(probe)
         except ValueError:
             raise
         except Exception as error:  # noqa: BLE001 - onnxruntime's own are of no common kind
-            raise ValueError(
-                f"{ONNX_FILE} of model {manifest.version} cannot be run ({error}): publish it again"
-            ) from None
+            raise ValueError(f"model {manifest.version} cannot be run ({error}): publish it again") from None
         if scores.shape != (2,) or not ((scores >= 0) & (scores <= 1)).all():
             raise ValueError(f"model {manifest.version} gives {scores}, no scores: publish it again")
+        if contributions.shape != probe.shape:
+            raise ValueError(f"model {manifest.version} explains nothing like its scores: publish it again")
         return model
 
     def load_risk(self, manifest: Manifest, pointer: CurrentRisk) -> TerminalRisk:
