@@ -60,8 +60,12 @@ def assert_unchanged(output: str) -> None:
 
 
 @contextmanager
-def nothing_is_lost(folder: Path) -> Iterator[None]:
-    """Send 200 transactions a second for as long as the block takes; each is scored, and in the lake once."""
+def nothing_is_lost(folder: Path) -> Iterator[dict[str, Any]]:
+    """Send 200 transactions a second for as long as the block takes; each is scored, and in the lake once.
+
+    What the audit counted is in the dictionary that the block is given, once it has ended.
+    """
+    result: dict[str, Any] = {}
     sent, audit = folder / "producer.json", folder / "audit.json"
     producer = subprocess.Popen(
         ["fraud-producer", "--rate", "200", "--report", str(sent)],
@@ -71,14 +75,14 @@ def nothing_is_lost(folder: Path) -> Iterator[None]:
         text=True,
     )
     try:
-        yield
+        yield result
     finally:
         producer.send_signal(signal.SIGINT)
         output, _ = producer.communicate(timeout=180)
     # ended by the signal, with every record confirmed
     assert producer.returncode == 130, output
     run("fraud-audit", "--producer-report", str(sent), "--output", str(audit), codes=(0, 1))
-    result = json.loads(audit.read_text())
+    result |= json.loads(audit.read_text())
     assert result["sent"] == result["scored"] > 1000, result
     assert result["failed"] == result["lost"] == 0, result
     assert result["lake_missing"] == result["lake_repeated"] == 0, result
