@@ -1,3 +1,5 @@
+import re
+
 from testinfra.host import Host
 
 
@@ -17,6 +19,13 @@ def test_own_name_is_the_address_that_others_use(host: Host) -> None:
 
 def test_localhost_is_left_alone(host: Host) -> None:
     assert host.check_output("getent ahostsv4 localhost").startswith("127.0.0.1 ")
+
+
+def test_nothing_but_ssh_answers_the_network(host: Host) -> None:
+    listening = host.check_output("ss --no-header --listening --tcp --udp --numeric").splitlines()
+    places = {line.split()[4] for line in listening}
+    # on port 68 a host gets its own address
+    assert {place for place in places if not re.match(r"127\.|.*:68$", place)} == {"0.0.0.0:22", "[::]:22"}
 
 
 def test_group_of_the_settings_exists(host: Host) -> None:

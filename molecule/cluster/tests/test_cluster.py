@@ -43,6 +43,10 @@ def test_only_the_ports_of_its_services_are_open(
     assert len(open_ports) == len(patterns), open_ports
 
 
+def test_the_resolver_is_silent(host: Host) -> None:
+    assert host.check_output("ss --no-header --listening --tcp --udp --numeric '( sport = :5355 )'") == ""
+
+
 def test_services_are_confined(host: Host, exposure: Callable[[str], float], groups: list[str]) -> None:
     for group in groups:
         assert host.service(UNITS[group]).is_enabled
