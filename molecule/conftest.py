@@ -70,7 +70,11 @@ def apply() -> Apply:
         inventory, variables = os.environ["MOLECULE_INVENTORY_FILE"], ROOT / "molecule/shared/vars.yml"
         command = ["ansible-playbook", "--inventory", inventory, "--extra-vars", f"@{variables}"]
         ran = subprocess.run(  # noqa: S603 - a fixed command
-            [*command, str(playbook), *arguments], capture_output=True, text=True, check=False
+            [*command, str(playbook), *arguments],
+            env=os.environ | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert (ran.returncode != 0) is fails, ran.stdout + ran.stderr
         return ran
