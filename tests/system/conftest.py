@@ -79,7 +79,7 @@ def nothing_is_lost(folder: Path) -> Iterator[None]:
     assert producer.returncode == 130, output
     run("fraud-audit", "--producer-report", str(sent), "--output", str(audit), codes=(0, 1))
     result = json.loads(audit.read_text())
-    assert result["sent"] == result["scored"] > 1000, result
+    assert result["sent"] == result["scored"] > 0, result
     assert result["failed"] == result["lost"] == 0, result
     assert result["lake_missing"] == result["lake_repeated"] == 0, result
 
