@@ -29,7 +29,7 @@ def test_a_dry_run_names_what_would_change(brokers: list[str]) -> None:
         "+log.cleaner.backoff.ms=16000",
         "-heartbeat.interval: 5 s",
         "+heartbeat.interval: 6 s",
-        "+        min.insync.replicas: '1'",
+        "+            min.insync.replicas: '1'",
         "RUNNING HANDLER [kafka : Restart the broker once the cluster can spare it",
         "RUNNING HANDLER [flink : Restart JobManager]",
     ):
