@@ -7,7 +7,7 @@ job sees either the old model or the new one, whole.
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -54,6 +54,14 @@ class Promotion(msgspec.Struct, frozen=True):
     version: str
     at: str
     rollback: bool = False
+
+
+class _Verified(NamedTuple):
+    """A model that may be used, and the pointers that would put it to use."""
+
+    manifest: Manifest
+    model: CurrentModel
+    risk: CurrentRisk | None
 
 
 class Promotions:
@@ -131,16 +139,7 @@ class Promotions:
             ObjectStoreError: the store does not answer.
 
         """
-        manifest, pointer = self._manifest(version)
-        try:
-            self._registry.load_model(pointer)
-            for name in manifest.files:
-                manifest.verify(name, self._read(model_key(version, name)))
-            if manifest.kind == "history":
-                self._registry.load_risk(manifest, self._risk(version))
-        except ValueError as error:
-            raise PromotionError(f"model {version} is refused: {error}") from None
-        return manifest
+        return self._verified(version).manifest
 
     def promote(self, version: str, *, rollback: bool = False) -> Manifest:
         """Make a model the one that jobs serve, with the terminal risk that was published with it.
@@ -150,14 +149,14 @@ class Promotions:
             ObjectStoreError: the store does not answer, or does not let it be written.
 
         """
-        manifest = self.verify(version)
+        manifest, pointer, risk = self._verified(version)
         if self.challenger() == version:
             self.unchallenge()
         entry = Promotion(version, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", rollback)
         self._write(self._models, HISTORY_KEY, [*self.history(), entry])
-        if manifest.kind == "history":
-            self._write(self._features, RISK_CURRENT_KEY, self._risk(version))
-        self._write(self._models, CURRENT_KEY, self._manifest(version)[1])
+        if risk is not None:
+            self._write(self._features, RISK_CURRENT_KEY, risk)
+        self._write(self._models, CURRENT_KEY, pointer)
         return manifest
 
     def rollback(self) -> Manifest:
@@ -186,12 +185,12 @@ class Promotions:
         current = self.current()
         if current is None:
             raise PromotionError("no model is promoted that could be challenged")
-        manifest = self.verify(version)
+        manifest, pointer, _ = self._verified(version)
         try:
             check_challenger(manifest, self.manifest(current))
         except ValueError as error:
             raise PromotionError(str(error)) from None
-        self._write(self._models, CHALLENGER_KEY, self._manifest(version)[1])
+        self._write(self._models, CHALLENGER_KEY, pointer)
         return manifest
 
     def unchallenge(self) -> str | None:
@@ -199,6 +198,21 @@ class Promotions:
         version = self.challenger()
         delete_object(self._client, self._models, CHALLENGER_KEY)
         return version
+
+    def _verified(self, version: str) -> _Verified:
+        """Verify a model, and give what points at just what was verified; errors as for `verify`."""
+        manifest, pointer = self._manifest(version)
+        risk = None
+        try:
+            self._registry.load_model(pointer)
+            for name in manifest.files:
+                manifest.verify(name, self._read(model_key(version, name)))
+            if manifest.kind == "history":
+                risk = self._risk(version)
+                self._registry.load_risk(manifest, risk)
+        except ValueError as error:
+            raise PromotionError(f"model {version} is refused: {error}") from None
+        return _Verified(manifest, pointer, risk)
 
     def _pointed(self, key: str) -> str | None:
         content = read_object(self._client, self._models, key, missing_ok=True)
