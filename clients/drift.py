@@ -18,14 +18,13 @@ from flink_jobs.domain.drift import FEWEST_TRANSACTIONS, LARGE, SCORE, SOME, Dri
 from flink_jobs.domain.history import DAY_S, KEPT_S
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import ONNX_FILE, ServedModel
-from flink_jobs.domain.model_registry import ModelRegistry
+from flink_jobs.domain.model_registry import MANIFEST_FILE, ModelRegistry
 from flink_jobs.domain.scoring import Record, Scorer
 from flink_jobs.domain.settings import Settings, load_settings
-from flink_jobs.domain.terminal_risk import TerminalRisk
+from flink_jobs.domain.terminal_risk import RISK_FILE, TerminalRisk
 from flink_jobs.domain.transaction import MAX_FUTURE_S
 
 EXIT_DRIFTED = 1
-RISK_FILE = "terminal_risk.parquet"
 _BATCH = 1_000
 
 _EPILOG = f"""\
@@ -233,7 +232,7 @@ def promoted_scorer(settings: Settings) -> Scorer:
 def local_scorer(folder: Path) -> Scorer:
     """Load what fraud-train wrote; ClientError where it did not."""
     try:
-        manifest = Manifest.from_json((folder / "manifest.json").read_bytes())
+        manifest = Manifest.from_json((folder / MANIFEST_FILE).read_bytes())
         model = ServedModel.from_onnx(manifest, (folder / ONNX_FILE).read_bytes())
         if manifest.kind == "columns":
             return Scorer(model, TerminalRisk.empty())

@@ -21,20 +21,18 @@ from flink_jobs.domain.drift import SCORE, Distribution, distribution
 from flink_jobs.domain.manifest import Manifest, ModelKind
 from flink_jobs.domain.model import EXPLAINER_FILE, ONNX_FILE, ServedModel
 from flink_jobs.domain.model_registry import (
-    CURRENT_KEY,
     MANIFEST_FILE,
-    CurrentModel,
     model_key,
     risk_key,
 )
-from flink_jobs.domain.object_store import read_object, s3_client, write_object
+from flink_jobs.domain.object_store import s3_client, write_object
 from flink_jobs.domain.settings import Settings
+from flink_jobs.domain.terminal_risk import RISK_FILE
 from training.explainer import base_score, explainer_onnx
-from training.promotions import Promotions
+from training.promotions import PromotionError, Promotions
 from training.terminal_risk import to_parquet
 
 JOBLIB_FILE = "model.joblib"
-RISK_FILE = "terminal_risk.parquet"
 LARGEST_DIFFERENCE = 1e-5
 
 _LIBRARIES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "pandas")
@@ -180,15 +178,11 @@ def promoted_manifest(settings: Settings) -> Manifest | None:
         ObjectStoreError: the bucket is missing, not readable, or the server does not answer.
 
     """
-    client, models = s3_client(settings.s3), settings.buckets.models
-    pointer = read_object(client, models, CURRENT_KEY, missing_ok=True)
-    if pointer is None:
-        return None
+    promotions = Promotions(settings)
+    version = promotions.current()
     try:
-        current = msgspec.json.decode(pointer, type=CurrentModel)
-        described = read_object(client, models, model_key(current.version, MANIFEST_FILE), missing_ok=True)
-        return None if described is None else Manifest.from_json(described)
-    except (ValueError, msgspec.MsgspecError):
+        return None if version is None else promotions.manifest(version)
+    except PromotionError:
         return None
 
 

@@ -60,7 +60,7 @@ class TerminalLabels:
     def as_of(self, terminal_ids: Sequence[str], days: NDArray[np.int32]) -> NDArray[np.float32]:
         """Give what is known on a day: [rows, TERMINAL_FEATURES], NO_RISK for an unknown terminal.
 
-        Bit for bit what `TerminalRisk.lookup` gives for the same terminal and day.
+        Bit for bit what `TerminalRisk.as_of` gives for the same terminal and day.
         """
         codes = np.fromiter((self._codes.get(name, -1) for name in terminal_ids), np.int64, len(terminal_ids))
         return self._values_as_known(codes, days)

@@ -1,5 +1,6 @@
 """A published model, ready to score: ONNX only, so that nothing is ever unpickled."""
 
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -13,6 +14,11 @@ ONNX_FILE = "model.onnx"
 EXPLAINER_FILE = "explainer.onnx"
 
 
+def differing_features(some: Sequence[str], others: Sequence[str]) -> str:
+    """Name what stands in one list only, for messages; of the same names it is the order that differs."""
+    return ", ".join(sorted(set(some) ^ set(others)) or ["their order"])
+
+
 def check_features(manifest: Manifest) -> None:
     """Refuse a model that takes computed features other than this version's.
 
@@ -21,10 +27,10 @@ def check_features(manifest: Manifest) -> None:
 
     """
     if manifest.kind == "history" and tuple(manifest.features) != FEATURE_NAMES:
-        unknown = sorted(set(manifest.features) ^ set(FEATURE_NAMES)) or ["their order"]
         raise ValueError(
             f"model {manifest.version} was trained on other features than this version computes "
-            f"(differs in {', '.join(unknown)}): train it again with this version"
+            f"(differs in {differing_features(manifest.features, FEATURE_NAMES)}): "
+            "train it again with this version"
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from flink_jobs.domain.manifest import Manifest
-from flink_jobs.domain.model import EXPLAINER_FILE, ONNX_FILE, ServedModel
+from flink_jobs.domain.model import EXPLAINER_FILE, ONNX_FILE, ServedModel, differing_features
 from flink_jobs.domain.object_store import ObjectStoreError, read_object, s3_client
 from flink_jobs.domain.scoring import Scorer
 from flink_jobs.domain.settings import Settings
@@ -181,10 +181,10 @@ def check_challenger(challenger: Manifest, champion: Manifest) -> None:
     if challenger.version == champion.version:
         raise ValueError(f"model {champion.version} is the promoted one itself")
     if (challenger.kind, challenger.features) != (champion.kind, champion.features):
-        differing = sorted(set(challenger.features) ^ set(champion.features)) or ["their order"]
+        differing = differing_features(challenger.features, champion.features)
         raise ValueError(
             f"model {challenger.version} takes other features than the promoted {champion.version} "
-            f"(differs in {', '.join(differing)}), so it cannot score the same transactions"
+            f"(differs in {differing}), so it cannot score the same transactions"
         )
 
 

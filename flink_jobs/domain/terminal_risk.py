@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from flink_jobs.domain.features import NO_RISK, TERMINAL_FEATURES
 
+RISK_FILE = "terminal_risk.parquet"
 VALUE_COLUMNS = tuple(feature.name.removeprefix("terminal_") for feature in TERMINAL_FEATURES)
 SCHEMA = pa.schema(
     [("terminal_id", pa.string()), ("day", pa.int32()), *((name, pa.float32()) for name in VALUE_COLUMNS)]
