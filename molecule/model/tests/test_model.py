@@ -23,7 +23,7 @@ def test_a_promoted_model_is_whole(host: Host, current: dict[str, Any]) -> None:
     content = read(host, f"models/{current['version']}/manifest.json")
     assert hashlib.sha256(content).hexdigest() == current["manifest_sha256"]
     files = json.loads(content)["files"]
-    assert files.keys() == {"model.joblib", "model.onnx"}
+    assert files.keys() == {"model.joblib", "model.onnx", "explainer.onnx"}
     for name, checksum in files.items():
         assert (
             host.check_output(f"mc cat lab/models/{current['version']}/{name} | sha256sum").split()[0]
