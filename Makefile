@@ -32,7 +32,7 @@ printf '\n\033[1m==> %s\033[0m\n' '$(1)'
 $(2) || { printf '\n\033[1m==> failed: %s\033[0m\n    %s\n' '$(1)' '$(3)' >&2; exit 1; }
 endef
 
-.PHONY: help demo up stream down evaluate check test test-roles test-lab test-hosts test-machines lock
+.PHONY: help demo up stream down evaluate check test test-roles test-lab test-slow test-machines lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -102,17 +102,17 @@ check: .venv/installed ## lint, types and unit tests, for the daily loop
 	if command -v tflint >/dev/null; then tflint --chdir=terraform --recursive; else echo 'tflint is not here; make test PART=machines builds it'; fi
 	pytest tests/unit tests/parity
 
-test: ## every check and test but hosts; PART=check, roles, lab, hosts, machines, or a scenario such as PART=kafka
+test: ## every check and test but the slow; PART=check, roles, lab, slow, machines, or a scenario such as PART=kafka
 	@case '$(PART)' in
 	  '') $(MAKE) --no-print-directory check test-roles test-lab test-machines ;;
 	  check) $(MAKE) --no-print-directory check ;;
-	  roles | lab | hosts | machines) $(MAKE) --no-print-directory test-$(PART) ;;
+	  roles | lab | slow | machines) $(MAKE) --no-print-directory test-$(PART) ;;
 	  *) $(MAKE) --no-print-directory test-roles SCENARIO='$(PART)' ;;
 	esac
 
 test-roles: .venv/installed
 	@if [ -n '$(SCENARIO)' ] && [ ! -e 'molecule/$(SCENARIO)/molecule.yml' ]; then
-	  echo 'make test: there is no part $(SCENARIO); there are check, roles, lab, hosts, machines, and the folders of molecule/' >&2
+	  echo 'make test: there is no part $(SCENARIO); there are check, roles, lab, slow, machines, and the folders of molecule/' >&2
 	  exit 2
 	fi
 	$(call step,Prepare this machine,(cd ansible && ansible-playbook playbooks/control_node.yml playbooks/artifacts.yml),The task that failed stands above.)
@@ -122,11 +122,11 @@ test-roles: .venv/installed
 
 test-lab: up
 	@pytest -v tests/terraform
-	pytest -v --durations=0 --durations-min=1 tests/system --ignore=tests/system/test_hosts.py
+	pytest -v --durations=0 --durations-min=1 -m 'not slow' tests/system
 
-# each of these makes hosts and runs site.yml anew, so they take longer than all the rest
-test-hosts: up
-	@pytest -v --durations=0 --durations-min=1 tests/system/test_hosts.py
+# each of these runs site.yml, or the larger part of it, more than once; together they take longer than all the rest
+test-slow: up
+	@pytest -v --durations=0 --durations-min=1 -m slow tests/system
 
 test-machines: .venv/installed
 	@$(call step,Prepare this machine,(cd ansible && ansible-playbook playbooks/control_node_libvirt.yml playbooks/tflint.yml),The task that failed stands above.)

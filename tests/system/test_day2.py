@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import nothing_is_lost, playbook, ssh
 
 from flink_jobs.domain.model import ONNX_FILE
@@ -18,6 +19,7 @@ def test_a_rolling_restart_loses_nothing(tmp_path: Path) -> None:
         playbook("playbooks/restart.yml")
 
 
+@pytest.mark.slow
 def test_a_changed_configuration_is_rolled_out_and_taken_back(
     tmp_path: Path, brokers: list[str], flink: Callable[[str], Any]
 ) -> None:

@@ -14,6 +14,7 @@ from conftest import assert_unchanged, lab_hosts, nothing_is_lost, playbook, run
 from flink_jobs.domain.object_store import s3_client
 from flink_jobs.domain.settings import Settings
 
+pytestmark = pytest.mark.slow
 APPLY = ("apply", "-auto-approve", "-input=false")
 JOBS = {"ml_inference_job", "kafka_to_minio_job"}
 
