@@ -1,6 +1,7 @@
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,8 @@ def test_files_of_ssh_are_written_again_when_lost(terraform: Terraform) -> None:
     files = {resource["name"]: Path(resource["values"]["output"]["file"]) for resource in resources}
     key = files["key"].read_text()
     files["config"].unlink()
+    # What is written anew is told from the old by the plan's time, which counts in seconds.
+    time.sleep(1)
     apply()
     assert "Host node1 10.78.0.11" in files["config"].read_text()
     assert files["key"].read_text() == key
