@@ -191,7 +191,7 @@ class Deployment:
         ] + self.cluster.savepoints(self.name)
         return max(snapshots)[1] if snapshots else None
 
-    def options(self, snapshot: str | None, made_of: dict[str, str]) -> dict[str, str]:
+    def options(self, made_of: dict[str, str]) -> dict[str, str]:
         """Give the Flink options to submit with."""
         own = {f"{PARAMETER_PREFIX}{part}": value for part, value in made_of.items()}
         options = {
@@ -202,18 +202,18 @@ class Deployment:
         for option in ("execution.checkpointing.dir", "execution.checkpointing.savepoint-dir"):
             if folder := self.folder(option):
                 options[option] = folder
-        if snapshot:
-            options["execution.state-recovery.path"] = snapshot
-            # The job owns it from then on, and deletes it when newer checkpoints need it no longer.
-            options["execution.state-recovery.claim-mode"] = "CLAIM"
-            ignore = self.parameters["allow_non_restored_state"]
-            options["execution.state-recovery.ignore-unclaimed-state"] = str(ignore).lower()
         return options
 
     def submit(self, snapshot: str | None, made_of: dict[str, str]) -> str:
         """Run the client, and give the id of the job."""
         command = ["timeout", str(int(self.timeout_s)), self.parameters["flink"], "run", "--detached"]
-        command += [f"-D{key}={value}" for key, value in self.options(snapshot, made_of).items()]
+        command += [f"-D{key}={value}" for key, value in self.options(made_of).items()]
+        if snapshot:
+            # Flink's client lays the defaults of these options over what -D says of them.
+            # The job owns the snapshot from then on, and deletes it when newer checkpoints need it no longer.
+            command += ["--fromSavepoint", snapshot, "--claimMode", "CLAIM"]
+            if self.parameters["allow_non_restored_state"]:
+                command += ["--allowNonRestoredState"]
         command += ["--python", self.parameters["script"], *self.parameters["arguments"]]
         code, out, err = self.module.run_command(
             ["runuser", "-u", self.parameters["user"], "--", *command],
