@@ -7,7 +7,8 @@ TaskManager, folds a batch into its customers' histories and scores it with one 
 import argparse
 
 from pyflink.common import Types
-from pyflink.table import StreamTableEnvironment
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.table import StreamTableEnvironment, Table
 
 from flink_jobs.configuration import (
     keyed_by_first_column,
@@ -15,53 +16,78 @@ from flink_jobs.configuration import (
     stream_environment,
     transactions_table,
 )
-from flink_jobs.domain.batch import BYTES_ENCODING, NUL_SUBSTITUTE, RECORD_SEPARATOR
-from flink_jobs.domain.settings import Settings, load_settings
+from flink_jobs.domain.batch import BYTES_ENCODING, NUL_SUBSTITUTE, OUTCOME_SEPARATOR, RECORD_SEPARATOR
+from flink_jobs.domain.settings import Settings, Topics, load_settings
 from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES
-from flink_jobs.score_batches import OUTCOME_TYPE, ScoreBatches
+from flink_jobs.score_batches import OUTCOMES_TYPE, ScoreBatches
 from flink_jobs.shards import MAX_PARALLELISM, shard_keys
 
 NAME = "ml_inference_job"
 
 
-def batch_query(shards: int, batch_ms: int) -> str:
-    """Give the SQL that gathers the records of each shard over `batch_ms` milliseconds into one string.
+def packed_query(shards: int, source: str) -> str:
+    """Give the SQL that packs each record of `source` into a string, beside the shard that it belongs to.
 
     A shard is a hash of the customer id in the record, whatever key the producer chose; a record
-    without one may go anywhere.
+    without one may go anywhere. Columns of `source` other than a record's are passed on.
     """
     keys = ", ".join(map(str, shard_keys(shards)))
-    separator = f"U&'\\{ord(RECORD_SEPARATOR):04X}'"
-    nul_substitute = f"U&'\\{ord(NUL_SUBSTITUTE):04X}'"
     return f"""
-SELECT shard, LISTAGG(packed, {separator}) AS batch
+SELECT
+  *,
+  ARRAY[{keys}][1 +
+    ABS(MOD(HASH_CODE(COALESCE(JSON_VALUE(text, '$.customer_id'), CAST(`offset` AS STRING))), {shards}))]
+    AS shard,
+  CONCAT_WS(' ',
+    CAST(`partition` AS STRING),
+    CAST(`offset` AS STRING),
+    CAST(EXTRACT(EPOCH FROM `timestamp`) * 1000
+      + MOD(EXTRACT(MILLISECOND FROM `timestamp`), 1000) AS STRING),
+    CAST(payload_bytes AS STRING),
+    text) AS packed
 FROM (
   SELECT
-    window_start,
-    window_end,
-    ARRAY[{keys}][1 +
-      ABS(MOD(HASH_CODE(COALESCE(JSON_VALUE(text, '$.customer_id'), CAST(`offset` AS STRING))), {shards}))]
-      AS shard,
-    CONCAT_WS(' ',
-      CAST(`partition` AS STRING),
-      CAST(`offset` AS STRING),
-      CAST(EXTRACT(EPOCH FROM `timestamp`) * 1000
-        + MOD(EXTRACT(MILLISECOND FROM `timestamp`), 1000) AS STRING),
-      CAST(payload_bytes AS STRING),
-      text) AS packed
+    *,
+    CHAR_LENGTH(characters) AS payload_bytes,
+    REPLACE(LEFT(characters, {MAX_PAYLOAD_BYTES + 1}), U&'\\0000', {_literal(NUL_SUBSTITUTE)}) AS text
   FROM (
-    SELECT
-      *,
-      CHAR_LENGTH(characters) AS payload_bytes,
-      REPLACE(LEFT(characters, {MAX_PAYLOAD_BYTES + 1}), U&'\\0000', {nul_substitute}) AS text
-    FROM (
-      SELECT *, COALESCE(DECODE(payload, '{BYTES_ENCODING}'), '') AS characters
-      FROM TABLE(
-        TUMBLE(TABLE transactions, DESCRIPTOR(gathered_at), INTERVAL '{batch_ms / 1000:.3f}' SECOND))
-    )
+    SELECT *, COALESCE(DECODE(payload, '{BYTES_ENCODING}'), '') AS characters
+    FROM {source}
   )
-)
-GROUP BY window_start, window_end, shard"""  # noqa: S608 - numbers and constants only
+)"""  # noqa: S608 - numbers and constants only
+
+
+def batch_query(shards: int, batch_ms: int) -> str:
+    """Give the SQL that gathers the records of each shard over `batch_ms` milliseconds into one string."""
+    windows = (
+        f"TABLE(TUMBLE(TABLE transactions, DESCRIPTOR(gathered_at), INTERVAL '{batch_ms / 1000:.3f}' SECOND))"
+    )
+    return f"""
+SELECT shard, LISTAGG(packed, {_literal(RECORD_SEPARATOR)}) AS batch
+FROM ({packed_query(shards, windows)})
+GROUP BY window_start, window_end, shard"""  # noqa: S608 - as above
+
+
+def outcomes_query(topics: Topics, outcomes: Table) -> str:
+    """Give the SQL that takes rows of `outcomes` apart into a topic, a key and a message each.
+
+    Predictions have no key: then those of a batch go to one partition, as one request instead of one
+    for each broker.
+    """
+    return f"""
+SELECT
+  topic,
+  CASE topic
+    WHEN '{topics.fraud_alerts}' THEN JSON_VALUE(message, '$.transaction_id')
+    WHEN '{topics.transactions_dlq}' THEN
+      CONCAT_WS('-', JSON_VALUE(message, '$.partition'), JSON_VALUE(message, '$.offset'))
+  END,
+  message
+FROM {outcomes} CROSS JOIN UNNEST(SPLIT(packed, {_literal(OUTCOME_SEPARATOR)})) AS unpacked (message)"""  # noqa: S608 - names from the settings
+
+
+def _literal(character: str) -> str:
+    return f"U&'\\{ord(character):04X}'"
 
 
 def sink_table(settings: Settings) -> str:
@@ -88,6 +114,20 @@ CREATE TABLE outcomes (
 )"""
 
 
+def scoring_environment(name: str) -> StreamExecutionEnvironment:
+    """Make an environment for a job that scores: Python runs within the TaskManager's process."""
+    return stream_environment(
+        name,
+        {
+            # no copy of each batch to another process
+            "python.execution-mode": "thread",
+            "pipeline.object-reuse": "true",
+            "pipeline.max-parallelism": str(MAX_PARALLELISM),
+            "execution.buffer-timeout.interval": "5 ms",
+        },
+    )
+
+
 def main() -> None:
     """Wire source, batches, scoring and sinks together, and submit."""
     parser = argparse.ArgumentParser(prog=NAME, description=__doc__)
@@ -100,28 +140,20 @@ def main() -> None:
     parser.add_argument("--batch-ms", type=int, default=20, help="how long a batch is gathered, in ms")
     arguments = parser.parse_args()
     settings = load_settings()
-    environment = stream_environment(
-        NAME,
-        {
-            # Python within the TaskManager's process: no copy of each batch to another one
-            "python.execution-mode": "thread",
-            "pipeline.object-reuse": "true",
-            "pipeline.max-parallelism": str(MAX_PARALLELISM),
-            "execution.buffer-timeout.interval": "5 ms",
-        },
-    )
+    environment = scoring_environment(NAME)
     tables = StreamTableEnvironment.create(environment)
     tables.execute_sql(transactions_table(settings, NAME, computed_columns=["gathered_at AS PROCTIME()"]))
     tables.execute_sql(sink_table(settings))
     batches = tables.to_data_stream(tables.sql_query(batch_query(arguments.shards, arguments.batch_ms)))
     outcomes = (
         keyed_by_first_column(batches, key_type=Types.INT(), value_type=Types.STRING())
-        .process(ScoreBatches(), output_type=OUTCOME_TYPE)
+        .process(ScoreBatches(settings.topics), output_type=OUTCOMES_TYPE)
         .name("score")
         # state belongs to a number of shards: Flink refuses to restore it into a job with another
         .uid(f"score-{arguments.shards}-shards")
     )
-    tables.from_data_stream(outcomes).execute_insert("outcomes")
+    packed = tables.from_data_stream(outcomes)
+    tables.execute_sql(f"INSERT INTO outcomes {outcomes_query(settings.topics, packed)}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The Python operator of `ml_inference_job`; in a file of its own, or it would be pickled whole."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from pyflink.common import Row, Types
@@ -9,14 +9,15 @@ from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 from pyflink.metrics import Distribution, MetricGroup
 
-from flink_jobs.domain.batch import unpack_batch
+from flink_jobs.domain.batch import OUTCOME_SEPARATOR, unpack_batch
 from flink_jobs.domain.drift import FEWEST_TRANSACTIONS, DriftCounts
 from flink_jobs.domain.history import expired_customers
 from flink_jobs.domain.model_registry import ModelRegistry, ServedScorer
-from flink_jobs.domain.scoring import DeadLetter, Outcome, Prediction
+from flink_jobs.domain.scoring import Alert, DeadLetter, Outcome, Prediction
 from flink_jobs.domain.settings import Topics, load_settings
 
-OUTCOME_TYPE = Types.ROW_NAMED(["topic", "key", "value"], [Types.STRING(), Types.STRING(), Types.STRING()])
+# Topic, and messages for it: crossing into Java costs the same for a row of one message or of a hundred.
+OUTCOMES_TYPE = Types.ROW_NAMED(["topic", "packed"], [Types.STRING(), Types.STRING()])
 
 # Flink's own time to live for state cannot be set from thread-mode Python (2.3), and counts by the clock.
 _SWEEP_S = 3600
@@ -29,6 +30,10 @@ _encode = msgspec.json.Encoder().encode
 class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships no types
     """Keyed by shard: the histories of the shard's customers, and the batches of their transactions."""
 
+    def __init__(self, topics: Topics) -> None:
+        """Name the topics that outcomes are for."""
+        self._topics = topics
+
     def open(self, runtime_context: RuntimeContext) -> None:
         """Load the promoted model; without one the task fails, says so, and Flink tries again."""
         # read here, so that no secret travels in the job graph
@@ -38,7 +43,6 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         )
         self._next_sweeps: dict[int, int] = {}
         self._drift = DriftMetrics(runtime_context.get_metrics_group())
-        self._topics = settings.topics
         self._served = ServedScorer(ModelRegistry(settings))
 
     def close(self) -> None:
@@ -56,8 +60,7 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
             self._next_sweeps[shard] = sweep_ms
             ctx.timer_service().register_processing_time_timer(sweep_ms)
         scorer = self._served.current
-        for outcome in scorer.score(unpack_batch(value), self._histories, now_s):
-            yield to_row(outcome, self._topics)
+        yield from to_rows(scorer.score(unpack_batch(value), self._histories, now_s), self._topics)
         self._drift.show(scorer.drift, now_s)
 
     def on_timer(self, _timestamp: int, _ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
@@ -95,12 +98,15 @@ class DriftMetrics:
             metric.update(round(1000 * indexes.get(name, 0.0)))
 
 
-def to_row(outcome: Outcome, topics: Topics) -> Row:
-    """Give an outcome its topic and key."""
-    value = _encode(outcome).decode()
-    if isinstance(outcome, Prediction):
-        # without a key a batch goes to one partition, as one request instead of one for each broker
-        return Row(topics.predictions, None, value)
-    if isinstance(outcome, DeadLetter):
-        return Row(topics.transactions_dlq, f"{outcome.partition}-{outcome.offset}", value)
-    return Row(topics.fraud_alerts, outcome.transaction_id, value)
+def to_rows(outcomes: Iterable[Outcome], topics: Topics) -> Iterator[Row]:
+    """Pack the outcomes of a batch into one row for each topic: its name, and messages in their order."""
+    topic_of = {
+        Prediction: topics.predictions,
+        Alert: topics.fraud_alerts,
+        DeadLetter: topics.transactions_dlq,
+    }
+    messages: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        messages.setdefault(topic_of[type(outcome)], []).append(_encode(outcome).decode())
+    for topic, packed in messages.items():
+        yield Row(topic, OUTCOME_SEPARATOR.join(packed))

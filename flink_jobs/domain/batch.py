@@ -1,8 +1,9 @@
-"""How a micro-batch of records travels from Flink SQL to Python: as one string.
+"""How a micro-batch travels between Flink SQL and Python: as one string each way.
 
 SQL's LISTAGG gathers text only, so the bytes of each record are read as ISO-8859-1, which maps every
 byte to one character and back. What separates records, and what stands for a NUL, lies outside
-ISO-8859-1 and so cannot occur in a record.
+ISO-8859-1 and so cannot occur in a record. Outcomes go back as JSON, where a control character is
+always escaped: one of them separates.
 """
 
 from flink_jobs.domain.scoring import Record
@@ -10,6 +11,7 @@ from flink_jobs.domain.scoring import Record
 RECORD_SEPARATOR = "\u2028"
 NUL_SUBSTITUTE = "\u2400"
 BYTES_ENCODING = "ISO-8859-1"
+OUTCOME_SEPARATOR = "\u001e"
 
 
 def unpack_batch(batch: str) -> list[Record]:
