@@ -70,7 +70,7 @@ stream: ## what make demo does once everything is up: send, print alerts, hold t
 
 down: ## remove the hosts, their network, keys and secrets, and all else that make demo made here
 	@if [ -e $(LAB)/terraform.tfstate ]; then
-	  $(call step,Remove the hosts,$(TERRAFORM) -chdir=$(LAB) destroy -auto-approve -input=false,incus list shows what is left)
+	  $(call step,Remove the hosts,$(TERRAFORM) -chdir=$(LAB) destroy -auto-approve -input=false,incus list shows what is left. If the daemon is not started: (cd ansible && ansible-playbook playbooks/control_node.yml) starts it; then make down again.)
 	  $(call step,Remove their image and stop the daemons,(cd ansible && ansible-playbook playbooks/control_node_remove.yml),incus list shows what is left)
 	fi
 	rm -rf build $(LAB)/terraform.tfstate*
