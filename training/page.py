@@ -1,0 +1,84 @@
+"""What the pages of reports are made of: one HTML file each, that needs nothing beside it."""
+
+import base64
+import io
+from collections.abc import Iterable
+from html import escape
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+BLUE, RED, GREY = "#1f6fb4", "#c8443a", "#8a8f98"
+_SIZE_INCHES, _DOTS_PER_INCH = (6.4, 4.2), 130
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1180px; margin: 2rem auto }
+h1 { font-size: 1.6rem; margin-bottom: 0 } h2 { font-size: 1.2rem; margin-top: 2.2rem }
+table { border-collapse: collapse; margin: .6rem 0 }
+td, th { padding: .25rem .7rem; border-bottom: 1px solid #ddd }
+th { text-align: left; font-weight: 600 } td.number, th.number { text-align: right; white-space: nowrap }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(460px, 1fr)); gap: 1.2rem }
+figure { margin: 0 } img { width: 100% } figcaption, .note { color: #555; font-size: .9rem }
+"""
+
+
+def document(title: str, body: str) -> str:
+    """Give a page; `body` is HTML, below the title as its heading."""
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style></head><body>
+<h1>{escape(title)}</h1>
+{body}
+</body></html>
+"""
+
+
+def note(text: str) -> str:
+    """Give a paragraph in a lighter hand."""
+    return f'<p class="note">{escape(text)}</p>'
+
+
+def figures(shown: Iterable[tuple[str, bytes, str]]) -> str:
+    """Lay plots out side by side: title, PNG and caption of each."""
+    return f'<div class="plots">\n{"".join(_figure(*each) for each in shown)}</div>'
+
+
+def _figure(title: str, picture: bytes, caption: str) -> str:
+    encoded = base64.b64encode(picture).decode()
+    return (
+        f'<figure><h3>{escape(title)}</h3><img alt="{escape(title)}" src="data:image/png;base64,{encoded}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>\n"
+    )
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Render a table; a head that begins with # is that of a column of numbers."""
+    heads = list(heads)
+    kinds = [' class="number"' if head.startswith("#") else "" for head in heads]
+
+    def line(tag: str, cells: Iterable[str]) -> str:
+        inner = "".join(
+            f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True)
+        )
+        return f"<tr>{inner}</tr>\n"
+
+    body = "".join(line("td", row) for row in rows)
+    return f"<table>\n{line('th', (head.removeprefix('#') for head in heads))}{body}</table>"
+
+
+def new_axes(x: str, y: str, *, tall: bool = False) -> tuple[Figure, Axes]:
+    """Begin a plot with these labels."""
+    width, height = _SIZE_INCHES
+    figure = Figure(figsize=(width, height * 1.25 if tall else height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(xlabel=x, ylabel=y)
+    axes.grid(visible=True, alpha=0.25)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def png(figure: Figure) -> bytes:
+    """Give a plot as a picture."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH)
+    return buffer.getvalue()
