@@ -16,7 +16,7 @@ from flink_jobs.domain.model_registry import ModelRegistry, ServedScorer
 from flink_jobs.domain.scoring import Alert, DeadLetter, Outcome, Prediction
 from flink_jobs.domain.settings import Topics, load_settings
 
-# Topic, and messages for it: crossing into Java costs the same for a row of one message or of a hundred.
+# Topic, and messages for it: each row crosses into Java by itself.
 OUTCOMES_TYPE = Types.ROW_NAMED(["topic", "packed"], [Types.STRING(), Types.STRING()])
 
 # Flink's own time to live for state cannot be set from thread-mode Python (2.3), and counts by the clock.

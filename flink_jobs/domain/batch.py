@@ -15,13 +15,22 @@ OUTCOME_SEPARATOR = "\u001e"
 
 
 def unpack_batch(batch: str) -> list[Record]:
-    """Take a batch apart; each record is packed as `partition offset timestamp_ms payload_bytes payload`."""
+    """Take a batch apart; each record is packed as `partition offset timestamp_ms bytes_left_out payload`."""
     records = []
     for packed in batch.split(RECORD_SEPARATOR):
-        partition, offset, timestamp_ms, payload_bytes, text = packed.split(" ", 4)
+        partition, offset, timestamp_ms, bytes_left_out, text = packed.split(" ", 4)
         if NUL_SUBSTITUTE in text:
             text = text.replace(NUL_SUBSTITUTE, "\0")
+        payload = text.encode("latin-1")
         records.append(
-            Record(int(partition), int(offset), int(timestamp_ms), int(payload_bytes), text.encode("latin-1"))
+            Record(
+                int(partition),
+                int(offset),
+                int(timestamp_ms),
+                len(payload) + int(bytes_left_out),
+                payload,
+            )
         )
+    # by partition and offset, which no two records share: SQL gathers in parts
+    records.sort()
     return records

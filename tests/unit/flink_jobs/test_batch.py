@@ -6,11 +6,10 @@ from hypothesis import strategies as st
 from flink_jobs.domain.batch import BYTES_ENCODING, NUL_SUBSTITUTE, RECORD_SEPARATOR, unpack_batch
 
 
-def pack(payloads: list[bytes]) -> str:
+def pack(payloads: list[bytes], left_out: int = 0) -> str:
     """As the job's SQL does it."""
     return RECORD_SEPARATOR.join(
-        f"3 {offset} 1530403231000 {len(payload)} "
-        + payload.decode(BYTES_ENCODING).replace("\0", NUL_SUBSTITUTE)
+        f"3 {offset} 1530403231000 {left_out} " + payload.decode(BYTES_ENCODING).replace("\0", NUL_SUBSTITUTE)
         for offset, payload in enumerate(payloads)
     )
 
@@ -26,3 +25,14 @@ def test_any_bytes_come_through(payloads: list[bytes]) -> None:
 def test_text_with_separators_of_its_own_is_one_record() -> None:
     text = '{\n "a": "\u2028 \u2400 \\u2028" \r\n}'.encode()
     assert [record.payload for record in unpack_batch(pack([text, b" "]))] == [text, b" "]
+
+
+def test_what_was_left_out_counts() -> None:
+    assert [record.payload_bytes for record in unpack_batch(pack([b"abc", b"\xe9"], left_out=70))] == [73, 71]
+
+
+def test_records_come_in_the_order_of_their_offsets() -> None:
+    """Also where SQL gathered them in parts."""
+    packed = pack([b"a", b"b", b"c", b"d"]).split(RECORD_SEPARATOR)
+    shuffled = RECORD_SEPARATOR.join([packed[number] for number in (1, 3, 0, 2)])
+    assert [record.payload for record in unpack_batch(shuffled)] == [b"a", b"b", b"c", b"d"]

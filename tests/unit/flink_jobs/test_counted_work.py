@@ -54,7 +54,7 @@ def batch(number: int) -> str:
                 "amount": 10.0 + offset % 90,
             }
         )
-        packed.append(f"{offset % 8} {offset} 1700000000000 {len(payload)} {payload}")
+        packed.append(f"{offset % 8} {offset} 1700000000000 0 {payload}")
     return RECORD_SEPARATOR.join(packed)
 
 
