@@ -16,10 +16,10 @@ from flink_jobs.configuration import (
     stream_environment,
     transactions_table,
 )
-from flink_jobs.domain.batch import BYTES_ENCODING, NUL_SUBSTITUTE, OUTCOME_SEPARATOR, RECORD_SEPARATOR
+from flink_jobs.domain.batch import BYTES_ENCODING, OUTCOME_SEPARATOR, RECORD_SEPARATOR
 from flink_jobs.domain.settings import Settings, Topics, load_settings
 from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES
-from flink_jobs.score_batches import OUTCOMES_TYPE, ScoreBatches
+from flink_jobs.score_batches import BATCH_TYPE, OUTCOMES_TYPE, ScoreBatches
 from flink_jobs.shards import MAX_PARALLELISM, shard_keys
 
 NAME = "ml_inference_job"
@@ -57,7 +57,7 @@ FROM (
 
 
 def batch_query(shards: int, batch_ms: int) -> str:
-    """Give the SQL that gathers the records of each shard over `batch_ms` milliseconds into one string."""
+    """Give the SQL that gathers the records of each shard over `batch_ms` milliseconds, as bytes."""
     separator = _literal(RECORD_SEPARATOR)
     windows = (
         f"TABLE(TUMBLE(TABLE transactions, DESCRIPTOR(gathered_at), INTERVAL '{batch_ms / 1000:.3f}' SECOND))"
@@ -67,10 +67,8 @@ def batch_query(shards: int, batch_ms: int) -> str:
     return f"""
 SELECT
   shard,
-  REPLACE(
-    CONCAT_WS({separator},
-    {parts}),
-    U&'\\0000', {_literal(NUL_SUBSTITUTE)}) AS batch
+  CAST(CONCAT_WS({separator},
+    {parts}) AS BYTES) AS batch
 FROM ({packed_query(shards, windows)})
 GROUP BY window_start, window_end, shard"""  # noqa: S608 - as above
 
@@ -81,6 +79,7 @@ def outcomes_query(topics: Topics, outcomes: Table) -> str:
     Predictions have no key: then those of a batch go to one partition, as one request instead of one
     for each broker.
     """
+    messages = f"SPLIT(CAST(packed AS STRING), {_literal(OUTCOME_SEPARATOR)})"
     return f"""
 SELECT
   topic,
@@ -90,7 +89,7 @@ SELECT
       CONCAT_WS('-', JSON_VALUE(message, '$.partition'), JSON_VALUE(message, '$.offset'))
   END,
   message
-FROM {outcomes} CROSS JOIN UNNEST(SPLIT(packed, {_literal(OUTCOME_SEPARATOR)})) AS unpacked (message)"""  # noqa: S608 - names from the settings
+FROM {outcomes} CROSS JOIN UNNEST({messages}) AS unpacked (message)"""  # noqa: S608 - names from the settings
 
 
 def _literal(character: str) -> str:
@@ -130,6 +129,8 @@ def scoring_environment(name: str) -> StreamExecutionEnvironment:
         {
             # no copy of each batch to another process
             "python.execution-mode": "thread",
+            # then Python takes none of the memory that Flink manages, which is the state's
+            "python.fn-execution.memory.managed": "false",
             "pipeline.object-reuse": "true",
             "pipeline.max-parallelism": str(MAX_PARALLELISM),
             "execution.buffer-timeout.interval": "5 ms",
@@ -155,7 +156,7 @@ def main() -> None:
     tables.execute_sql(sink_table(settings))
     batches = tables.to_data_stream(tables.sql_query(batch_query(arguments.shards, arguments.batch_ms)))
     outcomes = (
-        keyed_by_first_column(batches, key_type=Types.INT(), value_type=Types.STRING())
+        keyed_by_first_column(batches, key_type=Types.INT(), value_type=BATCH_TYPE)
         .process(ScoreBatches(settings.topics), output_type=OUTCOMES_TYPE)
         .name("score")
         # state belongs to a number of shards: Flink refuses to restore it into a job with another

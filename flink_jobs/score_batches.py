@@ -1,7 +1,8 @@
 """The Python operator of `ml_inference_job`; in a file of its own, or it would be pickled whole."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 from pyflink.common import Row, Types
@@ -13,18 +14,23 @@ from flink_jobs.domain.batch import OUTCOME_SEPARATOR, unpack_batch
 from flink_jobs.domain.drift import FEWEST_TRANSACTIONS, DriftCounts
 from flink_jobs.domain.history import expired_customers
 from flink_jobs.domain.model_registry import ModelRegistry, ServedScorer
+from flink_jobs.domain.recent_histories import RecentHistories
 from flink_jobs.domain.scoring import Alert, DeadLetter, Outcome, Prediction
 from flink_jobs.domain.settings import Topics, load_settings
 
+BATCH_TYPE = Types.PRIMITIVE_ARRAY(Types.BYTE())
 # Topic, and messages for it: each row crosses into Java by itself.
-OUTCOMES_TYPE = Types.ROW_NAMED(["topic", "packed"], [Types.STRING(), Types.STRING()])
+OUTCOMES_TYPE = Types.ROW_NAMED(["topic", "packed"], [Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
 
 # Flink's own time to live for state cannot be set from thread-mode Python (2.3), and counts by the clock.
 _SWEEP_S = 3600
+# Copies of histories that a shard keeps in Python; a subtask has two shards in the lab.
+_RECENT_BYTES = 32 * 1024 * 1024
 # How old the metrics of drift may be.
 _DRIFT_S = 10
 
 _encode = msgspec.json.Encoder().encode
+_SEPARATOR = OUTCOME_SEPARATOR.encode()
 
 
 class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships no types
@@ -32,7 +38,11 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
 
     def __init__(self, topics: Topics) -> None:
         """Name the topics that outcomes are for."""
-        self._topics = topics
+        self._topic_of: dict[type[Outcome], str] = {
+            Prediction: topics.predictions,
+            Alert: topics.fraud_alerts,
+            DeadLetter: topics.transactions_dlq,
+        }
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Load the promoted model; without one the task fails, says so, and Flink tries again."""
@@ -40,6 +50,9 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         settings = load_settings()
         self._histories = runtime_context.get_map_state(
             MapStateDescriptor("histories", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+        )
+        self._recent = defaultdict[int, RecentHistories](
+            lambda: RecentHistories(self._histories, _RECENT_BYTES)
         )
         self._next_sweeps: dict[int, int] = {}
         self._drift = DriftMetrics(runtime_context.get_metrics_group())
@@ -51,7 +64,7 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         if hasattr(self, "_served"):
             self._served.close()
 
-    def process_element(self, value: str, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+    def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         """Score one batch of packed records."""
         shard = ctx.get_current_key()
         now_s = time.time()
@@ -60,13 +73,15 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
             self._next_sweeps[shard] = sweep_ms
             ctx.timer_service().register_processing_time_timer(sweep_ms)
         scorer = self._served.current
-        yield from to_rows(scorer.score(unpack_batch(value), self._histories, now_s), self._topics)
+        yield from to_rows(scorer.score(unpack_batch(value), self._recent[shard], now_s), self._topic_of)
         self._drift.show(scorer.drift, now_s)
 
-    def on_timer(self, _timestamp: int, _ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+    def on_timer(self, _timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
         """Forget the shard's customers that were not seen for as long as a history reaches."""
+        recent = self._recent[ctx.get_current_key()]
         for customer_id in expired_customers(self._histories.items()):
             self._histories.remove(customer_id)
+            recent.forget(customer_id)
         return iter(())
 
 
@@ -98,15 +113,10 @@ class DriftMetrics:
             metric.update(round(1000 * indexes.get(name, 0.0)))
 
 
-def to_rows(outcomes: Iterable[Outcome], topics: Topics) -> Iterator[Row]:
+def to_rows(outcomes: Iterable[Outcome], topic_of: Mapping[type[Outcome], str]) -> Iterator[Row]:
     """Pack the outcomes of a batch into one row for each topic: its name, and messages in their order."""
-    topic_of = {
-        Prediction: topics.predictions,
-        Alert: topics.fraud_alerts,
-        DeadLetter: topics.transactions_dlq,
-    }
-    messages: dict[str, list[str]] = {}
+    messages: dict[type[Outcome], list[bytes]] = {}
     for outcome in outcomes:
-        messages.setdefault(topic_of[type(outcome)], []).append(_encode(outcome).decode())
-    for topic, packed in messages.items():
-        yield Row(topic, OUTCOME_SEPARATOR.join(packed))
+        messages.setdefault(type(outcome), []).append(_encode(outcome))
+    for kind, packed in messages.items():
+        yield Row(topic_of[kind], _SEPARATOR.join(packed))

@@ -1,34 +1,28 @@
-"""How a micro-batch travels between Flink SQL and Python: as one string each way.
+"""How a micro-batch travels between Flink SQL and Python: as UTF-8 each way.
 
 SQL's LISTAGG gathers text only, so the bytes of each record are read as ISO-8859-1, which maps every
-byte to one character and back. What separates records, and what stands for a NUL, lies outside
-ISO-8859-1 and so cannot occur in a record. Outcomes go back as JSON, where a control character is
-always escaped: one of them separates.
+byte to one character and back. What separates records lies outside ISO-8859-1 and so cannot occur in a
+record. Outcomes go back as JSON, where a control character is always escaped: one of them separates.
 """
 
 from flink_jobs.domain.scoring import Record
 
 RECORD_SEPARATOR = "\u2028"
-NUL_SUBSTITUTE = "\u2400"
 BYTES_ENCODING = "ISO-8859-1"
 OUTCOME_SEPARATOR = "\u001e"
+_RECORD_SEPARATOR = RECORD_SEPARATOR.encode()
 
 
-def unpack_batch(batch: str) -> list[Record]:
+def unpack_batch(batch: bytes) -> list[Record]:
     """Take a batch apart; each record is packed as `partition offset timestamp_ms bytes_left_out payload`."""
     records = []
-    for packed in batch.split(RECORD_SEPARATOR):
-        partition, offset, timestamp_ms, bytes_left_out, text = packed.split(" ", 4)
-        if NUL_SUBSTITUTE in text:
-            text = text.replace(NUL_SUBSTITUTE, "\0")
-        payload = text.encode("latin-1")
+    for packed in batch.split(_RECORD_SEPARATOR):
+        partition, offset, timestamp_ms, bytes_left_out, payload = packed.split(b" ", 4)
+        if not payload.isascii():
+            payload = payload.decode().encode(BYTES_ENCODING)
         records.append(
             Record(
-                int(partition),
-                int(offset),
-                int(timestamp_ms),
-                len(payload) + int(bytes_left_out),
-                payload,
+                int(partition), int(offset), int(timestamp_ms), len(payload) + int(bytes_left_out), payload
             )
         )
     # by partition and offset, which no two records share: SQL gathers in parts

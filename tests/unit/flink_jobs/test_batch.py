@@ -3,15 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.domain.batch import BYTES_ENCODING, NUL_SUBSTITUTE, RECORD_SEPARATOR, unpack_batch
+from flink_jobs.domain.batch import BYTES_ENCODING, RECORD_SEPARATOR, unpack_batch
 
 
-def pack(payloads: list[bytes], left_out: int = 0) -> str:
+def pack(payloads: list[bytes], left_out: int = 0) -> bytes:
     """As the job's SQL does it."""
     return RECORD_SEPARATOR.join(
-        f"3 {offset} 1530403231000 {left_out} " + payload.decode(BYTES_ENCODING).replace("\0", NUL_SUBSTITUTE)
+        f"3 {offset} 1530403231000 {left_out} {payload.decode(BYTES_ENCODING)}"
         for offset, payload in enumerate(payloads)
-    )
+    ).encode()
 
 
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=8))
@@ -33,6 +33,6 @@ def test_what_was_left_out_counts() -> None:
 
 def test_records_come_in_the_order_of_their_offsets() -> None:
     """Also where SQL gathered them in parts."""
-    packed = pack([b"a", b"b", b"c", b"d"]).split(RECORD_SEPARATOR)
-    shuffled = RECORD_SEPARATOR.join([packed[number] for number in (1, 3, 0, 2)])
+    packed = pack([b"a", b"b", b"c", b"d"]).decode().split(RECORD_SEPARATOR)
+    shuffled = RECORD_SEPARATOR.join([packed[number] for number in (1, 3, 0, 2)]).encode()
     assert [record.payload for record in unpack_batch(shuffled)] == [b"a", b"b", b"c", b"d"]

@@ -40,7 +40,7 @@ class Store(dict[str, bytes]):
         self[key] = value
 
 
-def batch(number: int) -> str:
+def batch(number: int) -> bytes:
     """Two records of each customer, an hour after those of the batch before."""
     first = number * RECORDS_A_BATCH
     packed = []
@@ -55,7 +55,7 @@ def batch(number: int) -> str:
             }
         )
         packed.append(f"{offset % 8} {offset} 1700000000000 0 {payload}")
-    return RECORD_SEPARATOR.join(packed)
+    return RECORD_SEPARATOR.join(packed).encode()
 
 
 def count_instructions(work: Callable[[], object]) -> int:
