@@ -32,7 +32,7 @@ printf '\n\033[1m==> %s\033[0m\n' '$(1)'
 $(2) || { printf '\n\033[1m==> failed: %s\033[0m\n    %s\n' '$(1)' '$(3)' >&2; exit 1; }
 endef
 
-.PHONY: help demo up stream down evaluate check test test-roles test-lab test-slow test-machines lock
+.PHONY: help demo up stream down evaluate bench check test test-roles test-lab test-slow test-machines lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ evaluate: .venv/installed ## how good the model is on consecutive weeks, as buil
 	.venv/bin/uv pip sync --python .venv/bin/python --require-hashes requirements/dev.txt
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	touch $@
+
+bench: .venv/installed ## how fast the running lab is, as build/bench.html and .json; its jobs rest meanwhile; DATA=file
+	@python tests/benchmarks/bench.py $(if $(DATA),--data $(DATA))
 
 check: .venv/installed ## lint, types and unit tests, for the daily loop
 	@ruff check .

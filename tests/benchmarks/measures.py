@@ -1,0 +1,123 @@
+"""How a job is watched: how fast it works through a backlog, and how soon it answers."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from lab import BenchmarkError, Lab
+
+# the first half of a backlog warms a job up, and fills its state
+FIRST_SHARE, LAST_SHARE = 0.5, 0.95
+SAMPLE_S = 0.2
+FEWEST_SAMPLES = 5
+PATIENCE_S = 120
+PERCENTILES = {"p50": 50, "p99": 99, "p999": 99.9}
+FEWEST_PREDICTIONS = 1000
+
+
+def throughput(
+    count: Callable[[], int],
+    total: int,
+    spent: Callable[[], dict[str, float]],
+    longest_s: float | None = None,
+) -> dict[str, Any]:
+    """Watch a job work through a backlog.
+
+    Args:
+        count: tells how many records are done by now.
+        total: how many there are when all is done.
+        spent: tells how many seconds of processor time each service has taken by now.
+        longest_s: of a job that is too slow to be waited for, the second half of so many seconds is measured.
+
+    Returns:
+        tps: records a second from FIRST_SHARE of the backlog on.
+        cpu_us: microseconds of processor time for each of these records, by service.
+        samples: [seconds, records] from the first record on.
+
+    """
+    before = count()
+    waiting_since = time.monotonic()
+    while count() == before:
+        if time.monotonic() - waiting_since > PATIENCE_S:
+            raise BenchmarkError(f"the job did nothing for {PATIENCE_S} s")
+        time.sleep(SAMPLE_S / 4)
+    started = time.monotonic()
+    begin_s = FIRST_SHARE * longest_s if longest_s else None
+    samples, measured = [(0.0, 0)], []
+    spent_before: dict[str, float] = {}
+    while samples[-1][1] < LAST_SHARE * total and (longest_s is None or samples[-1][0] < longest_s):
+        time.sleep(SAMPLE_S)
+        seconds, done = time.monotonic() - started, count() - before
+        samples.append((seconds, done))
+        if seconds >= begin_s if begin_s else done >= FIRST_SHARE * total:
+            spent_before = spent_before or spent()
+            measured.append((seconds, done))
+    spent_after = spent()
+    if len(measured) < FEWEST_SAMPLES:
+        raise BenchmarkError(f"all was done after {samples[-1][0]:.1f} s, too soon to measure")
+    seconds_measured, records = np.array(measured).T
+    # the slope through all samples, so that none of them counts more than the others
+    slope = float(np.polyfit(seconds_measured, records, 1)[0])
+    cpu_us = {
+        service: round((spent_after[service] - begun) / float(records[-1] - records[0]) * 1e6, 1)
+        for service, begun in spent_before.items()
+    }
+    return {
+        "tps": round(slope),
+        "cpu_us": cpu_us,
+        "samples": [[round(at, 2), done] for at, done in samples],
+    }
+
+
+def latency(lab: Lab, send: list[str], predictions: str) -> dict[str, Any]:
+    """Time from the creation of a transaction to the arrival of its prediction at a consumer.
+
+    The consumer reads one of the topic's partitions: enough to know, and less work for the two cores.
+
+    Args:
+        lab: where the job runs.
+        send: the command that sends the transactions.
+        predictions: the topic.
+
+    Returns:
+        Percentiles in milliseconds, and how many predictions they are of.
+
+    """
+    consumer = lab.consumer(predictions, partition=0)
+    found: list[float] = []
+    with subprocess.Popen(send, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as sending:
+        while sending.poll() is None:
+            for records in consumer.poll(timeout_ms=200).values():
+                arrived_ms = time.time() * 1000
+                found += (arrived_ms - json.loads(record.value)["kafka_timestamp_ms"] for record in records)
+        output = sending.stdout.read() if sending.stdout else ""
+    consumer.close()
+    if sending.returncode:
+        raise BenchmarkError(f"{' '.join(send)} ended with {sending.returncode}:\n{output}")
+    if len(found) < FEWEST_PREDICTIONS:
+        raise BenchmarkError(f"{len(found)} predictions arrived, too few for percentiles")
+    values = {name: round(float(np.percentile(found, q)), 1) for name, q in PERCENTILES.items()}
+    return {**values, "predictions": len(found)}
+
+
+def silence(count: Callable[[], int], longest_s: float) -> float:
+    """Tell how long no record was done while others were being sent, in seconds.
+
+    Returns as soon as records have been done again for two seconds after a silence of one at least.
+    """
+    last, last_at = count(), time.monotonic()
+    deadline = last_at + longest_s
+    silent, again = 0.0, 0.0
+    while time.monotonic() < deadline:
+        time.sleep(SAMPLE_S / 4)
+        now, done = time.monotonic(), count()
+        if done != last:
+            if now - last_at > 1:
+                silent, again = max(silent, now - last_at), now
+            last, last_at = done, now
+        if silent and now - again > 2 and now - last_at < 1:
+            return silent
+    raise BenchmarkError(f"after {longest_s:.0f} s of watching, the job was not seen to stop and go on")
