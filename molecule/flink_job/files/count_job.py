@@ -37,13 +37,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--label", default="count")
     parser.add_argument("--rate", default="4")
+    parser.add_argument("--uid", default="count", help="that the counts belong to")
     args = parser.parse_args()
     environment = StreamExecutionEnvironment.get_execution_environment()
     tables = StreamTableEnvironment.create(environment)
     tables.execute_sql(SOURCE.format(rate=args.rate))
     numbers = tables.to_data_stream(tables.from_path("numbers"))
     counted = numbers.key_by(lambda row: row[0] % 4, key_type=Types.LONG())
-    counted.process(Count(args.label), output_type=Types.STRING()).uid("count").print().uid("print")
+    counted.process(Count(args.label), output_type=Types.STRING()).uid(args.uid).print().uid("print")
     environment.execute()
 
 

@@ -16,7 +16,7 @@ Apply = Callable[..., subprocess.CompletedProcess[str]]
 PLAYBOOK = Path(__file__).parents[1] / "job.yml"
 # The journal may hold what an earlier run of these tests printed.
 RUN = f"{time.time():.0f}"
-ONE, TWO, THREE, FOUR, FIVE, SIX = (f"job-{number}-{RUN}" for number in range(1, 7))
+ONE, TWO, THREE, FOUR, FIVE, SIX, SEVEN = (f"job-{number}-{RUN}" for number in range(1, 8))
 
 
 @pytest.fixture
@@ -142,3 +142,16 @@ def test_failure_names_its_cause(host: Host, job: Apply) -> None:
     assert "this label is broken" in result.stdout + result.stderr
     assert changed(job("-e", f"job_label={SIX}"))
     assert wait_for_output(host, SIX)[0][0] > 1
+
+
+def test_state_without_a_place_is_dropped_only_if_allowed(host: Host, job: Apply) -> None:
+    last_id = wait_for_output(host, SIX)[-1][1]
+    renamed = ("-e", f"job_label={SEVEN}", "-e", "job_uid=other")
+    result = job(*renamed, fails=True)
+    assert "allowNonRestoredState" in result.stdout + result.stderr
+    assert running(host) == []
+    assert changed(job(*renamed, "-e", "flink_job_allow_non_restored_state=true"))
+    # counts begin anew, and the source goes on from where it was
+    count, id_ = wait_for_output(host, SEVEN)[0]
+    assert count == 1
+    assert id_ > last_id
