@@ -12,6 +12,8 @@ from flink_jobs.configuration import sql_options, stream_environment, topic_tabl
 from flink_jobs.domain.settings import Settings, load_settings
 
 NAME = "kafka_to_minio_job"
+# of the lake
+TRANSACTIONS_FOLDER, LABELS_FOLDER = "raw/transactions", "labels"
 
 TRANSACTION_COLUMNS = """
   transaction_id STRING,
@@ -88,11 +90,13 @@ def statements(
     # Transactions first: Flink knows the source's state by its place.
     tables.execute_sql(transactions_table(settings, NAME, consumer=consumer))
     tables.execute_sql(
-        lake_table("lake", TRANSACTION_COLUMNS, f"{root}/raw/transactions", file_mb, file_age_s)
+        lake_table("lake", TRANSACTION_COLUMNS, f"{root}/{TRANSACTIONS_FOLDER}", file_mb, file_age_s)
     )
     together.add_insert_sql(INSERT_TRANSACTIONS)
     tables.execute_sql(topic_table("labels", settings.topics.fraud_labels, settings, NAME, consumer=consumer))
-    tables.execute_sql(lake_table("lake_labels", LABEL_COLUMNS, f"{root}/labels", file_mb, file_age_s))
+    tables.execute_sql(
+        lake_table("lake_labels", LABEL_COLUMNS, f"{root}/{LABELS_FOLDER}", file_mb, file_age_s)
+    )
     together.add_insert_sql(INSERT_LABELS)
     return together
 

@@ -3,7 +3,8 @@
 # ruff: noqa: ANN401 - boto3 makes its classes at run time
 
 from collections.abc import Callable, Iterator
-from typing import Any, overload
+from datetime import datetime
+from typing import Any, NamedTuple, overload
 
 import boto3
 import botocore.config
@@ -61,6 +62,14 @@ def read_object(client: Any, bucket: str, key: str, *, missing_ok: bool = False)
     return content
 
 
+class StoredObject(NamedTuple):
+    """An object, without its content: size in bytes, and when it was written."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
 def list_keys(client: Any, bucket: str, prefix: str = "", *, folders: bool = False) -> Iterator[str]:
     """List the keys below a prefix, in their order; or the folders right below it, each ending with a slash.
 
@@ -68,20 +77,31 @@ def list_keys(client: Any, bucket: str, prefix: str = "", *, folders: bool = Fal
         ObjectStoreError: no such bucket, not allowed, or the server does not answer.
 
     """
-    request = {"Bucket": bucket, "Prefix": prefix} | ({"Delimiter": "/"} if folders else {})
-    while True:
-        try:
-            page = client.list_objects_v2(**request)
-        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-            where = f"s3://{bucket}/{prefix} at {client.meta.endpoint_url}"
-            raise ObjectStoreError(f"cannot list {where}: {error}") from None
+    for page in _pages(client, bucket, {"Prefix": prefix} | ({"Delimiter": "/"} if folders else {})):
         if folders:
             yield from (found["Prefix"] for found in page.get("CommonPrefixes", ()))
         else:
             yield from (found["Key"] for found in page.get("Contents", ()))
+
+
+def list_objects(client: Any, bucket: str, prefix: str) -> Iterator[StoredObject]:
+    """List the objects below a prefix, in the order of their keys; ObjectStoreError as for `list_keys`."""
+    for page in _pages(client, bucket, {"Prefix": prefix}):
+        for found in page.get("Contents", ()):
+            yield StoredObject(found["Key"], found["Size"], found["LastModified"])
+
+
+def _pages(client: Any, bucket: str, request: dict[str, str]) -> Iterator[dict[str, Any]]:
+    while True:
+        try:
+            page = client.list_objects_v2(Bucket=bucket, **request)
+        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+            where = f"s3://{bucket}/{request['Prefix']} at {client.meta.endpoint_url}"
+            raise ObjectStoreError(f"cannot list {where}: {error}") from None
+        yield page
         if not page.get("IsTruncated"):
             return
-        request["ContinuationToken"] = page["NextContinuationToken"]
+        request = {**request, "ContinuationToken": page["NextContinuationToken"]}
 
 
 def write_object(client: Any, bucket: str, key: str, content: bytes) -> None:

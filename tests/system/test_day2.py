@@ -1,22 +1,21 @@
 """What an operator does to a running system, while transactions come in."""
 
+import io
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from conftest import nothing_is_lost, playbook, ssh
 
 from flink_jobs.domain.model import ONNX_FILE
 from flink_jobs.domain.model_registry import CURRENT_KEY, model_key
+from flink_jobs.domain.object_store import list_keys, read_object
 from flink_jobs.domain.settings import Settings
-
-
-def test_a_rolling_restart_loses_nothing(tmp_path: Path) -> None:
-    with nothing_is_lost(tmp_path):
-        playbook("playbooks/restart.yml")
 
 
 @pytest.mark.slow
@@ -42,6 +41,37 @@ def test_a_changed_configuration_is_rolled_out_and_taken_back(
         assert used() == ("16000", "6 s")
         roll_out()
         assert used() == before != ("16000", "6 s")
+
+
+def test_a_compacted_lake_has_the_same_rows_and_a_rolling_restart_loses_nothing(
+    tmp_path: Path,
+    settings: Settings,
+    store: Any,  # noqa: ANN401 - boto3 makes its classes at run time
+) -> None:
+    def lake() -> tuple[int, set[tuple[int, int]], int]:
+        """Files, records, and rows."""
+        bucket, files, rows = settings.buckets.datalake, 0, []
+        for key in list_keys(store, bucket, "raw/transactions/"):
+            table = pq.read_table(io.BytesIO(read_object(store, bucket, key)))
+            rows += zip(
+                *(table[f"kafka_{name}"].to_pylist() for name in ("partition", "offset")), strict=True
+            )
+            files += 1
+        return files, set(rows), len(rows)
+
+    # files of several checkpoints
+    with nothing_is_lost(tmp_path):
+        time.sleep(25)
+    files, records, rows = lake()
+    recap = playbook("playbooks/compact.yml", compact_settled_s=15)
+    assert "changed=1" in recap
+    fewer, same_records, same_rows = lake()
+    assert fewer < files
+    assert same_records == records
+    assert same_rows == rows
+    # TaskManagers restart too: the job goes on from a checkpoint, with its files gone
+    with nothing_is_lost(tmp_path):
+        playbook("playbooks/restart.yml")
 
 
 def test_what_was_backed_up_comes_back(

@@ -1,6 +1,7 @@
 """A stand-in for MinIO."""
 
 import io
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,17 +13,20 @@ class NoSuchKey(botocore.exceptions.ClientError):
 
 
 class MemoryStore:
-    """The part of boto3's S3 client that is used, in memory; `written` has the keys in order."""
+    """The part of boto3's S3 client that is used; `written` has the keys in order, `now` is its clock."""
 
     def __init__(self, buckets: tuple[str, ...] = ("models", "features", "datalake")) -> None:
         self.objects: dict[str, dict[str, bytes]] = {name: {} for name in buckets}
         self.written: list[str] = []
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.modified: dict[tuple[str, str], datetime] = {}
         self.meta = SimpleNamespace(endpoint_url="http://127.0.0.1:9")
         self.exceptions = SimpleNamespace(NoSuchKey=NoSuchKey)
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> None:  # noqa: N803 - boto3's names
         self._bucket("PutObject", Bucket)[Key] = Body
         self.written.append(f"{Bucket}/{Key}")
+        self.modified[Bucket, Key] = self.now
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, io.BytesIO]:  # noqa: N803
         bucket = self._bucket("GetObject", Bucket)
@@ -49,8 +53,19 @@ class MemoryStore:
             cut = len(Prefix)
             keys = sorted({key[: key.index("/", cut) + 1] for key in keys if "/" in key[cut:]})
         first = int(ContinuationToken or 0)
-        page = {kind: [{name: key} for key in keys[first : first + 2]], "IsTruncated": len(keys) > first + 2}
+        page = {
+            kind: [{name: key, **self._about(Bucket, key)} for key in keys[first : first + 2]],
+            "IsTruncated": len(keys) > first + 2,
+        }
         return page | ({"NextContinuationToken": str(first + 2)} if page["IsTruncated"] else {})
+
+    def _about(self, bucket: str, key: str) -> dict[str, Any]:
+        if key not in self.objects[bucket]:
+            return {}  # a folder
+        return {
+            "Size": len(self.objects[bucket][key]),
+            "LastModified": self.modified.get((bucket, key), self.now),
+        }
 
     def _bucket(self, operation: str, name: str) -> dict[str, bytes]:
         if name not in self.objects:

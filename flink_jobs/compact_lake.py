@@ -1,0 +1,58 @@
+"""Merge what the lake's job wrote, a small file for each subtask and checkpoint, into few large files.
+
+Run by playbooks/compact.yml where Flink's access to the lake is at hand: AWS_ACCESS_KEY_ID and
+AWS_SECRET_ACCESS_KEY.
+"""
+
+import argparse
+import os
+import sys
+from datetime import timedelta
+
+import msgspec
+
+from flink_jobs.domain.compaction import CompactionError, compact
+from flink_jobs.domain.object_store import ObjectStoreError, s3_client
+from flink_jobs.domain.settings import SettingsError, load_settings
+from flink_jobs.kafka_to_minio_job import LABELS_FOLDER, TRANSACTIONS_FOLDER
+
+
+def main() -> int:
+    """Run the command; 0 when all that was small enough was merged."""
+    parser = argparse.ArgumentParser(prog="compact_lake", description=__doc__)
+    parser.add_argument("--target-mb", type=int, default=128, help="merge so much at once, in MB")
+    parser.add_argument(
+        "--settled-s",
+        type=int,
+        default=3600,
+        help="leave files alone that were written in the last so many seconds before the newest",
+    )
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings()
+        access = msgspec.structs.replace(
+            settings.s3,
+            access_key=os.environ["AWS_ACCESS_KEY_ID"],
+            secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
+        )
+        client, bucket = s3_client(access), settings.buckets.datalake
+        for folder in (TRANSACTIONS_FOLDER, LABELS_FOLDER):
+            merged = compact(
+                client,
+                bucket,
+                folder,
+                arguments.target_mb * 1024 * 1024,
+                timedelta(seconds=arguments.settled_s),
+            )
+            print(f"s3://{bucket}/{folder}: {merged.files} files became {merged.into}")
+    except KeyError as missing:
+        print(f"compact_lake: {missing.args[0]} is not set; playbooks/compact.yml sets it", file=sys.stderr)
+        return 1
+    except (CompactionError, ObjectStoreError, SettingsError) as error:
+        print(f"compact_lake: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
