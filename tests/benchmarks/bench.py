@@ -141,11 +141,12 @@ class Bench:
                 name: round(self._lab.bytes_of(topic) / self._lab.records(topic), 1)
                 for name, topic in kept.items()
             }
+            # what the backlog changed is saved before it is measured how soon single transactions are scored
+            self._checkpoint(job, "whole_histories", self._customers, done())
             for rate, seconds in RATES.items():
                 found = latency(self._lab, self._live(rate, seconds), topics["predictions"])
                 self.numbers["latency_ms"][str(rate)] = found
                 print(f"latency at {rate:,} a second, ms: {found}")
-            self._checkpoint(job, "whole_histories", self._customers, done())
             self.numbers["recovery_s"] = self._recovery(done)
 
     def _recovery(self, done: Callable[[], int]) -> float:
@@ -259,19 +260,24 @@ class Bench:
         print(f"checkpoint, {name}: {self.numbers['state'][name]}")
 
     def _size(self) -> None:
-        """What so many transactions a second take, by the costs that were measured."""
+        """What so many transactions a second take: as measured, else by the costs of a backlog."""
         cpu_us, kafka, lake = (self.numbers[name] for name in ("cpu_us", "kafka_bytes", "lake"))
         kept = sum(kafka[name] * days for name, days in KEPT_DAYS.items()) * REPLICAS * DAY_S
-        self.numbers["sizing"] = [
-            {
+        self.numbers["sizing"] = []
+        for tps in SIZED_TPS:
+            measured = self.numbers["latency_ms"].get(str(tps))
+            backlog = {service: us * tps / 1e6 for service, us in cpu_us["inference"].items()}
+            # a backlog's batches are large, and cost less
+            busy = measured["cores"] if measured else backlog
+            size = {
                 "tps": tps,
-                "taskmanager_cores": round(tps * cpu_us["inference"]["taskmanager"] / BUSY / 1e6, 2),
-                "kafka_cores": round(tps * cpu_us["inference"]["kafka"] / BUSY / 1e6, 2),
+                "measured": measured is not None,
+                "taskmanager_cores": round(busy["taskmanager"] / BUSY, 2),
+                "kafka_cores": round(busy["kafka"] / BUSY, 2),
                 "kafka_gb": round(tps * kept / 1e9, 1),
                 "lake_gb_a_day": round(tps * DAY_S * lake["bytes"] / lake["records"] / 1e9, 2),
             }
-            for tps in SIZED_TPS
-        ]
+            self.numbers["sizing"].append(size)
 
     def _live(self, rate: int, seconds: int) -> list[str]:
         """Give the command that sends the transactions that come next."""

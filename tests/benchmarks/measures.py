@@ -83,24 +83,28 @@ def latency(lab: Lab, send: list[str], predictions: str) -> dict[str, Any]:
         predictions: the topic.
 
     Returns:
-        Percentiles in milliseconds, and how many predictions they are of.
+        Percentiles in milliseconds, how many predictions they are of, and how many cores each service kept
+        busy meanwhile.
 
     """
     consumer = lab.consumer(predictions, partition=0)
     found: list[float] = []
+    spent, started = lab.cpu_s(), time.monotonic()
     with subprocess.Popen(send, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as sending:
         while sending.poll() is None:
             for records in consumer.poll(timeout_ms=200).values():
                 arrived_ms = time.time() * 1000
                 found += (arrived_ms - json.loads(record.value)["kafka_timestamp_ms"] for record in records)
         output = sending.stdout.read() if sending.stdout else ""
+    seconds = time.monotonic() - started
+    cores = {service: round((now - spent[service]) / seconds, 2) for service, now in lab.cpu_s().items()}
     consumer.close()
     if sending.returncode:
         raise BenchmarkError(f"{' '.join(send)} ended with {sending.returncode}:\n{output}")
     if len(found) < FEWEST_PREDICTIONS:
         raise BenchmarkError(f"{len(found)} predictions arrived, too few for percentiles")
     values = {name: round(float(np.percentile(found, q)), 1) for name, q in PERCENTILES.items()}
-    return {**values, "predictions": len(found)}
+    return {**values, "predictions": len(found), "cores": cores}
 
 
 def silence(count: Callable[[], int], longest_s: float) -> float:

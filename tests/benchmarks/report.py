@@ -16,9 +16,9 @@ SERVICES = {"taskmanager": "TaskManagers", "kafka": "Kafka", "minio": "MinIO", "
 
 
 SIZED = (
-    "Cores twice as many as are busy by the costs above, which are those of a backlog; few transactions at "
-    "once cost more each. Kafka's disks hold three replicas of seven days of transactions and three days of "
-    "predictions. Extrapolated beyond what was measured."
+    "Cores twice as many as were busy at that rate; beyond what was measured, by the costs of a backlog. "
+    "Kafka's disks hold three replicas of seven days of transactions and three days of predictions, as well "
+    "compressed as in a backlog."
 )
 
 
@@ -134,7 +134,7 @@ def _sizing(numbers: dict[str, Any]) -> str:
         ),
         (
             (
-                f"{size['tps']:,}",
+                f"{size['tps']:,}" + ("" if size["measured"] else " (extrapolated)"),
                 f"{size['taskmanager_cores']:.1f}",
                 f"{size['kafka_cores']:.1f}",
                 f"{size['kafka_gb']:,.0f}",
