@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 # how the role that runs jobs asks Flink
 sys.path.append(str(ROOT / "ansible/roles/flink_job/module_utils"))
 
-from flink_cluster import ENDED, Cluster  # noqa: E402 - see above
+from flink_cluster import Cluster  # noqa: E402 - see above
 
 JOBS = Path(__file__).parent / "jobs"
 SSH_CONFIG = ROOT / "build/ssh_config"
@@ -113,9 +113,6 @@ class Lab:
         run("ansible-playbook", "playbooks/jobs.yml", "-e", f"flink_jobs_state={state}", cwd=ROOT / "ansible")
 
     def _clear(self) -> None:
-        for job in self.flink.request("/jobs/overview")["jobs"]:
-            if job["state"] not in ENDED:
-                self.flink.cancel(job["jid"], 60)
         if ours := [topic for topic in self._admin.list_topics() if topic.startswith(PREFIX)]:
             self._admin.delete_topics(ours)
         self.remove_lake()
@@ -201,6 +198,7 @@ class Lab:
         }
         properties = {
             "parallelism.default": parallelism or len(self.named("flink_taskmanager")),
+            "execution.checkpointing.externalized-checkpoint-retention": "DELETE_ON_CANCELLATION",
             **self._described.get(Path(script).stem, {}).get("properties", {}),
         }
         options = " ".join(f'-D{name}="{value}"' for name, value in properties.items())
