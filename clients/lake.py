@@ -13,6 +13,7 @@ from pyarrow import fs
 
 from clients.command import ClientError
 from clients.reconciliation import OffsetCounts
+from flink_jobs.domain.lake import TRANSACTIONS_FOLDER, is_finished
 from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.transaction import InvalidTransaction, parse_transaction
 
@@ -104,8 +105,7 @@ class Lake:
                 info.path
                 for info in self._filesystem.get_file_info(selector)
                 if info.type == fs.FileType.File
-                # what begins so is in progress or a marker
-                and not info.base_name.startswith((".", "_"))
+                and is_finished(info.path)
                 and info.path not in self._read
                 and info.mtime >= started_at - _CLOCK_SLACK
             ]
@@ -149,5 +149,5 @@ def open_lake(settings: Settings) -> Lake:
         connect_timeout=5,
         request_timeout=30,
     )
-    root = f"{settings.buckets.datalake}/raw/transactions"
+    root = f"{settings.buckets.datalake}/{TRANSACTIONS_FOLDER}"
     return Lake(filesystem, root, f"s3://{root} at {settings.s3.endpoint_url}")

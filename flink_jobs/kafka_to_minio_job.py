@@ -9,11 +9,10 @@ import argparse
 from pyflink.table import StatementSet, StreamTableEnvironment
 
 from flink_jobs.configuration import sql_options, stream_environment, topic_table, transactions_table
+from flink_jobs.domain.lake import LABELS_FOLDER, TRANSACTIONS_FOLDER
 from flink_jobs.domain.settings import Settings, load_settings
 
 NAME = "kafka_to_minio_job"
-# of the lake
-TRANSACTIONS_FOLDER, LABELS_FOLDER = "raw/transactions", "labels"
 
 TRANSACTION_COLUMNS = """
   transaction_id STRING,

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flink_jobs.domain.lake import is_finished
 from flink_jobs.domain.object_store import ObjectStoreError, list_keys, read_object, s3_client
 from flink_jobs.domain.settings import SettingsError, load_settings
 from flink_jobs.domain.transaction import InvalidTransaction, parse_transaction
@@ -110,7 +111,7 @@ def _files(location: str, settings_file: str | Path | None) -> Iterator[tuple[st
     if not location.startswith("s3://"):
         root = Path(location)
         for path in sorted(root.rglob("*")) if root.is_dir() else ():
-            if path.is_file() and _is_finished(path.name):
+            if path.is_file() and is_finished(path.name):
                 yield str(path.relative_to(root)), path.read_bytes()
         return
     bucket, _, folder = location.removeprefix("s3://").rstrip("/").partition("/")
@@ -118,10 +119,5 @@ def _files(location: str, settings_file: str | Path | None) -> Iterator[tuple[st
         return
     client: Any = s3_client(load_settings(settings_file).s3)
     for key in list_keys(client, bucket, f"{folder}/"):
-        if _is_finished(key.rpartition("/")[2]):
+        if is_finished(key):
             yield key, read_object(client, bucket, key)
-
-
-def _is_finished(name: str) -> bool:
-    """Tell files from those in progress and from markers."""
-    return not name.startswith((".", "_"))

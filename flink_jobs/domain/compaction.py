@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flink_jobs.domain.lake import is_finished
 from flink_jobs.domain.object_store import (
     StoredObject,
     delete_object,
@@ -91,11 +92,6 @@ def compact(
             delete_object(client, bucket, key)
         merged = Compacted(merged.files + len(keys), merged.into + 1)
     return merged
-
-
-def is_finished(key: str) -> bool:
-    """Tell files from those in progress and from markers."""
-    return not key.rpartition("/")[2].startswith((".", "_"))
 
 
 def _is_merged(key: str) -> bool:
