@@ -62,6 +62,11 @@ class Bench:
     def __init__(self, lab: Lab, data: str | None, folder: Path) -> None:
         self._lab = lab
         self._folder = folder
+        self._settings = load_settings(ROOT / "build/settings.json")
+        manifest = promoted_manifest(self._settings)
+        if manifest is None or manifest.kind != "history":
+            raise BenchmarkError("the promoted model computes no features; make up promotes one that does")
+        self._version = manifest.version
         dataset = load(data) if data else simulated_dataset()
         frame = _copies(dataset.frame, range(COPIES))
         backlog = int(BACKLOG_SHARE * len(frame))
@@ -166,11 +171,7 @@ class Bench:
 
     def _give_scikit_learn(self) -> None:
         """Put scikit-learn and the forest where the plain way needs them; nothing else does."""
-        settings = load_settings(ROOT / "build/settings.json")
-        manifest = promoted_manifest(settings)
-        if manifest is None or manifest.kind != "history":
-            raise BenchmarkError("the promoted model computes no features; make up promotes one that does")
-        key = model_key(manifest.version, JOBLIB_FILE)
+        key = model_key(self._version, JOBLIB_FILE)
         packages = Path(pd.__file__).parents[1]
         needed = (
             "sklearn",
@@ -182,7 +183,7 @@ class Bench:
             "narwhals",
         )
         forest = self._folder / JOBLIB_FILE
-        forest.write_bytes(read_object(s3_client(settings.s3), settings.buckets.models, key))
+        forest.write_bytes(read_object(s3_client(self._settings.s3), self._settings.buckets.models, key))
         found = [packages / name for name in needed if (packages / name).exists()]
         for host in self._lab.named("flink_taskmanager"):
             self._lab.copy(host, forest, *found)

@@ -72,6 +72,8 @@ class Lab:
     """
 
     def __init__(self) -> None:
+        if not SSH_CONFIG.exists():
+            raise BenchmarkError("there is no lab here to measure; make up brings one up")
         terraform = shutil.which("terraform") or "tofu"
         self.hosts = json.loads(run(terraform, "-chdir=terraform/lab", "output", "-json", "hosts"))
         self.settings = json.loads((ROOT / "build/settings.json").read_text())
