@@ -14,9 +14,9 @@ from flink_jobs.domain.batch import OUTCOME_SEPARATOR, unpack_batch
 from flink_jobs.domain.drift import FEWEST_TRANSACTIONS, DriftCounts
 from flink_jobs.domain.history import expired_customers
 from flink_jobs.domain.model_registry import ModelRegistry, ServedScorer
-from flink_jobs.domain.recent_histories import RecentHistories
 from flink_jobs.domain.scoring import Alert, DeadLetter, Outcome, Prediction
 from flink_jobs.domain.settings import Topics, load_settings
+from flink_jobs.domain.stored_histories import StoredHistories
 
 BATCH_TYPE = Types.PRIMITIVE_ARRAY(Types.BYTE())
 # Topic, and messages for it: each row crosses into Java by itself.
@@ -48,11 +48,15 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         """Load the promoted model; without one the task fails, says so, and Flink tries again."""
         # read here, so that no secret travels in the job graph
         settings = load_settings()
-        self._histories = runtime_context.get_map_state(
-            MapStateDescriptor("histories", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+        histories, added = (
+            runtime_context.get_map_state(
+                MapStateDescriptor(name, Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+            )
+            for name in ("histories", "added")
         )
-        self._recent = defaultdict[int, RecentHistories](
-            lambda: RecentHistories(self._histories, _RECENT_BYTES)
+        # the state is that of the shard whose batch it is; copies have to be told apart
+        self._histories = defaultdict[int, StoredHistories](
+            lambda: StoredHistories(histories, added, _RECENT_BYTES)
         )
         self._next_sweeps: dict[int, int] = {}
         self._drift = DriftMetrics(runtime_context.get_metrics_group())
@@ -73,15 +77,14 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
             self._next_sweeps[shard] = sweep_ms
             ctx.timer_service().register_processing_time_timer(sweep_ms)
         scorer = self._served.current
-        yield from to_rows(scorer.score(unpack_batch(value), self._recent[shard], now_s), self._topic_of)
+        yield from to_rows(scorer.score(unpack_batch(value), self._histories[shard], now_s), self._topic_of)
         self._drift.show(scorer.drift, now_s)
 
     def on_timer(self, _timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
         """Forget the shard's customers that were not seen for as long as a history reaches."""
-        recent = self._recent[ctx.get_current_key()]
-        for customer_id in expired_customers(self._histories.items()):
-            self._histories.remove(customer_id)
-            recent.forget(customer_id)
+        histories = self._histories[ctx.get_current_key()]
+        for customer_id in expired_customers(histories.items()):
+            histories.remove(customer_id)
         return iter(())
 
 

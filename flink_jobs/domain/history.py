@@ -16,6 +16,8 @@ WINDOW_DAYS = (1, 7, 30)
 # A record this late still sees its whole 30 days; a later one sees what is left of them.
 LATENESS_DAYS = 7
 KEPT_S = (WINDOW_DAYS[-1] + LATENESS_DAYS) * DAY_S
+# Older entries are dropped so many at a time: until then, what a history begins with stays as it is stored.
+DROPPED_AT_ONCE = 16
 
 # Event time in seconds since 1970, amount in the card's currency, CRC-32 of the transaction id.
 ENTRY = np.dtype([("time_s", "<f8"), ("amount", "<f8"), ("identity", "<u4")])
@@ -44,7 +46,8 @@ def check_format(history: bytes) -> bytes:
 def fold(history: bytes, time_s: float, amount: float, transaction_id: str) -> tuple[bytes, int]:
     """Put a transaction in its place by event time; one that is there already changes nothing.
 
-    Entries too old for any window of any record that may still come are dropped.
+    Entries too old for any window of any record that may still come are dropped, once there are
+    DROPPED_AT_ONCE of them.
 
     Args:
         history: NO_HISTORY, or what this function gave.
@@ -59,9 +62,7 @@ def fold(history: bytes, time_s: float, amount: float, transaction_id: str) -> t
     entry = _pack(time_s, amount, zlib.crc32(transaction_id.encode()))
     if time_s <= _time_at(history, len(history) - ENTRY_BYTES)[0]:
         return _fold_late(history, entry, time_s)
-    if len(history) > ENTRY_BYTES and _time_at(history, ENTRY_BYTES)[0] <= time_s - KEPT_S:
-        history = _without_expired(history, time_s)
-    history += entry
+    history = _without_expired(history, time_s) + entry
     return history, len(history) // ENTRY_BYTES
 
 
@@ -78,6 +79,9 @@ def _fold_late(history: bytes, entry: bytes, time_s: float) -> tuple[bytes, int]
 
 
 def _without_expired(history: bytes, now_s: float) -> bytes:
+    last_of_them = DROPPED_AT_ONCE * ENTRY_BYTES
+    if len(history) <= last_of_them or _time_at(history, last_of_them)[0] > now_s - KEPT_S:
+        return history
     times = np.frombuffer(history, ENTRY)["time_s"]
     expired = int(np.searchsorted(times, now_s - KEPT_S, "right"))
     return NO_HISTORY + history[expired * ENTRY_BYTES :]

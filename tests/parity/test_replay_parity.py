@@ -8,11 +8,13 @@ import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from map_state import MapState
 
 from flink_jobs.domain.features import FEATURE_NAMES, NO_RISK
 from flink_jobs.domain.history import DAY_S
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.scoring import Record, Scorer
+from flink_jobs.domain.stored_histories import StoredHistories
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.domain.transaction import parse_transaction
 from training.dataset import from_frame, iter_transactions
@@ -68,22 +70,18 @@ class Risks:
         return np.array([self._payments[int(name)].risk for name in terminal_ids], dtype=np.float32)
 
 
-class Store(dict[str, bytes]):
-    def put(self, key: str, value: bytes) -> None:
-        self[key] = value
-
-
 def served(records: list[Record], risk: TerminalRisk | Risks, batches: list[int]) -> np.ndarray:
     """Score as a job does, batch by batch, from the bytes on the wire."""
     model = Model()
     scorer = Scorer(model, risk)  # type: ignore[arg-type]
-    store = Store()
+    # copies of a few entries only: histories are read back from both parts
+    histories = StoredHistories(MapState(), MapState(), 400)
     rest = list(records)
     sizes = iter([*batches, len(records) + 1])
     while rest:
         size = next(sizes)
         batch, rest = rest[:size], rest[size:]
-        assert len(list(scorer.score(batch, store, NOW_S))) == len(batch)
+        assert len(list(scorer.score(batch, histories, NOW_S))) == len(batch)
     return np.concatenate([*model.seen, np.empty((0, len(FEATURE_NAMES)), dtype=np.float32)])
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from flink_jobs.domain.features import FEATURE_NAMES, NO_RISK, compute_features
 from flink_jobs.domain.history import (
     DAY_S,
+    DROPPED_AT_ONCE,
     ENTRY,
     KEPT_S,
     NO_HISTORY,
@@ -95,10 +96,13 @@ def test_a_transaction_takes_20_bytes(arriving: list[tuple[float, float, str]]) 
     assert check_format(history) is history
 
 
-def test_entries_past_every_window_are_dropped() -> None:
-    history = folded((START_S, 1.0, "old"), (START_S + KEPT_S - 1, 2.0, "kept"))
-    assert len(entries(history)) == 2
-    history, happened = fold(history, START_S + KEPT_S, 3.0, "new")
+def test_entries_past_every_window_are_dropped_once_there_are_enough() -> None:
+    old = [(START_S + number, 1.0, f"old{number}") for number in range(DROPPED_AT_ONCE)]
+    history = folded(*old, (START_S + KEPT_S - 1, 2.0, "kept"))
+    # the youngest of the old ones is still within reach
+    within, _ = fold(history, START_S + KEPT_S + DROPPED_AT_ONCE - 1.5, 3.0, "new")
+    assert within[: len(history)] == history
+    history, happened = fold(history, START_S + KEPT_S + DROPPED_AT_ONCE - 1, 3.0, "new")
     assert [amount for _, amount, _ in entries(history)] == [2.0, 3.0]
     assert happened == 3
     assert history.startswith(NO_HISTORY)
@@ -113,12 +117,22 @@ def test_a_record_a_week_late_still_sees_its_whole_month() -> None:
 
 def test_a_record_older_than_the_history_is_its_own_past() -> None:
     history = folded((START_S + 100 * DAY_S, 5.0, "new"))
-    found = features(history, START_S, 7.0, "ancient")
+    for number in range(DROPPED_AT_ONCE - 1):
+        found = features(history, START_S - number * 30 * DAY_S, 7.0, "ancient")
+        assert found["customer_count_30d"] == 1
+        assert found["customer_mean_30d"] == 7.0
+        history, happened = fold(history, START_S - number * 30 * DAY_S, 7.0, "ancient")
+        assert happened == 2
+    # it is dropped at once, with the others
+    found = features(history, START_S - 1000 * DAY_S, 7.0, "most ancient")
     assert found["customer_count_30d"] == 0
     assert found["customer_mean_30d"] == 7.0
     assert found["amount_to_mean_30d"] == 1.0
     assert found["largest_7d_to_mean_before"] == 1.0
-    assert fold(history, START_S, 7.0, "ancient") == (history, 1)
+    assert fold(history, START_S - 1000 * DAY_S, 7.0, "most ancient") == (
+        folded((START_S + 100 * DAY_S, 5.0, "new")),
+        1,
+    )
 
 
 def test_the_largest_amount_of_a_week_is_held_against_the_time_before() -> None:

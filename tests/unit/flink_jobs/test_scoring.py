@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 import pytest
+from map_state import MapState
 
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest, ModelKind
@@ -18,18 +19,6 @@ DAY = 17713  # 2018-07-01
 
 Publish = Callable[[ModelKind], tuple[Manifest, bytes]]
 Explainer = Callable[[ModelKind], bytes]
-
-
-class Store(dict[str, bytes]):
-    """Histories as Flink's map state keeps them; counts what is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.puts = 0
-
-    def put(self, key: str, value: bytes) -> None:
-        self.puts += 1
-        self[key] = value
 
 
 def record(offset: int, **changes: object) -> Record:
@@ -53,8 +42,8 @@ def scorer(published: Publish, explainer: Explainer) -> Scorer:
     )
 
 
-def score(scorer: Scorer, *records: Record, store: Store | None = None) -> list[Outcome]:
-    return list(scorer.score(records, Store() if store is None else store, NOW_S))
+def score(scorer: Scorer, *records: Record, store: MapState | None = None) -> list[Outcome]:
+    return list(scorer.score(records, MapState() if store is None else store, NOW_S))
 
 
 def test_each_transaction_gets_one_prediction_that_says_where_it_lay(scorer: Scorer) -> None:
@@ -147,9 +136,9 @@ def test_a_dead_letter_shows_how_a_long_record_begins_and_how_long_it_was(scorer
 
 
 def test_a_customers_history_is_written_once_a_batch_and_goes_on_in_the_next(scorer: Scorer) -> None:
-    store = Store()
+    store = MapState()
     score(scorer, *(record(offset) for offset in range(5)), store=store)
-    assert store.puts == 1
+    assert store.writes == 1
     *_, alert = score(scorer, record(30, amount=190.0), store=store)
     assert isinstance(alert, Alert)
     assert alert.features["customer_count_1d"] == 6
@@ -158,15 +147,15 @@ def test_a_customers_history_is_written_once_a_batch_and_goes_on_in_the_next(sco
 def test_a_batch_may_be_cut_anywhere(scorer: Scorer) -> None:
     records = [record(offset, customer_id=f"c{offset % 3}", amount=offset * 20.0) for offset in range(10)]
     at_once = score(scorer, *records)
-    store = Store()
+    store = MapState()
     one_by_one = [outcome for single in records for outcome in score(scorer, single, store=store)]
     assert at_once == one_by_one
 
 
 def test_only_bad_records_write_no_state(scorer: Scorer) -> None:
-    store = Store()
+    store = MapState()
     score(scorer, record(7, amount=-1), store=store)
-    assert not store
+    assert not store.kept
 
 
 def test_ready_columns_go_to_the_model_as_they_are(published: Publish, explainer: Explainer) -> None:
@@ -175,7 +164,7 @@ def test_ready_columns_go_to_the_model_as_they_are(published: Publish, explainer
     fraud = record(7, customer_id=None, terminal_id=None, features={"Amount": 1, "V1": 190, "V2": 3, "V3": 9})
     lacking = record(8, features={"Amount": 1, "V1": 190})
     none = record(9)
-    store = Store()
+    store = MapState()
     outcomes = score(scorer, fraud, lacking, none, store=store)
     alerts = [outcome for outcome in outcomes if isinstance(outcome, Alert)]
     letters = [outcome for outcome in outcomes if isinstance(outcome, DeadLetter)]
@@ -186,4 +175,4 @@ def test_ready_columns_go_to_the_model_as_they_are(published: Publish, explainer
         (9, "missing_feature"),
     ]
     assert "V2" in letters[0].detail
-    assert not store
+    assert not store.kept

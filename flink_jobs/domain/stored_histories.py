@@ -1,0 +1,91 @@
+"""How histories lie in Flink's state: most of each is written seldom; Python has copies of the latest."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from flink_jobs.domain.history import ENTRY_BYTES
+
+# So many entries are added to a history before it is written as a whole again. More than `history.fold` drops
+# at a time: dropping changes how a history begins, so that it is written as a whole anyway.
+MOST_ADDED = 24
+
+
+class Store(Protocol):
+    """Bytes by customer id; Flink's map state is one."""
+
+    def get(self, key: str, /) -> bytes | None:
+        """Give what was put, None if nothing was."""
+
+    def put(self, key: str, value: bytes, /) -> None:
+        """Keep it."""
+
+    def remove(self, key: str, /) -> None:
+        """Keep it no longer; there may be nothing."""
+
+    def items(self) -> Iterator[tuple[str, bytes]]:
+        """Give all that is kept."""
+
+
+class StoredHistories:
+    """Histories in two stores: each as it once was, and the entries that were added since.
+
+    A transaction then writes a few entries rather than a whole month of them, which was most of what the
+    state backend had to write, merge and send to checkpoints. Of histories that were seen last there is a
+    copy here, for reading one from the state costs more than a fold.
+    """
+
+    def __init__(self, histories: Store, added: Store, most_bytes: int) -> None:
+        """Begin without copies; they take up to `most_bytes`."""
+        self._histories = histories
+        self._added = added
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        # histories, and how many of their bytes lie in `histories`
+        self._recent: dict[str, tuple[bytes, int]] = {}
+
+    def get(self, customer_id: str, /) -> bytes | None:
+        """Give the customer's history, None for a new one."""
+        found = self._recent.get(customer_id)
+        if found is not None:
+            return found[0]
+        whole = self._histories.get(customer_id)
+        if whole is None:
+            return None
+        history = whole + (self._added.get(customer_id) or b"")
+        self._copy(customer_id, history, len(whole))
+        return history
+
+    def put(self, customer_id: str, history: bytes, /) -> None:
+        """Keep the customer's history; as a whole where more changed than a few entries at its end."""
+        found = self._recent.pop(customer_id, None)
+        if found is not None:
+            before, written = found
+            self._bytes -= len(before)
+            if len(history) - written <= MOST_ADDED * ENTRY_BYTES and history.startswith(before[:written]):
+                if history != before:
+                    self._added.put(customer_id, history[written:])
+                self._copy(customer_id, history, written)
+                return
+        self._histories.put(customer_id, history)
+        self._added.remove(customer_id)
+        self._copy(customer_id, history, len(history))
+
+    def remove(self, customer_id: str) -> None:
+        """Forget the customer."""
+        self._drop(customer_id)
+        self._histories.remove(customer_id)
+        self._added.remove(customer_id)
+
+    def items(self) -> Iterator[tuple[str, bytes]]:
+        """Give every customer's id and history."""
+        for customer_id, whole in self._histories.items():
+            yield customer_id, whole + (self._added.get(customer_id) or b"")
+
+    def _copy(self, customer_id: str, history: bytes, written: int) -> None:
+        self._recent[customer_id] = history, written
+        self._bytes += len(history)
+        while self._bytes > self._most_bytes:
+            self._drop(next(iter(self._recent)))
+
+    def _drop(self, customer_id: str) -> None:
+        self._bytes -= len(self._recent.pop(customer_id, (b"", 0))[0])
