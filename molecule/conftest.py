@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import testinfra
+import yaml
 from testinfra.host import Host
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +20,7 @@ UNITS = ("kafka", "minio", "flink-*")
 
 HostsOf = Callable[[str], dict[str, Host]]
 Apply = Callable[..., subprocess.CompletedProcess[str]]
+NextRelease = Callable[[str], dict[str, str]]
 Outages = Callable[[dict[str, int]], AbstractContextManager[list[set[str]]]]
 
 
@@ -80,6 +83,23 @@ def apply() -> Apply:
         return ran
 
     return run
+
+
+@pytest.fixture
+def next_release(tmp_path: Path) -> Generator[NextRelease]:
+    """Variables of the next version of kafka or flink: the same archive, installed as another release."""
+    versions = yaml.safe_load((ROOT / "ansible/inventory/group_vars/all/versions.yml").read_text())
+    cache = Path(os.environ.get("FRAUD_CACHE", Path.home() / ".cache/fraud-detection"))
+
+    def of(program: str) -> dict[str, str]:
+        version = versions[f"{program}_version"]
+        archive = tmp_path / f"{program}-{version}-next.tar.gz"
+        shutil.copy(cache / f"{program}-{version}.tar.gz", archive)
+        return {f"{program}_version": f"{version}-next", f"{program}_archive": str(archive)}
+
+    yield of
+    for archive in tmp_path.glob("*.tar.gz"):
+        archive.unlink()
 
 
 @pytest.fixture

@@ -13,16 +13,16 @@ import pytest
 from testinfra.host import Host
 
 Apply = Callable[..., subprocess.CompletedProcess[str]]
-PLAYBOOK = Path(__file__).parents[1] / "job.yml"
+SCENARIO = Path(__file__).parents[1]
 # The journal may hold what an earlier run of these tests printed.
 RUN = f"{time.time():.0f}"
-ONE, TWO, THREE, FOUR, FIVE, SIX, SEVEN = (f"job-{number}-{RUN}" for number in range(1, 8))
+ONE, TWO, THREE, FOUR, FIVE, SIX, SEVEN, EIGHT = (f"job-{number}-{RUN}" for number in range(1, 9))
 
 
 @pytest.fixture
 def job(apply: Callable[..., subprocess.CompletedProcess[str]]) -> Apply:
     """Apply the role with variables of its own."""
-    return partial(apply, PLAYBOOK)
+    return partial(apply, SCENARIO / "job.yml")
 
 
 def changed(result: subprocess.CompletedProcess[str]) -> bool:
@@ -155,3 +155,20 @@ def test_state_without_a_place_is_dropped_only_if_allowed(host: Host, job: Apply
     count, id_ = wait_for_output(host, SEVEN)[0]
     assert count == 1
     assert id_ > last_id
+
+
+def test_another_version_of_flink_goes_on_with_the_job(
+    host: Host, apply: Apply, next_release: Callable[[str], dict[str, str]]
+) -> None:
+    wait_for_checkpoint(host)
+    release = next_release("flink")
+    apply(
+        SCENARIO / "converge.yml",
+        "--extra-vars",
+        json.dumps(release | {"job_label": EIGHT, "job_uid": "other"}),
+    )
+    processes = host.process.filter(user="flink", comm="java")
+    assert len(processes) == 2
+    for process in processes:
+        assert f"-cp /opt/flink-{release['flink_version']}/lib/" in process.args
+    assert wait_for_output(host, EIGHT)[0][0] > 1

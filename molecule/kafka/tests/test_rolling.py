@@ -1,9 +1,7 @@
 """Another configuration, another version and partitions that move, while a producer goes on."""
 
 import json
-import os
 import re
-import shutil
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -12,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from kafka import KafkaConsumer, KafkaProducer
 from testinfra.host import Host
 
@@ -70,16 +67,6 @@ def nothing_is_lost(host: Host, nodes: dict[str, Host]) -> Generator[Produced]:
     host.check_output("kafka-topics --delete --topic molecule-rolling")
 
 
-@pytest.fixture
-def next_release(tmp_path: Path) -> dict[str, str]:
-    """The same archive under another version's name: what is rolled out is another installation."""
-    versions = yaml.safe_load((ROOT / "ansible/inventory/group_vars/all/versions.yml").read_text())
-    cache = Path(os.environ.get("FRAUD_CACHE", Path.home() / ".cache/fraud-detection"))
-    version = f"{versions['kafka_version']}-next"
-    shutil.copy(cache / f"kafka-{versions['kafka_version']}.tar.gz", tmp_path / f"kafka-{version}.tar.gz")
-    return {"artifacts_dir": str(tmp_path), "kafka_version": version}
-
-
 def started(nodes: dict[str, Host]) -> dict[str, str]:
     """When each broker was started."""
     command = "systemctl show kafka --property=ActiveEnterTimestampMonotonic --value"
@@ -91,11 +78,12 @@ def test_another_configuration_and_version_go_round_one_broker_at_a_time(
     apply: Callable[..., Any],
     outages: Callable[..., AbstractContextManager[list[set[str]]]],
     nothing_is_lost: Produced,
-    next_release: dict[str, str],
+    next_release: Callable[[str], dict[str, str]],
 ) -> None:
     addresses = addresses_of(nodes)
     before = started(nodes)
-    changed = next_release | {"kafka_properties": {"log.cleaner.backoff.ms": 16000}}
+    release = next_release("kafka")
+    changed = release | {"kafka_properties": {"log.cleaner.backoff.ms": 16000}}
     with nothing_is_lost(), outages(dict.fromkeys(addresses, PORT)) as seen:
         apply(ROOT / "molecule/kafka/converge.yml", "--extra-vars", json.dumps(changed))
     assert max(map(len, seen)) == 1, seen
@@ -104,7 +92,7 @@ def test_another_configuration_and_version_go_round_one_broker_at_a_time(
     for name, host in nodes.items():
         assert after[name] != before[name]
         assert "log.cleaner.backoff.ms=16000" in host.file("/etc/kafka/broker.properties").content_string
-        assert re.match(rf"/opt/kafka-{next_release['kafka_version']}-", host.file("/opt/kafka").linked_to)
+        assert re.match(rf"/opt/kafka-{release['kafka_version']}-", host.file("/opt/kafka").linked_to)
         jars = f"-cp {host.file('/opt/kafka').linked_to}/libs/"
         assert jars in host.process.get(user="kafka", comm="java").args
 
