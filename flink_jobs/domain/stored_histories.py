@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
+from flink_jobs.domain.feature_batch import Histories
 from flink_jobs.domain.history import ENTRY_BYTES
 
 # So many entries are added to a history before it is written as a whole again. More than `history.fold` drops
@@ -10,20 +11,14 @@ from flink_jobs.domain.history import ENTRY_BYTES
 MOST_ADDED = 24
 
 
-class Store(Protocol):
-    """Bytes by customer id; Flink's map state is one."""
-
-    def get(self, key: str, /) -> bytes | None:
-        """Give what was put, None if nothing was."""
-
-    def put(self, key: str, value: bytes, /) -> None:
-        """Keep it."""
+class Store(Histories, Protocol):
+    """What histories, or parts of them, are kept in; Flink's map state is one."""
 
     def remove(self, key: str, /) -> None:
-        """Keep it no longer; there may be nothing."""
+        """Keep the customer's no longer; there may be none."""
 
     def items(self) -> Iterator[tuple[str, bytes]]:
-        """Give all that is kept."""
+        """Give every customer's id and what is kept of them."""
 
 
 class StoredHistories:
