@@ -3,7 +3,6 @@
 import argparse
 import sys
 import time
-from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -208,7 +207,7 @@ def table(drift: Drift) -> str:
 class _Histories(dict[str, bytes]):
     """Histories as Flink's state keeps them."""
 
-    put = dict.__setitem__
+    put_all = dict.update
 
 
 def _score(
@@ -217,7 +216,7 @@ def _score(
     for first in range(0, len(records), _BATCH):
         batch = [Record(0, 0, 0, len(payload), payload) for _, payload in records[first : first + _BATCH]]
         # what comes of it is counted in the scorer
-        deque(scorer.score(batch, histories, now_s), maxlen=0)
+        scorer.score(batch, histories, now_s)
 
 
 def promoted_scorer(settings: Settings) -> Scorer:

@@ -16,7 +16,7 @@ from flink_jobs.configuration import (
     stream_environment,
     transactions_table,
 )
-from flink_jobs.domain.batch import BYTES_ENCODING, OUTCOME_SEPARATOR, RECORD_SEPARATOR
+from flink_jobs.domain.batch import BYTES_ENCODING, RECORD_SEPARATOR
 from flink_jobs.domain.settings import Settings, Topics, load_settings
 from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES
 from flink_jobs.score_batches import BATCH_TYPE, OUTCOMES_TYPE, ScoreBatches
@@ -79,7 +79,7 @@ def outcomes_query(topics: Topics, outcomes: Table) -> str:
     Predictions have no key: then those of a batch go to one partition, as one request instead of one
     for each broker.
     """
-    messages = f"SPLIT(CAST(packed AS STRING), {_literal(OUTCOME_SEPARATOR)})"
+    messages = f"SPLIT(CAST(packed AS STRING), {_literal(chr(10))})"
     return f"""
 SELECT
   topic,

@@ -1,8 +1,9 @@
 """The Python operator of `ml_inference_job`; in a file of its own, or it would be pickled whole."""
 
+import gc
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 
 import msgspec
 from pyflink.common import Row, Types
@@ -10,11 +11,11 @@ from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 from pyflink.metrics import Distribution, MetricGroup
 
-from flink_jobs.domain.batch import OUTCOME_SEPARATOR, unpack_batch
+from flink_jobs.domain.batch import unpack_batch
 from flink_jobs.domain.drift import FEWEST_TRANSACTIONS, DriftCounts
 from flink_jobs.domain.history import expired_customers
 from flink_jobs.domain.model_registry import ModelRegistry, ServedScorer
-from flink_jobs.domain.scoring import Alert, DeadLetter, Outcome, Prediction
+from flink_jobs.domain.scoring import Outcomes
 from flink_jobs.domain.settings import Topics, load_settings
 from flink_jobs.domain.stored_histories import StoredHistories
 
@@ -29,8 +30,7 @@ _RECENT_BYTES = 32 * 1024 * 1024
 # How old the metrics of drift may be.
 _DRIFT_S = 10
 
-_encode = msgspec.json.Encoder().encode
-_SEPARATOR = OUTCOME_SEPARATOR.encode()
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships no types
@@ -38,11 +38,7 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
 
     def __init__(self, topics: Topics) -> None:
         """Name the topics that outcomes are for."""
-        self._topic_of: dict[type[Outcome], str] = {
-            Prediction: topics.predictions,
-            Alert: topics.fraud_alerts,
-            DeadLetter: topics.transactions_dlq,
-        }
+        self._topics = topics
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Load the promoted model; without one the task fails, says so, and Flink tries again."""
@@ -61,6 +57,9 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         self._next_sweeps: dict[int, int] = {}
         self._drift = DriftMetrics(runtime_context.get_metrics_group())
         self._served = ServedScorer(ModelRegistry(settings))
+        # what is loaded by now stays: no collection of garbage has to walk through it again
+        gc.collect()
+        gc.freeze()
 
     def close(self) -> None:
         """Stop watching for new models."""
@@ -77,7 +76,7 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
             self._next_sweeps[shard] = sweep_ms
             ctx.timer_service().register_processing_time_timer(sweep_ms)
         scorer = self._served.current
-        yield from to_rows(scorer.score(unpack_batch(value), self._histories[shard], now_s), self._topic_of)
+        yield from to_rows(scorer.score(unpack_batch(value), self._histories[shard], now_s), self._topics)
         self._drift.show(scorer.drift, now_s)
 
     def on_timer(self, _timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
@@ -116,10 +115,12 @@ class DriftMetrics:
             metric.update(round(1000 * indexes.get(name, 0.0)))
 
 
-def to_rows(outcomes: Iterable[Outcome], topic_of: Mapping[type[Outcome], str]) -> Iterator[Row]:
-    """Pack the outcomes of a batch into one row for each topic: its name, and messages in their order."""
-    messages: dict[type[Outcome], list[bytes]] = {}
-    for outcome in outcomes:
-        messages.setdefault(type(outcome), []).append(_encode(outcome))
-    for kind, packed in messages.items():
-        yield Row(topic_of[kind], _SEPARATOR.join(packed))
+def to_rows(outcomes: Outcomes, topics: Topics) -> Iterator[Row]:
+    """Pack the outcomes of a batch into one row for each topic: its name, and messages, a line each."""
+    for topic, messages in (
+        (topics.predictions, outcomes.predictions),
+        (topics.fraud_alerts, outcomes.alerts),
+        (topics.transactions_dlq, outcomes.dead_letters),
+    ):
+        if messages:
+            yield Row(topic, _encode_lines(messages).removesuffix(b"\n"))

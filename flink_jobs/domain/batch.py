@@ -2,14 +2,13 @@
 
 SQL's LISTAGG gathers text only, so the bytes of each record are read as ISO-8859-1, which maps every
 byte to one character and back. What separates records lies outside ISO-8859-1 and so cannot occur in a
-record. Outcomes go back as JSON, where a control character is always escaped: one of them separates.
+record. Outcomes go back as JSON, a line each.
 """
 
 from flink_jobs.domain.scoring import Record
 
 RECORD_SEPARATOR = "\u2028"
 BYTES_ENCODING = "ISO-8859-1"
-OUTCOME_SEPARATOR = "\u001e"
 _RECORD_SEPARATOR = RECORD_SEPARATOR.encode()
 
 

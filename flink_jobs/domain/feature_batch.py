@@ -1,25 +1,25 @@
 """The features of a batch of transactions, whichever way the model wants them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flink_jobs.domain.features import compute_features
-from flink_jobs.domain.history import DAY_S, NO_HISTORY, check_format, fold
+from flink_jobs.domain.history import DAY_S, NO_HISTORY, fold
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.domain.transaction import InvalidTransaction, Transaction
 
 
 class Histories(Protocol):
-    """Histories by customer id; Flink's map state is one."""
+    """Histories by customer id."""
 
     def get(self, key: str, /) -> bytes | None:
         """Give the customer's history, None for a new one."""
 
-    def put(self, key: str, value: bytes, /) -> None:
-        """Keep the customer's history."""
+    def put_all(self, histories: Mapping[str, bytes], /) -> None:
+        """Keep the customers' histories."""
 
 
 class FoldedBatch:
@@ -29,7 +29,8 @@ class FoldedBatch:
         self._store = histories
         self._risk = risk
         self._opened: dict[str, bytes] = {}
-        self._folded: list[tuple[bytes, int]] = []
+        self._folded: list[bytes] = []
+        self._happened: list[int] = []
         self._terminal_ids: list[str] = []
         self._times_s: list[float] = []
         self._amounts: list[float] = []
@@ -47,24 +48,22 @@ class FoldedBatch:
             raise InvalidTransaction("missing_field", f"{name}: this model needs it")
         history = self._opened.get(customer_id)
         if history is None:
-            stored = self._store.get(customer_id)
-            history = NO_HISTORY if stored is None else check_format(stored)
+            history = self._store.get(customer_id) or NO_HISTORY
         time_s, amount = transaction.time_s, transaction.amount
-        folded = fold(history, time_s, amount, transaction.transaction_id)
-        self._opened[customer_id] = folded[0]
-        self._folded.append(folded)
+        history, happened = fold(history, time_s, amount, transaction.transaction_id)
+        self._opened[customer_id] = history
+        self._folded.append(history)
+        self._happened.append(happened)
         self._terminal_ids.append(terminal_id)
         self._times_s.append(time_s)
         self._amounts.append(amount)
 
     def features(self) -> NDArray[np.float64]:
         """Keep the histories, and give [transactions, features]."""
-        for customer_id, history in self._opened.items():
-            self._store.put(customer_id, history)
+        self._store.put_all(self._opened)
         times_s = np.array(self._times_s)
         risks = self._risk.as_of(self._terminal_ids, (times_s // DAY_S).astype(np.int64))
-        histories, happened = zip(*self._folded, strict=True)
-        return compute_features(histories, happened, times_s, np.array(self._amounts), risks)
+        return compute_features(self._folded, self._happened, times_s, np.array(self._amounts), risks)
 
 
 class ReadyBatch:

@@ -163,7 +163,8 @@ def compute_features(
         (days + _EPOCH_WEEKDAY) % 7 >= _SATURDAY,
         seconds < (_LAST_NIGHT_HOUR + 1) * 3600,
     ]
-    found = [windows.count_and_total(days) for days in WINDOW_DAYS]
+    begins = {days: windows.begins(days) for days in WINDOW_DAYS}
+    found = [windows.count_and_total(begins[days]) for days in WINDOW_DAYS]
     for count, total in found:
         # A record later than the history reaches back may find none, not even itself.
         mean = np.where(count > 0, total / np.maximum(count, 1), amounts)
@@ -171,7 +172,7 @@ def compute_features(
     (week_count, week_total), (count, total) = found[-2:]
     earlier = count - week_count
     before = np.where(earlier > 0, (total - week_total) / np.maximum(earlier, 1), mean)
-    largest = windows.largest(_WEEK, otherwise=amounts)
+    largest = windows.largest(begins[_WEEK], otherwise=amounts)
     return np.column_stack([*columns, risks, _ratio(amounts, mean), _ratio(largest, before)])
 
 
@@ -191,23 +192,21 @@ class _Windows:
         self._ends = self._starts + np.asarray(happened, np.int64)
         self._times_s = times_s
 
-    def count_and_total(self, days: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Count and sum of the amounts of the last `days`, up to the transaction: [transactions] each."""
-        begins = self._begins(days)
-        count = self._ends - begins
-        return count, np.where(count > 0, self._reduce(np.add, begins), 0.0)
-
-    def largest(self, days: int, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Largest of these amounts, `otherwise` where there is none above 0: [transactions]."""
-        begins = self._begins(days)
-        found = np.where(self._ends > begins, self._reduce(np.maximum, begins), 0.0)
-        return np.where(found > 0, found, otherwise)
-
-    def _begins(self, days: int) -> NDArray[np.int64]:
-        """Where each window begins; its transactions happened after the time `days` ago."""
+    def begins(self, days: int) -> NDArray[np.int64]:
+        """Where the window of each transaction begins: the first that happened after the time `days` ago."""
         after = self._times > np.repeat(self._times_s - days * DAY_S, self._lengths)
         begins: NDArray[np.int64] = self._stops - np.add.reduceat(after, self._starts, dtype=np.int64)
         return begins
+
+    def count_and_total(self, begins: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Count and sum of the amounts of windows, up to the transaction: [transactions] each."""
+        count = self._ends - begins
+        return count, np.where(count > 0, self._reduce(np.add, begins), 0.0)
+
+    def largest(self, begins: NDArray[np.int64], otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Largest of these amounts, `otherwise` where there is none above 0: [transactions]."""
+        found = np.where(self._ends > begins, self._reduce(np.maximum, begins), 0.0)
+        return np.where(found > 0, found, otherwise)
 
     def _reduce(self, operation: np.ufunc, begins: NDArray[np.int64]) -> NDArray[np.float64]:
         """Reduce the amounts of each window; meaningless where it is empty."""

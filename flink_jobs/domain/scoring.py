@@ -1,7 +1,7 @@
 """From records to scores, alerts and dead letters: the work of `ml_inference_job`, without Flink."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -21,8 +21,8 @@ SHOWN_PAYLOAD_BYTES = 1024
 _log = logging.getLogger(__name__)
 
 
-class Record(NamedTuple):
-    """A record of the topic `transactions` and where it lies.
+class Record(msgspec.Struct, order=True, frozen=True, gc=False):
+    """A record of the topic `transactions` and where it lies, which is what records are ordered by.
 
     Attributes:
         payload_bytes: the length in Kafka; `payload` may be cut past MAX_PAYLOAD_BYTES.
@@ -85,7 +85,12 @@ class DeadLetter(msgspec.Struct, gc=False):
     payload: str
 
 
-Outcome = Prediction | Alert | DeadLetter
+class Outcomes(NamedTuple):
+    """What comes of a batch: a prediction of each transaction, alerts where due, and what is none."""
+
+    predictions: list[Prediction]
+    alerts: list[Alert]
+    dead_letters: list[DeadLetter]
 
 
 class Scorer:
@@ -120,16 +125,13 @@ class Scorer:
         """The first day that terminals' frauds are known for, since 1970-01-01; 0 where none is needed."""
         return self._risk.first_day
 
-    def score(self, records: Sequence[Record], histories: Histories, now_s: float) -> Iterator[Outcome]:
-        """Score a batch: one prediction for each transaction, an alert beside it where due.
+    def score(self, records: Sequence[Record], histories: Histories, now_s: float) -> Outcomes:
+        """Score a batch.
 
         Args:
             records: in the order they are to be folded into their customers' histories.
             histories: read and written once for each customer of the batch.
             now_s: the clock, in seconds since 1970.
-
-        Yields:
-            Prediction, Alert or DeadLetter.
 
         """
         manifest = self._model.manifest
@@ -139,57 +141,74 @@ class Scorer:
             else FoldedBatch(histories, self._risk)
         )
         accepted: list[tuple[Record, Transaction]] = []
+        dead_letters: list[DeadLetter] = []
         for record in records:
             try:
                 transaction = parse_transaction(record.payload, now_s)
                 batch.add(transaction)
                 accepted.append((record, transaction))
             except InvalidTransaction as invalid:
-                yield _dead_letter(record, invalid)
+                dead_letters.append(_dead_letter(record, invalid))
         if not accepted:
-            return
+            return Outcomes([], [], dead_letters)
         features = batch.features()
         matrix = features.astype(np.float32)
-        scored = self._model.score(matrix)
+        scores = self._model.score(matrix)
         if self.drift is not None:
-            self.drift.add(matrix, scored)
-        scores = scored.tolist()
-        contributions = self._contributions(matrix, scores)
+            self.drift.add(matrix, scores)
         challenging, challenger_version = self._challenge(matrix)
-        for (record, transaction), row, score, challenger_score in zip(
-            accepted, features, scores, challenging, strict=True
-        ):
-            rounded = round(score, 6)
-            yield Prediction(
+        version = manifest.version
+        predictions = [
+            Prediction(
                 transaction.transaction_id,
-                rounded,
-                manifest.version,
+                round(score, 6),
+                version,
                 record.partition,
                 record.offset,
                 record.timestamp_ms,
                 challenger_score,
                 challenger_version,
             )
-            if score >= manifest.threshold:
-                seen = dict(zip(manifest.features, row.tolist(), strict=True))
-                yield Alert(
-                    transaction.transaction_id,
-                    rounded,
-                    manifest.threshold,
-                    manifest.version,
-                    msgspec.Raw(record.payload),
-                    seen,
-                    record.partition,
-                    record.offset,
-                    record.timestamp_ms,
-                    int(now_s * 1000),
-                    strongest_reasons(seen, next(contributions), manifest.distributions),
+            for (record, transaction), score, challenger_score in zip(
+                accepted, scores.tolist(), challenging, strict=True
+            )
+        ]
+        alerted = np.flatnonzero(scores.astype(np.float64) >= manifest.threshold)
+        alerts = (
+            [
+                self._alert(accepted[number][0], predictions[number], features[number], contributions, now_s)
+                for number, contributions in zip(
+                    alerted.tolist(), self._model.explain(matrix[alerted]).tolist(), strict=True
                 )
+            ]
+            if len(alerted)
+            else []
+        )
+        return Outcomes(predictions, alerts, dead_letters)
 
-    def _contributions(self, matrix: NDArray[np.float32], scores: list[float]) -> Iterator[list[float]]:
-        """Explain the alerts of a batch, all at once when the first is asked for."""
-        alerted = [number for number, score in enumerate(scores) if score >= self._model.manifest.threshold]
-        yield from self._model.explain(matrix[alerted]).tolist()
+    def _alert(
+        self,
+        record: Record,
+        prediction: Prediction,
+        features: NDArray[np.float64],
+        contributions: list[float],
+        now_s: float,
+    ) -> Alert:
+        manifest = self._model.manifest
+        seen = dict(zip(manifest.features, features.tolist(), strict=True))
+        return Alert(
+            prediction.transaction_id,
+            prediction.score,
+            manifest.threshold,
+            manifest.version,
+            _on_one_line(record.payload),
+            seen,
+            record.partition,
+            record.offset,
+            record.timestamp_ms,
+            int(now_s * 1000),
+            strongest_reasons(seen, contributions, manifest.distributions),
+        )
 
     def _challenge(self, matrix: NDArray[np.float32]) -> tuple[Sequence[float | None], str | None]:
         """Give the challenger's scores and version; one that fails is dropped, whatever the reason."""
@@ -204,6 +223,11 @@ class Scorer:
             _log.exception("challenger %s failed and is dropped", challenger.manifest.version)
             return [None] * len(matrix), None
         return scores, challenger.manifest.version
+
+
+def _on_one_line(payload: bytes) -> msgspec.Raw:
+    """Give JSON without line breaks, which may stand between its values only."""
+    return msgspec.Raw(msgspec.json.format(payload, indent=-1) if b"\n" in payload else payload)
 
 
 def _dead_letter(record: Record, invalid: InvalidTransaction) -> DeadLetter:

@@ -1,10 +1,10 @@
 """How histories lie in Flink's state: most of each is written seldom; Python has copies of the latest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from flink_jobs.domain.feature_batch import Histories
-from flink_jobs.domain.history import ENTRY_BYTES
+from flink_jobs.domain.history import ENTRY_BYTES, check_format
 
 # So many entries are added to a history before it is written as a whole again. More than `history.fold` drops
 # at a time: dropping changes how a history begins, so that it is written as a whole anyway.
@@ -39,31 +39,50 @@ class StoredHistories:
         self._recent: dict[str, tuple[bytes, int]] = {}
 
     def get(self, customer_id: str, /) -> bytes | None:
-        """Give the customer's history, None for a new one."""
+        """Give the customer's history, None for a new one.
+
+        Raises:
+            ValueError: what is stored is another version's.
+
+        """
         found = self._recent.get(customer_id)
         if found is not None:
             return found[0]
         whole = self._histories.get(customer_id)
         if whole is None:
             return None
-        history = whole + (self._added.get(customer_id) or b"")
+        history = check_format(whole + (self._added.get(customer_id) or b""))
         self._copy(customer_id, history, len(whole))
         return history
 
-    def put(self, customer_id: str, history: bytes, /) -> None:
-        """Keep the customer's history; as a whole where more changed than a few entries at its end."""
-        found = self._recent.pop(customer_id, None)
-        if found is not None:
-            before, written = found
+    def put_all(self, histories: Mapping[str, bytes], /) -> None:
+        """Keep customers' histories; as a whole where more changed than a few entries at the end."""
+        whole: dict[str, bytes] = {}
+        added: dict[str, bytes] = {}
+        for customer_id, history in histories.items():
+            before, written = self._recent.pop(customer_id, (b"", 0))
             self._bytes -= len(before)
-            if len(history) - written <= MOST_ADDED * ENTRY_BYTES and history.startswith(before[:written]):
-                if history != before:
-                    self._added.put(customer_id, history[written:])
-                self._copy(customer_id, history, written)
-                return
-        self._histories.put(customer_id, history)
-        self._added.remove(customer_id)
-        self._copy(customer_id, history, len(history))
+            longer = history.startswith(before)
+            if (
+                written
+                and len(history) - written <= MOST_ADDED * ENTRY_BYTES
+                and (longer or history.startswith(before[:written]))
+            ):
+                if not longer or len(history) > len(before):
+                    added[customer_id] = history[written:]
+            else:
+                whole[customer_id] = history
+                if not written:
+                    self._added.remove(customer_id)
+                elif written < len(before):
+                    added[customer_id] = b""
+                written = len(history)
+            self._copy(customer_id, history, written)
+        # at once: a call into Java costs more than what is written
+        if whole:
+            self._histories.put_all(whole)
+        if added:
+            self._added.put_all(added)
 
     def remove(self, customer_id: str) -> None:
         """Forget the customer."""

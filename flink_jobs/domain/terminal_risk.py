@@ -34,11 +34,15 @@ class TerminalRisk:
         days = table["day"].to_numpy()
         self.first_day = int(days.min()) if len(days) else 0
         self.last_day = int(days.max()) if len(days) else 0
-        # the last row is for terminals that are not known
+        # the last row is for terminals and days that are not known
         known = [table[name].to_numpy() for name in VALUE_COLUMNS]
         self._values = np.append(np.column_stack(known), [NO_RISK], axis=0).astype(np.float32)
-        keys = zip(table["terminal_id"].to_pylist(), days.tolist(), strict=True)
-        self._rows = {key: row for row, key in enumerate(keys)}
+        ids = table["terminal_id"].combine_chunks().dictionary_encode()
+        self._numbers = {name: number for number, name in enumerate(ids.dictionary.to_pylist())}
+        # [terminals, days]: the row of each
+        shape = (len(self._numbers) + 1, self.last_day - self.first_day + 2)
+        self._rows = np.full(shape, len(table), dtype=np.int32)
+        self._rows[ids.indices.to_numpy(), days - self.first_day] = np.arange(len(table))
 
     def as_of(self, terminal_ids: Sequence[str], days: NDArray[np.int64]) -> NDArray[np.float32]:
         """Give what is known of terminals as of a day each: [rows, TERMINAL_FEATURES].
@@ -48,9 +52,12 @@ class TerminalRisk:
             days: the events', since 1970-01-01; past the table's last day, that one is served.
 
         """
-        known, unknown = self._rows.get, len(self._values) - 1
-        keys = zip(terminal_ids, np.minimum(days, self.last_day).tolist(), strict=True)
-        return self._values[[known(key, unknown) for key in keys]]
+        number_of, unknown = self._numbers.get, len(self._numbers)
+        numbers = [number_of(name, unknown) for name in terminal_ids]
+        # before the first day is the last column
+        columns = np.maximum(np.minimum(days, self.last_day) - self.first_day, -1)
+        found: NDArray[np.float32] = self._values[self._rows[numbers, columns]]
+        return found
 
     @classmethod
     def from_parquet(cls, content: bytes) -> Self:

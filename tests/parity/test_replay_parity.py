@@ -81,7 +81,7 @@ def served(records: list[Record], risk: TerminalRisk | Risks, batches: list[int]
     while rest:
         size = next(sizes)
         batch, rest = rest[:size], rest[size:]
-        assert len(list(scorer.score(batch, histories, NOW_S))) == len(batch)
+        assert len(scorer.score(batch, histories, NOW_S).predictions) == len(batch)
     return np.concatenate([*model.seen, np.empty((0, len(FEATURE_NAMES)), dtype=np.float32)])
 
 

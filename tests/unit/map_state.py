@@ -1,6 +1,6 @@
 """A stand-in for Flink's map state."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 
 class MapState:
@@ -14,10 +14,10 @@ class MapState:
         self.reads += 1
         return self.kept.get(key)
 
-    def put(self, key: str, value: bytes, /) -> None:
-        self.kept[key] = value
-        self.writes += 1
-        self.written_bytes += len(value)
+    def put_all(self, values: Mapping[str, bytes], /) -> None:
+        self.kept.update(values)
+        self.writes += len(values)
+        self.written_bytes += sum(map(len, values.values()))
 
     def remove(self, key: str, /) -> None:
         self.kept.pop(key, None)

@@ -11,7 +11,7 @@ from map_state import MapState
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest, ModelKind
 from flink_jobs.domain.model import ServedModel
-from flink_jobs.domain.scoring import Alert, DeadLetter, Outcome, Prediction, Record, Scorer
+from flink_jobs.domain.scoring import Alert, DeadLetter, Prediction, Record, Scorer
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
 
 NOW_S = 1_800_000_000.0
@@ -42,8 +42,11 @@ def scorer(published: Publish, explainer: Explainer) -> Scorer:
     )
 
 
-def score(scorer: Scorer, *records: Record, store: MapState | None = None) -> list[Outcome]:
-    return list(scorer.score(records, MapState() if store is None else store, NOW_S))
+def score(
+    scorer: Scorer, *records: Record, store: MapState | None = None
+) -> list[Prediction | Alert | DeadLetter]:
+    predictions, alerts, dead_letters = scorer.score(records, store or MapState(), NOW_S)
+    return [*predictions, *alerts, *dead_letters]
 
 
 def test_each_transaction_gets_one_prediction_that_says_where_it_lay(scorer: Scorer) -> None:
@@ -72,6 +75,14 @@ def test_a_high_score_raises_an_alert_with_the_whole_record_and_what_the_model_s
     assert alert.features["terminal_risk_30d"] == 0.25
     sent = json.loads(msgspec.json.encode(alert))
     assert sent["transaction"]["channel"] == "web"
+
+
+def test_an_alert_is_one_line_however_the_record_was_written(scorer: Scorer) -> None:
+    written = json.dumps(json.loads(record(7, amount=190.0, note="two\nlines").payload), indent=1).encode()
+    _, alert = score(scorer, Record(2, 7, 0, len(written), written))
+    sent = msgspec.json.encode(alert)
+    assert b"\n" not in sent
+    assert json.loads(sent)["transaction"] == json.loads(written)
 
 
 def test_an_alert_says_in_words_what_moved_its_score_most(scorer: Scorer) -> None:
@@ -149,7 +160,8 @@ def test_a_batch_may_be_cut_anywhere(scorer: Scorer) -> None:
     at_once = score(scorer, *records)
     store = MapState()
     one_by_one = [outcome for single in records for outcome in score(scorer, single, store=store)]
-    assert at_once == one_by_one
+    assert {type(outcome) for outcome in at_once} == {Prediction, Alert}
+    assert sorted(at_once, key=repr) == sorted(one_by_one, key=repr)
 
 
 def test_only_bad_records_write_no_state(scorer: Scorer) -> None:

@@ -19,7 +19,7 @@ def fold_twice_a_day(stored: StoredHistories, customer: str, count: int, start_s
         history, _ = fold(
             stored.get(customer) or NO_HISTORY, start_s + number * DAY_S / 2, 10.0, f"t{number}"
         )
-        stored.put(customer, history)
+        stored.put_all({customer: history})
 
 
 @pytest.mark.parametrize("most_bytes", [0, 20 * ENTRY_BYTES, 1_000_000])
@@ -38,7 +38,7 @@ def test_what_is_read_is_what_was_put(most_bytes: int, steps: list[tuple[str, fl
             plain.pop(customer, None)
         else:
             history, _ = fold(plain.get(customer, NO_HISTORY), time_s, 1.0, f"t{number}")
-            stored.put(customer, history)
+            stored.put_all({customer: history})
             plain[customer] = history
         # what another instance reads after a restart, without copies
         restored = StoredHistories(histories, added, 0)
@@ -66,25 +66,25 @@ def test_a_repeat_writes_nothing() -> None:
     stored = StoredHistories(histories, added, 1_000_000)
     fold_twice_a_day(stored, "a", 5)
     before = histories.written_bytes + added.written_bytes
-    stored.put("a", stored.get("a") or b"")
+    stored.put_all({"a": stored.get("a") or b""})
     assert histories.written_bytes + added.written_bytes == before
 
 
 def test_what_was_put_last_is_not_read_back() -> None:
     histories, added = MapState(), MapState()
-    stored = StoredHistories(histories, added, most_bytes=20)
+    stored = StoredHistories(histories, added, most_bytes=2 * ENTRY_BYTES)
     for customer in "abc":
-        stored.put(customer, b"0123456789")
-    assert [stored.get(customer) for customer in "bc"] == [b"0123456789"] * 2
+        stored.put_all({customer: NO_HISTORY})
+    assert [stored.get(customer) for customer in "bc"] == [NO_HISTORY] * 2
     assert histories.reads == 0
     # pushed out, the oldest is still in the store
-    assert stored.get("a") == b"0123456789"
+    assert stored.get("a") == NO_HISTORY
     assert histories.reads == 1
 
 
 def test_a_history_too_large_for_a_copy_is_kept_in_the_state() -> None:
     histories, added = MapState(), MapState()
     stored = StoredHistories(histories, added, most_bytes=5)
-    stored.put("a", b"0123456789")
-    assert stored.get("a") == b"0123456789"
+    stored.put_all({"a": NO_HISTORY})
+    assert stored.get("a") == NO_HISTORY
     assert histories.reads == 1

@@ -20,7 +20,7 @@ from sklearn.ensemble import RandomForestClassifier
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import ModelKind
 from flink_jobs.domain.model_registry import ModelRegistry, ModelUnavailableError, ServedScorer
-from flink_jobs.domain.scoring import Prediction, Record
+from flink_jobs.domain.scoring import Record
 from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.terminal_risk import SCHEMA
 from training.models import main
@@ -276,10 +276,9 @@ def prediction(served: ServedScorer) -> dict[str, Any]:
     ).encode()
 
     class Histories(dict[str, bytes]):
-        put = dict.__setitem__
+        put_all = dict.update
 
-    outcomes = served.current.score([Record(0, 0, 0, len(payload), payload)], Histories(), 1.8e9)
-    (first, *_) = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
+    (first,) = served.current.score([Record(0, 0, 0, len(payload), payload)], Histories(), 1.8e9).predictions
     sent: dict[str, Any] = json.loads(msgspec.json.encode(first))
     return sent
 

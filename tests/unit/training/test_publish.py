@@ -19,7 +19,7 @@ from flink_jobs.domain.model import ServedModel
 from flink_jobs.domain.model_registry import CurrentModel, CurrentRisk
 from flink_jobs.domain.object_store import ObjectStoreError
 from flink_jobs.domain.reasons import Reason
-from flink_jobs.domain.scoring import Alert, Record
+from flink_jobs.domain.scoring import Record
 from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
 from training import publish
@@ -98,8 +98,7 @@ def test_the_job_loads_what_explains_a_model_where_it_was_published_with_it(
         promote(tmp_path, settings)
         registry = model_registry.ModelRegistry(settings)
         scorer = registry.load(registry.pointers())
-        *_, alert = scorer.score([Record(0, 0, 0, len(payload), payload)], {}, 4e9)  # type: ignore[arg-type]
-        assert isinstance(alert, Alert)
+        (alert,) = scorer.score([Record(0, 0, 0, len(payload), payload)], {}, 4e9).alerts  # type: ignore[arg-type]
         return alert.reasons
 
     assert reasons()[0].feature == "V1"
