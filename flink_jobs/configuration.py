@@ -96,6 +96,14 @@ CREATE TABLE {name} (
 )"""
 
 
+def send_at_once(stream: DataStream) -> None:
+    """Send each row of a stream to the next task by itself, whatever the job's buffer timeout.
+
+    PyFlink's own `set_buffer_timeout` fails on a stream that comes from a table.
+    """
+    stream._j_data_stream.getTransformation().setBufferTimeout(0)  # noqa: SLF001 - as told above
+
+
 def keyed_by_first_column(
     stream: DataStream, key_type: TypeInformation, value_type: TypeInformation
 ) -> KeyedStream:

@@ -12,6 +12,7 @@ from pyflink.table import StreamTableEnvironment, Table
 
 from flink_jobs.configuration import (
     keyed_by_first_column,
+    send_at_once,
     sql_options,
     stream_environment,
     transactions_table,
@@ -133,7 +134,7 @@ def scoring_environment(name: str) -> StreamExecutionEnvironment:
             "python.fn-execution.memory.managed": "false",
             "pipeline.object-reuse": "true",
             "pipeline.max-parallelism": str(MAX_PARALLELISM),
-            "execution.buffer-timeout.interval": "5 ms",
+            "execution.buffer-timeout.interval": "2 ms",
         },
     )
 
@@ -155,6 +156,8 @@ def main() -> None:
     tables.execute_sql(transactions_table(settings, NAME, computed_columns=["gathered_at AS PROCTIME()"]))
     tables.execute_sql(sink_table(settings))
     batches = tables.to_data_stream(tables.sql_query(batch_query(arguments.shards, arguments.batch_ms)))
+    # a batch has waited for its window; it need not wait for others to fill a buffer
+    send_at_once(batches)
     outcomes = (
         keyed_by_first_column(batches, key_type=Types.INT(), value_type=BATCH_TYPE)
         .process(ScoreBatches(settings.topics), output_type=OUTCOMES_TYPE)

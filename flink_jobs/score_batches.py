@@ -63,6 +63,8 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
 
     def close(self) -> None:
         """Stop watching for new models."""
+        # the process stays, for whatever comes next: then this, too, is garbage
+        gc.unfreeze()
         # open() may not have come so far
         if hasattr(self, "_served"):
             self._served.close()
