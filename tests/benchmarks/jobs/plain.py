@@ -6,7 +6,7 @@ Features and state are those of ml_inference_job, so that both do the same work.
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from pyflink.common import SimpleStringSchema, Types, WatermarkStrategy
@@ -17,7 +17,7 @@ from pyflink.datastream.connectors.kafka import (
     KafkaSink,
     KafkaSource,
 )
-from pyflink.datastream.state import MapStateDescriptor
+from pyflink.datastream.state import MapState, MapStateDescriptor
 
 from flink_jobs.configuration import stream_environment
 from flink_jobs.domain.feature_batch import FoldedBatch
@@ -28,6 +28,18 @@ from flink_jobs.domain.transaction import parse_transaction
 NAME = "plain"
 # where scikit-learn and the forest were put on each TaskManager
 PACKAGES = "/opt/fraud-bench"
+
+
+class Histories:
+    """Map state of process mode, whose `put_all` fails on any dict (PyFlink 2.3)."""
+
+    def __init__(self, state: MapState) -> None:
+        self.get = state.get
+        self._state = state
+
+    def put_all(self, histories: Mapping[str, bytes]) -> None:
+        for customer_id, history in histories.items():
+            self._state.put(customer_id, history)
 
 
 class Score(KeyedProcessFunction):
@@ -42,9 +54,8 @@ class Score(KeyedProcessFunction):
         self.forest = joblib.load(f"{PACKAGES}/model.joblib")
         # threads would take longer over one row than the row does
         self.forest.n_jobs = 1
-        self.histories = runtime_context.get_map_state(
-            MapStateDescriptor("histories", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
-        )
+        histories = MapStateDescriptor("histories", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+        self.histories = Histories(runtime_context.get_map_state(histories))
 
     def process_element(self, value: str, _ctx: KeyedProcessFunction.Context) -> Iterator[str]:
         transaction = parse_transaction(value.encode(), time.time())
