@@ -62,12 +62,12 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         gc.freeze()
 
     def close(self) -> None:
-        """Stop watching for new models."""
-        # the process stays, for whatever comes next: then this, too, is garbage
-        gc.unfreeze()
+        """Stop watching for new models, and let go of what takes memory: the process stays."""
         # open() may not have come so far
         if hasattr(self, "_served"):
             self._served.close()
+            del self._served, self._histories
+        gc.unfreeze()
 
     def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         """Score one batch of packed records."""
