@@ -73,6 +73,7 @@ class StoredHistories:
             else:
                 whole[customer_id] = history
                 if not written:
+                    # without a copy, nobody knows whether there are entries
                     self._added.remove(customer_id)
                 elif written < len(before):
                     added[customer_id] = b""
