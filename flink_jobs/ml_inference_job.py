@@ -80,7 +80,8 @@ def outcomes_query(topics: Topics, outcomes: Table) -> str:
     Predictions have no key: then those of a batch go to one partition, as one request instead of one
     for each broker.
     """
-    messages = f"SPLIT(CAST(packed AS STRING), {_literal(chr(10))})"
+    line_break = _literal("\n")
+    messages = f"SPLIT(CAST(packed AS STRING), {line_break})"
     return f"""
 SELECT
   topic,

@@ -174,16 +174,13 @@ class Scorer:
             )
         ]
         alerted = np.flatnonzero(scores.astype(np.float64) >= manifest.threshold)
-        alerts = (
-            [
-                self._alert(accepted[number][0], predictions[number], features[number], contributions, now_s)
-                for number, contributions in zip(
-                    alerted.tolist(), self._model.explain(matrix[alerted]).tolist(), strict=True
-                )
+        alerts: list[Alert] = []
+        if len(alerted):
+            contributions = self._model.explain(matrix[alerted]).tolist()
+            alerts = [
+                self._alert(accepted[number][0], predictions[number], features[number], moved, now_s)
+                for number, moved in zip(alerted.tolist(), contributions, strict=True)
             ]
-            if len(alerted)
-            else []
-        )
         return Outcomes(predictions, alerts, dead_letters)
 
     def _alert(
