@@ -22,6 +22,7 @@ from lab import INSTALLED, REMOTE, ROOT, BenchmarkError, Lab, run, until
 from measures import latency, silence, throughput
 from report import page
 
+from clients.command import ClientError
 from flink_jobs.domain.model_registry import model_key
 from flink_jobs.domain.object_store import read_object, s3_client
 from flink_jobs.domain.settings import load_settings
@@ -337,7 +338,7 @@ def main() -> int:
             bench = Bench(lab, options.data, Path(folder))
             with lab.to_itself():
                 bench.measure()
-    except (BenchmarkError, DatasetError, OSError) as error:
+    except (BenchmarkError, ClientError, DatasetError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     (options.output / "bench.json").write_text(json.dumps(bench.numbers, indent=2) + "\n")

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, TopicPartition
+
+from clients.kafka_clients import make_consumer
+from flink_jobs.domain.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 # how the role that runs jobs asks Flink
@@ -79,12 +82,12 @@ class Lab:
         self.settings = json.loads((ROOT / "build/settings.json").read_text())
         self._jobmanager = self.named("flink_jobmanager")[0]
         self.flink = Cluster(f"http://{self.hosts[self._jobmanager]['ip']}:8081")
-        self._servers = self.settings["kafka"]["bootstrap_servers"].split(",")
-        self._consumer = KafkaConsumer(bootstrap_servers=self._servers, metrics_enabled=False)
+        self._kafka = load_settings(ROOT / "build/settings.json").kafka
+        self._consumer = make_consumer(self._kafka)
         described = yaml.safe_load((ROOT / "ansible/inventory/group_vars/all/application.yml").read_text())
         self._described = described["flink_jobs"]
         self._topics_made = 0
-        self._admin = KafkaAdminClient(bootstrap_servers=self._servers)
+        self._admin = KafkaAdminClient(bootstrap_servers=self._kafka.bootstrap_servers.split(","))
 
     def named(self, group: str) -> list[str]:
         """Names of the hosts of a group."""
@@ -147,9 +150,7 @@ class Lab:
 
     def consumer(self, topic: str, partition: int) -> Any:  # noqa: ANN401 - kafka-python ships no types
         """Read one partition from its end on."""
-        consumer = KafkaConsumer(
-            bootstrap_servers=self._servers, metrics_enabled=False, fetch_min_bytes=1, fetch_max_wait_ms=100
-        )
+        consumer = make_consumer(self._kafka)
         consumer.assign([TopicPartition(topic, partition)])
         consumer.seek_to_end()
         consumer.position(TopicPartition(topic, partition))
