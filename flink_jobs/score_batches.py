@@ -57,17 +57,11 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         self._next_sweeps: dict[int, int] = {}
         self._drift = DriftMetrics(runtime_context.get_metrics_group())
         self._served = ServedScorer(ModelRegistry(settings))
-        # what is loaded by now stays: no collection of garbage has to walk through it again
+        # What is loaded by now stays: no collection of garbage has to walk through it again. What earlier
+        # tasks of this process left goes.
+        gc.unfreeze()
         gc.collect()
         gc.freeze()
-
-    def close(self) -> None:
-        """Stop watching for new models, and let go of what takes memory: the process stays."""
-        # open() may not have come so far
-        if hasattr(self, "_served"):
-            self._served.close()
-            del self._served, self._histories
-        gc.unfreeze()
 
     def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         """Score one batch of packed records."""

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import threading
+import weakref
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -191,6 +192,9 @@ def check_challenger(challenger: Manifest, champion: Manifest) -> None:
 class ServedScorer:
     """The scorer in use: loaded at start, replaced between two batches when another is promoted.
 
+    It looks for another for as long as somebody has it: in thread mode, PyFlink (2.3) does not close the
+    function of a task that is cancelled or fails, but lets go of it.
+
     Attributes:
         current: the one to score the next batch with.
 
@@ -198,8 +202,6 @@ class ServedScorer:
 
     def __init__(self, registry: ModelRegistry, poll_s: float = 5.0) -> None:
         self._registry = registry
-        self._poll_s = poll_s
-        self._closed = threading.Event()
         self._complaint = ""
         try:
             pointers = registry.pointers()
@@ -211,13 +213,11 @@ class ServedScorer:
             ) from error
         self._pointers = pointers._replace(challenger=None)
         self.refresh(pointers)
-        self._thread = threading.Thread(target=self._watch, name="model-watch", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop watching."""
-        self._closed.set()
-        self._thread.join()
+        gone = threading.Event()
+        weakref.finalize(self, gone.set)
+        threading.Thread(
+            target=_watch, args=(weakref.ref(self), gone, poll_s), name="model-watch", daemon=True
+        ).start()
 
     def refresh(self, pointers: Pointers | None = None) -> None:
         """Take over what is promoted and what challenges now; what cannot be loaded is refused in the log.
@@ -265,9 +265,15 @@ class ServedScorer:
         else:
             _log.warning("%s goes on without a challenger", scorer.version)
 
-    def _watch(self) -> None:
-        while not self._closed.wait(self._poll_s):
+
+def _watch(reference: weakref.ref[ServedScorer], gone: threading.Event, poll_s: float) -> None:
+    """Refresh a scorer now and then, until nobody has it any more."""
+    while not gone.wait(poll_s):
+        served = reference()
+        if served is not None:
             try:
-                self.refresh()
+                served.refresh()
             except Exception:  # noqa: BLE001 - whatever it is, the model in use goes on, and so does the watch
-                _log.exception("cannot look for another model; going on with %s", self.current.version)
+                _log.exception("cannot look for another model; going on with %s", served.current.version)
+        # not for as long as it waits
+        del served

@@ -4,6 +4,9 @@ import hashlib
 import json
 import logging
 import re
+import threading
+import time
+import weakref
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -254,13 +257,11 @@ def test_a_model_without_its_terminal_risk_is_refused(
 
 
 @pytest.fixture
-def served(settings: Settings, publish: Publish, run: Run) -> Any:  # noqa: ANN401 - a pair
+def served(settings: Settings, publish: Publish, run: Run) -> tuple[ServedScorer, str]:
     """Serve a promoted model; nothing is polled, `refresh` looks."""
     version = publish(1)
     assert run("promote", version) == 0
-    scorer = ServedScorer(ModelRegistry(settings), poll_s=3600)
-    yield scorer, version
-    scorer.close()
+    return ServedScorer(ModelRegistry(settings), poll_s=3600), version
 
 
 def prediction(served: ServedScorer) -> dict[str, Any]:
@@ -281,6 +282,31 @@ def prediction(served: ServedScorer) -> dict[str, Any]:
     (first,) = served.current.score([Record(0, 0, 0, len(payload), payload)], Histories(), 1.8e9).predictions
     sent: dict[str, Any] = json.loads(msgspec.json.encode(first))
     return sent
+
+
+def test_another_model_is_looked_for_until_nobody_scores_any_more(
+    settings: Settings, publish: Publish, run: Run
+) -> None:
+    def watches() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name == "model-watch"}
+
+    def until(found: Callable[[], bool]) -> bool:
+        deadline = time.monotonic() + 30
+        while not found() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return found()
+
+    others = watches()
+    run("promote", publish(1))
+    scorer = ServedScorer(ModelRegistry(settings), poll_s=0.01)
+    second = publish(2)
+    run("promote", second)
+    assert until(lambda served=scorer: served.current.version == second), scorer.current.version
+    (watch,) = watches() - others
+    model = weakref.ref(scorer.current)
+    del scorer
+    assert until(lambda: not watch.is_alive()), "it goes on looking"
+    assert until(lambda: model() is None), "the model is kept"
 
 
 def test_a_promoted_model_is_taken_over_and_rolled_back(
