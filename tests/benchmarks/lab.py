@@ -148,12 +148,14 @@ class Lab:
         until(lambda: self._consumer.partitions_for_topic(whole) is not None, 30, f"{whole} is to be there")
         return whole
 
-    def consumer(self, topic: str, partition: int) -> Any:  # noqa: ANN401 - kafka-python ships no types
-        """Read one partition from its end on."""
+    def consumer(self, topic: str, count: int) -> Any:  # noqa: ANN401 - kafka-python ships no types
+        """Read so many of a topic's partitions from their end on."""
         consumer = make_consumer(self._kafka)
-        consumer.assign([TopicPartition(topic, partition)])
+        partitions = [TopicPartition(topic, number) for number in range(count)]
+        consumer.assign(partitions)
         consumer.seek_to_end()
-        consumer.position(TopicPartition(topic, partition))
+        for partition in partitions:
+            consumer.position(partition)
         return consumer
 
     def records(self, *topics: str) -> int:
