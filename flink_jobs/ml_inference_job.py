@@ -111,7 +111,8 @@ def sink_table(settings: Settings) -> str:
         "value.fields-include": "EXCEPT_KEY",
         "sink.delivery-guarantee": "at-least-once",
         "properties.compression.type": "lz4",
-        # a batch's predictions as one request
+        # the predictions of a window as one request: those of its second shard follow within this time
+        "properties.linger.ms": "2",
         "properties.batch.size": str(256 * 1024),
     }
     return f"""
