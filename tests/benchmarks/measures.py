@@ -1,6 +1,7 @@
 """How a job is watched: how fast it works through a backlog, and how soon it answers."""
 
 import json
+import math
 import subprocess
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ SAMPLE_S = 0.2
 FEWEST_SAMPLES = 5
 PATIENCE_S = 120
 PERCENTILES = {"p50": 50, "p99": 99, "p999": 99.9}
-READ_TPS = 1000
+READ_TPS = 4000
 FEWEST_PREDICTIONS = 5000
 
 
@@ -77,8 +78,8 @@ def latency(lab: Lab, send: list[str], predictions: str, rate_tps: int) -> dict[
     """Time from the creation of a transaction to the arrival of its prediction at a consumer.
 
     The consumer reads so many of the topic's partitions that about READ_TPS predictions a second come: the
-    job stays with a partition for 256 KB, so that one sees little of a slow stream, while reading all of a
-    quick one takes a fifth of a core.
+    job stays with a partition for 256 KB, so that few of them tell little of a slow stream, while reading all
+    of a quick one takes a fifth of a core.
 
     Args:
         lab: where the job runs.
@@ -91,7 +92,7 @@ def latency(lab: Lab, send: list[str], predictions: str, rate_tps: int) -> dict[
         busy meanwhile.
 
     """
-    consumer = lab.consumer(predictions, max(1, PARTITIONS * READ_TPS // max(rate_tps, READ_TPS)))
+    consumer = lab.consumer(predictions, min(PARTITIONS, math.ceil(PARTITIONS * READ_TPS / rate_tps)))
     found: list[float] = []
     spent, started = lab.cpu_s(), time.monotonic()
     with subprocess.Popen(send, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as sending:
