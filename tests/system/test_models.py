@@ -14,8 +14,10 @@ from kafka import KafkaProducer
 
 from flink_jobs.domain.model_registry import CURRENT_KEY
 from flink_jobs.domain.settings import Settings
+from training.promotions import HISTORY_KEY
 
 COLUMNS = [f"V{number}" for number in range(1, 29)]
+PROBES = 16
 
 
 @pytest.fixture
@@ -35,24 +37,49 @@ def ready_columns(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def promoted_model_is_kept(settings: Settings, store: Any) -> Iterator[None]:  # noqa: ANN401 - boto3
-    """Promote again, when the test is over, what was promoted before."""
+    """Promote again, when the test is over, what was promoted before, and forget what was meanwhile."""
     bucket = settings.buckets.models
-    pointer = store.get_object(Bucket=bucket, Key=CURRENT_KEY)["Body"].read()
+    kept = {
+        key: store.get_object(Bucket=bucket, Key=key)["Body"].read() for key in (HISTORY_KEY, CURRENT_KEY)
+    }
     yield
-    store.put_object(Bucket=bucket, Key=CURRENT_KEY, Body=pointer)
-    wait_until_served(settings, json.loads(pointer)["version"], {"customer_id": "probe", "terminal_id": "1"})
+    for key, content in kept.items():
+        store.put_object(Bucket=bucket, Key=key, Body=content)
+    version = json.loads(kept[CURRENT_KEY])["version"]
+    wait_until_served(settings, version, {"customer_id": "probe", "terminal_id": "1"})
 
 
 def wait_until_served(settings: Settings, version: str, record: dict[str, Any]) -> None:
-    """Send a probe now and then, until its prediction names the version."""
+    """Send probes now and then, until the predictions of all of them name the version.
+
+    Each TaskManager looks for a model by itself; so many probes come to all of them.
+    """
     producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers.split(","), acks="all")
 
     def served() -> bool:
         start_ms = int(time.time() * 1000)
-        probe = {"transaction_id": f"probe-{start_ms}", "event_time": "2013-09-01T00:00:00Z", "amount": 1.0}
-        producer.send(settings.topics.transactions, json.dumps(probe | record).encode(), key=b"probe").get(30)
-        outcomes = read_from(settings, settings.topics.predictions, start_ms, bool, timeout_s=3)
-        return any(outcome["model_version"] == version for _, outcome in outcomes)
+        sent = [
+            {
+                "transaction_id": f"probe-{start_ms}-{number}",
+                "event_time": "2013-09-01T00:00:00Z",
+                "amount": 1.0,
+            }
+            | record
+            | ({"customer_id": f"{record['customer_id']}-{number}"} if "customer_id" in record else {})
+            for number in range(PROBES)
+        ]
+        for probe in sent:
+            producer.send(settings.topics.transactions, json.dumps(probe).encode(), key=b"probe")
+        producer.flush(30)
+        ids = {probe["transaction_id"] for probe in sent}
+
+        def answered(outcomes: list[tuple[str | None, dict[str, Any]]]) -> set[str]:
+            return ids & {each["transaction_id"] for _, each in outcomes if each["model_version"] == version}
+
+        outcomes = read_from(
+            settings, settings.topics.predictions, start_ms, lambda found: answered(found) == ids, timeout_s=3
+        )
+        return answered(outcomes) == ids
 
     try:
         assert until(served), f"{version} is not served; the TaskManagers' journals say why"
