@@ -136,7 +136,7 @@ def scoring_environment(name: str) -> StreamExecutionEnvironment:
             "python.fn-execution.memory.managed": "false",
             "pipeline.object-reuse": "true",
             "pipeline.max-parallelism": str(MAX_PARALLELISM),
-            # there are few, and in RocksDB they cost more than a small batch's state
+            # there are few, and RocksDB would write, look for and delete each of them
             "state.backend.rocksdb.timer-service.factory": "HEAP",
             "execution.buffer-timeout.interval": "2 ms",
         },

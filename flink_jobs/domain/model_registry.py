@@ -193,7 +193,7 @@ class ServedScorer:
     """The scorer in use: loaded at start, replaced between two batches when another is promoted.
 
     It looks for another for as long as somebody has it: in thread mode, PyFlink (2.3) does not close the
-    function of a task that is cancelled or fails, but lets go of it.
+    function of a task that is stopped, cancelled or fails, but lets go of it.
 
     Attributes:
         current: the one to score the next batch with.
@@ -270,10 +270,11 @@ def _watch(reference: weakref.ref[ServedScorer], gone: threading.Event, poll_s: 
     """Refresh a scorer now and then, until nobody has it any more."""
     while not gone.wait(poll_s):
         served = reference()
-        if served is not None:
-            try:
-                served.refresh()
-            except Exception:  # noqa: BLE001 - whatever it is, the model in use goes on, and so does the watch
-                _log.exception("cannot look for another model; going on with %s", served.current.version)
+        if served is None:
+            return
+        try:
+            served.refresh()
+        except Exception:  # noqa: BLE001 - whatever it is, the model in use goes on, and so does the watch
+            _log.exception("cannot look for another model; going on with %s", served.current.version)
         # not for as long as it waits
         del served
