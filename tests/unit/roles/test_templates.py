@@ -24,6 +24,7 @@ FACTS = {
         "distribution_major_version": "12",
         "distribution_release": "bookworm",
         "env": {"PATH": "/usr/bin"},
+        "processor_vcpus": 2,
     },
     "ansible_managed": "Ansible managed",
 }
