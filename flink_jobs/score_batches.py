@@ -1,6 +1,7 @@
 """The Python operator of `ml_inference_job`; in a file of its own, or it would be pickled whole."""
 
 import gc
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -57,6 +58,8 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         self._next_sweeps: dict[int, int] = {}
         self._drift = DriftMetrics(runtime_context.get_metrics_group())
         self._served = ServedScorer(ModelRegistry(settings))
+        # Else the thread that looks for models keeps Python from a waiting batch for 5 ms at a time.
+        sys.setswitchinterval(0.0005)
         # What is loaded by now stays: no collection of garbage has to walk through it again. What earlier
         # tasks of this process left goes.
         gc.unfreeze()

@@ -200,7 +200,7 @@ class ServedScorer:
 
     """
 
-    def __init__(self, registry: ModelRegistry, poll_s: float = 5.0) -> None:
+    def __init__(self, registry: ModelRegistry, poll_s: float = 10.0) -> None:
         self._registry = registry
         self._complaint = ""
         try:
