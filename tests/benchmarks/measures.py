@@ -29,7 +29,7 @@ def throughput(
     """Watch a job work through a backlog.
 
     Args:
-        count: tells how many records are done by now.
+        count: tells how many records are done by now, of none when the job began.
         total: how many there are when all is done.
         spent: tells how many seconds of processor time each service has taken by now.
         longest_s: of a job that is too slow to be waited for, the second half of so many seconds is measured.
@@ -40,19 +40,23 @@ def throughput(
         samples: [seconds, records] from the first record on.
 
     """
-    before = count()
     waiting_since = time.monotonic()
-    while count() == before:
+    while count() == 0:
         if time.monotonic() - waiting_since > PATIENCE_S:
             raise BenchmarkError(f"the job did nothing for {PATIENCE_S} s")
         time.sleep(SAMPLE_S / 4)
     started = time.monotonic()
     begin_s = FIRST_SHARE * longest_s if longest_s else None
-    samples, measured = [(0.0, 0)], []
+    samples, measured = [(0.0, count())], []
+    moved_s = 0.0
     spent_before: dict[str, float] = {}
     while samples[-1][1] < LAST_SHARE * total and (longest_s is None or samples[-1][0] < longest_s):
         time.sleep(SAMPLE_S)
-        seconds, done = time.monotonic() - started, count() - before
+        seconds, done = time.monotonic() - started, count()
+        if done > samples[-1][1]:
+            moved_s = seconds
+        elif seconds - moved_s > PATIENCE_S:
+            raise BenchmarkError(f"the job did nothing for {PATIENCE_S} s, with {done:,} of {total:,} done")
         samples.append((seconds, done))
         if seconds >= begin_s if begin_s else done >= FIRST_SHARE * total:
             spent_before = spent_before or spent()
