@@ -25,7 +25,6 @@ from report import page
 from clients.command import ClientError
 from flink_jobs.domain.model_registry import model_key
 from flink_jobs.domain.object_store import read_object, s3_client
-from flink_jobs.domain.settings import load_settings
 from flink_jobs.kafka_to_minio_job import NAME as LAKE_GROUP
 from training.dataset import HANDBOOK_COLUMNS, DatasetError, load
 from training.publish import JOBLIB_FILE, promoted_manifest
@@ -65,8 +64,7 @@ class Bench:
     def __init__(self, lab: Lab, data: str | None, folder: Path) -> None:
         self._lab = lab
         self._folder = folder
-        self._settings = load_settings(ROOT / "build/settings.json")
-        manifest = promoted_manifest(self._settings)
+        manifest = promoted_manifest(lab.settings)
         if manifest is None or manifest.kind != "history":
             raise BenchmarkError("the promoted model computes no features; make up promotes one that does")
         self._version = manifest.version
@@ -187,7 +185,8 @@ class Bench:
             "narwhals",
         )
         forest = self._folder / JOBLIB_FILE
-        forest.write_bytes(read_object(s3_client(self._settings.s3), self._settings.buckets.models, key))
+        settings = self._lab.settings
+        forest.write_bytes(read_object(s3_client(settings.s3), settings.buckets.models, key))
         found = [packages / name for name in needed if (packages / name).exists()]
         for host in self._lab.named("flink_taskmanager"):
             self._lab.copy(host, forest, *found)

@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 from kafka import KafkaAdminClient, TopicPartition
+from msgspec.structs import replace
 
 from clients.kafka_clients import make_consumer
-from flink_jobs.domain.settings import load_settings
+from flink_jobs.domain.settings import S3, load_settings
 
 ROOT = Path(__file__).parents[2]
 # how the role that runs jobs asks Flink
@@ -79,15 +81,14 @@ class Lab:
             raise BenchmarkError("there is no lab here to measure; make up brings one up")
         terraform = shutil.which("terraform") or "tofu"
         self.hosts = json.loads(run(terraform, "-chdir=terraform/lab", "output", "-json", "hosts"))
-        self.settings = json.loads((ROOT / "build/settings.json").read_text())
+        self.settings = load_settings(ROOT / "build/settings.json")
         self._jobmanager = self.named("flink_jobmanager")[0]
         self.flink = Cluster(f"http://{self.hosts[self._jobmanager]['ip']}:8081")
-        self._kafka = load_settings(ROOT / "build/settings.json").kafka
-        self._consumer = make_consumer(self._kafka)
+        self._consumer = make_consumer(self.settings.kafka)
         described = yaml.safe_load((ROOT / "ansible/inventory/group_vars/all/application.yml").read_text())
         self._described = described["flink_jobs"]
         self._topics_made = 0
-        self._admin = KafkaAdminClient(bootstrap_servers=self._kafka.bootstrap_servers.split(","))
+        self._admin = KafkaAdminClient(bootstrap_servers=self.settings.kafka.bootstrap_servers.split(","))
 
     def named(self, group: str) -> list[str]:
         """Names of the hosts of a group."""
@@ -150,7 +151,7 @@ class Lab:
 
     def consumer(self, topic: str, count: int) -> Any:  # noqa: ANN401 - kafka-python ships no types
         """Read so many of a topic's partitions from their end on."""
-        consumer = make_consumer(self._kafka)
+        consumer = make_consumer(self.settings.kafka)
         partitions = [TopicPartition(topic, number) for number in range(count)]
         consumer.assign(partitions)
         consumer.seek_to_end()
@@ -191,16 +192,14 @@ class Lab:
             parallelism: by default a subtask on each TaskManager.
 
         """
-        settings = {
-            **self.settings,
-            "topics": {**self.settings["topics"], **topics},
-            "buckets": {
-                **self.settings["buckets"],
-                "datalake": f"{self.settings['buckets']['datalake']}/{LAKE}",
-            },
+        buckets = self.settings.buckets
+        settings = replace(
+            self.settings,
+            topics=replace(self.settings.topics, **topics),
+            buckets=replace(buckets, datalake=f"{buckets.datalake}/{LAKE}"),
             # whoever submits needs no access; TaskManagers have settings of their own
-            "s3": {"endpoint_url": "", "access_key": "", "secret_key": ""},
-        }
+            s3=S3("", "", ""),
+        )
         properties = {
             "parallelism.default": parallelism or len(self.named("flink_taskmanager")),
             "execution.checkpointing.externalized-checkpoint-retention": "DELETE_ON_CANCELLATION",
@@ -214,7 +213,7 @@ class Lab:
         )
         ran = subprocess.run(
             ["ssh", "-F", str(SSH_CONFIG), self._jobmanager, submit],
-            input=json.dumps(settings),
+            input=msgspec.json.encode(settings).decode(),
             capture_output=True,
             text=True,
             check=False,
@@ -279,10 +278,10 @@ class Lab:
 
     def _lake(self, work: str) -> str:
         """Do something with `found`, the benchmark's objects, as Flink's user of MinIO."""
-        bucket = self.settings["buckets"]["datalake"]
+        bucket = self.settings.buckets.datalake
         script = (
             "import boto3; from botocore.config import Config; "
-            f"found = boto3.resource('s3', endpoint_url='{self.settings['s3']['endpoint_url']}')"
+            f"found = boto3.resource('s3', endpoint_url='{self.settings.s3.endpoint_url}')"
             f".Bucket('{bucket}').objects.filter(Prefix='{LAKE}/'); {work}"
         )
         python = "/opt/fraud-detection/venv/bin/python"
