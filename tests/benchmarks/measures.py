@@ -4,7 +4,7 @@ import json
 import math
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -40,23 +40,14 @@ def throughput(
         samples: [seconds, records] from the first record on.
 
     """
-    waiting_since = time.monotonic()
-    while count() == 0:
-        if time.monotonic() - waiting_since > PATIENCE_S:
-            raise BenchmarkError(f"the job did nothing for {PATIENCE_S} s")
-        time.sleep(SAMPLE_S / 4)
-    started = time.monotonic()
+    looks = _looks(count)
+    started, first = next((at, done) for at, done in looks if done)
     begin_s = FIRST_SHARE * longest_s if longest_s else None
-    samples, measured = [(0.0, count())], []
-    moved_s = 0.0
+    samples, measured = [(0.0, first)], []
     spent_before: dict[str, float] = {}
     while samples[-1][1] < LAST_SHARE * total and (longest_s is None or samples[-1][0] < longest_s):
-        time.sleep(SAMPLE_S)
-        seconds, done = time.monotonic() - started, count()
-        if done > samples[-1][1]:
-            moved_s = seconds
-        elif seconds - moved_s > PATIENCE_S:
-            raise BenchmarkError(f"the job did nothing for {PATIENCE_S} s, with {done:,} of {total:,} done")
+        at, done = next(looks)
+        seconds = at - started
         samples.append((seconds, done))
         if seconds >= begin_s if begin_s else done >= FIRST_SHARE * total:
             spent_before = spent_before or spent()
@@ -76,6 +67,19 @@ def throughput(
         "cpu_us": cpu_us,
         "samples": [[round(at, 2), done] for at, done in samples],
     }
+
+
+def _looks(count: Callable[[], int]) -> Iterator[tuple[float, int]]:
+    """Tell every SAMPLE_S seconds when it is and how many records are done; not for ever if none are."""
+    moved_at, most = time.monotonic(), 0
+    while True:
+        at, done = time.monotonic(), count()
+        if done > most:
+            moved_at, most = at, done
+        elif at - moved_at > PATIENCE_S:
+            raise BenchmarkError(f"the job did nothing for {PATIENCE_S} s, with {done:,} records done")
+        yield at, done
+        time.sleep(SAMPLE_S)
 
 
 def latency(lab: Lab, send: list[str], predictions: str, rate_tps: int) -> dict[str, Any]:
