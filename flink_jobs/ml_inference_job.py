@@ -12,7 +12,6 @@ from pyflink.table import StreamTableEnvironment, Table
 
 from flink_jobs.configuration import (
     keyed_by_first_column,
-    send_at_once,
     sql_options,
     stream_environment,
     transactions_table,
@@ -162,14 +161,12 @@ def main() -> None:
     tables.execute_sql(transactions_table(settings, NAME, computed_columns=["gathered_at AS PROCTIME()"]))
     tables.execute_sql(sink_table(settings))
     batches = tables.to_data_stream(tables.sql_query(batch_query(arguments.shards, arguments.batch_ms)))
-    # a batch has waited for its window; it need not wait for others to fill a buffer
-    send_at_once(batches)
     outcomes = (
-        keyed_by_first_column(batches, key_type=Types.INT(), value_type=BATCH_TYPE)
+        keyed_by_first_column(batches, key_type=Types.INT(), value_type=BATCH_TYPE, in_place=True)
         .process(ScoreBatches(settings.topics), output_type=OUTCOMES_TYPE)
         .name("score")
-        # state belongs to a number of shards: Flink refuses to restore it into a job with another
-        .uid(f"score-{arguments.shards}-shards")
+        # state belongs to these shards: Flink refuses to restore it into a job with others
+        .uid(f"score-shards-{'-'.join(map(str, shard_keys(arguments.shards)))}")
     )
     packed = tables.from_data_stream(outcomes)
     tables.execute_sql(f"INSERT INTO outcomes {outcomes_query(settings.topics, packed)}")

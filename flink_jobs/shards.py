@@ -13,21 +13,24 @@ _WORD = 0xFFFFFFFF
 def shard_keys(shards: int) -> list[int]:
     """Choose a key for each shard, so that shard n lies in the middle of the n-th of `shards` equal parts.
 
-    It does both where SQL groups by the key alone and where a DataStream is keyed by `Row(key)`, for any
-    parallelism that divides `shards`.
+    Its key group is the same where SQL groups by the key alone and where a DataStream is keyed by
+    `Row(key)`: one subtask has both, whatever the parallelism.
     """
     keys: list[int] = []
     for shard in range(shards):
-        group = (2 * shard + 1) * MAX_PARALLELISM // (2 * shards)
-        nearby = range(group - MAX_PARALLELISM // (4 * shards), group + MAX_PARALLELISM // (4 * shards) + 1)
-        keys.append(
-            next(
-                key
-                for key in count()
-                if _key_group(_binary_row_hash(key)) in nearby and _key_group(_row_hash(key)) in nearby
-            )
-        )
+        middle = (2 * shard + 1) * MAX_PARALLELISM // (2 * shards)
+        reach = MAX_PARALLELISM // (4 * shards)
+        nearby = range(middle - reach, middle + reach + 1)
+        keys.append(next(key for key in count() if _sql_group(key) == _stream_group(key) in nearby))
     return keys
+
+
+def _sql_group(key: int) -> int:
+    return _key_group(_binary_row_hash(key))
+
+
+def _stream_group(key: int) -> int:
+    return _key_group(_row_hash(key))
 
 
 def _key_group(hash_code: int) -> int:
@@ -38,8 +41,8 @@ def _key_group(hash_code: int) -> int:
 
 
 def _row_hash(key: int) -> int:
-    """`Row.of(key).hashCode()`."""
-    return 31 * (31 + key)
+    """`Row.of(key).hashCode()`: each of two nested lists begins with 31."""
+    return 31 + 31 + key
 
 
 def _binary_row_hash(key: int) -> int:

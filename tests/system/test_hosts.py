@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from conftest import assert_unchanged, lab_hosts, nothing_is_lost, playbook, run, ssh, terraform
+from conftest import assert_unchanged, lab_hosts, nothing_is_lost, playbook, run, ssh, terraform, until
 
 from flink_jobs.domain.object_store import s3_client
 from flink_jobs.domain.settings import Settings
@@ -46,6 +46,17 @@ def parallelism(flink: Callable[[str], Any]) -> dict[str, int]:
     }
 
 
+def scored(flink: Callable[[str], Any]) -> list[int]:
+    """How many records each subtask that scores has read since its job began or resumed."""
+    running = {
+        job["name"]: job["jid"] for job in flink("/jobs/overview")["jobs"] if job["state"] == "RUNNING"
+    }
+    job = f"/jobs/{running['ml_inference_job']}"
+    (vertex,) = (vertex for vertex in flink(job)["vertices"] if "score" in vertex["name"])
+    subtasks = flink(f"{job}/vertices/{vertex['id']}")["subtasks"]
+    return [subtask["metrics"]["read-records"] for subtask in subtasks]
+
+
 def test_brokers_and_taskmanagers_are_added(
     tmp_path: Path, brokers: list[str], flink: Callable[[str], Any]
 ) -> None:
@@ -58,6 +69,8 @@ def test_brokers_and_taskmanagers_are_added(
         assert flink("/overview")["taskmanagers"] == 4
         # as many as there are shards, which stay: the state came along
         assert parallelism(flink) == dict.fromkeys(JOBS, 4)
+        # a shard each
+        assert until(lambda: min(scored(flink)) > 0), scored(flink)
         for topic, kept in replicas(brokers[0]).items():
             counts = [kept[str(broker)] for broker in (1, 2, 3, 5)]
             assert max(counts) - min(counts) <= 1, f"{topic}: {kept}"
