@@ -96,25 +96,23 @@ CREATE TABLE {name} (
 )"""
 
 
+def send_at_once(stream: DataStream) -> None:
+    """Send each row of a stream to the next task by itself, whatever the job's buffer timeout.
+
+    PyFlink's own `set_buffer_timeout` fails on a stream that comes from a table.
+    """
+    stream._j_data_stream.getTransformation().setBufferTimeout(0)  # noqa: SLF001 - as told above
+
+
 def keyed_by_first_column(
-    stream: DataStream, key_type: TypeInformation, value_type: TypeInformation, *, in_place: bool = False
+    stream: DataStream, key_type: TypeInformation, value_type: TypeInformation
 ) -> KeyedStream:
     """Key a stream of rows (key, value) by the key; a KeyedProcessFunction on it gets the value.
 
     PyFlink's own `key_by` would ask Python for the key of each row and wrap it into just such a row, at
     the price of another call into Python, which waits for the one that scores.
-
-    Args:
-        stream: of a table with two columns.
-        key_type: of the first.
-        value_type: of the second.
-        in_place: each row is already where Flink would send its key, and stays in its thread.
-
     """
     rows = stream._j_data_stream  # noqa: SLF001 - PyFlink has no public way to key by a column
     rows.getTransformation().setOutputType(Types.ROW([key_type, value_type]).get_java_type_info())
-    jvm = get_gateway().jvm
-    key = jvm.KeyByKeySelector(), Types.ROW([key_type]).get_java_type_info()
-    utilities = jvm.org.apache.flink.streaming.api.datastream.DataStreamUtils
-    keyed = utilities.reinterpretAsKeyedStream(rows, *key) if in_place else rows.keyBy(*key)
+    keyed = rows.keyBy(get_gateway().jvm.KeyByKeySelector(), Types.ROW([key_type]).get_java_type_info())
     return KeyedStream(keyed, value_type, stream)

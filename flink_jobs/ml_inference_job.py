@@ -12,6 +12,7 @@ from pyflink.table import StreamTableEnvironment, Table
 
 from flink_jobs.configuration import (
     keyed_by_first_column,
+    send_at_once,
     sql_options,
     stream_environment,
     transactions_table,
@@ -161,8 +162,10 @@ def main() -> None:
     tables.execute_sql(transactions_table(settings, NAME, computed_columns=["gathered_at AS PROCTIME()"]))
     tables.execute_sql(sink_table(settings))
     batches = tables.to_data_stream(tables.sql_query(batch_query(arguments.shards, arguments.batch_ms)))
+    # a batch has waited for its window; it need not wait for others to fill a buffer
+    send_at_once(batches)
     outcomes = (
-        keyed_by_first_column(batches, key_type=Types.INT(), value_type=BATCH_TYPE, in_place=True)
+        keyed_by_first_column(batches, key_type=Types.INT(), value_type=BATCH_TYPE)
         .process(ScoreBatches(settings.topics), output_type=OUTCOMES_TYPE)
         .name("score")
         # state belongs to these shards: Flink refuses to restore it into a job with others

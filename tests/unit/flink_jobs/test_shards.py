@@ -15,7 +15,7 @@ def test_shards_spread_evenly_over_subtasks(shards: int) -> None:
 
 
 @pytest.mark.parametrize("shards", [1, 2, 4, 8, 16])
-def test_a_shards_batches_need_not_be_sent_to_where_its_state_is(shards: int) -> None:
+def test_a_batch_stays_on_the_taskmanager_that_gathered_it(shards: int) -> None:
     for key in shard_keys(shards):
         assert _sql_group(key) == _stream_group(key)
 
