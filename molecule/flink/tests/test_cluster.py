@@ -71,3 +71,21 @@ def test_a_changed_setting_goes_round_one_taskmanager_at_a_time(
         wait_until(lambda job_id=job_id: cluster.runs(job_id), f"{name} runs again")
     wait_until(lambda: max(cluster.counted(first)) > before, f"{first} goes on counting")
     assert cluster.counted(first).count(1) == 1
+
+
+def test_a_taskmanager_where_python_cannot_start_is_restarted(cluster: Cluster) -> None:
+    host, unit, show = cluster.taskmanagers[0], "flink-taskmanager@1", "systemctl show --value --property"
+    before = host.check_output(f"{show} MainPID {unit}")
+    # as if the TaskManager had written it: the journal goes by the writer's control group
+    group = host.check_output(f"{show} ControlGroup {unit}")
+    line = "at pemja.core.PythonInterpreter$MainInterpreter.initialize(PythonInterpreter.java:406)"
+    write = f'import syslog, time; syslog.syslog("{line}"); time.sleep(1)'
+    host.check_output(
+        "sh -c %s",
+        "for root in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do"
+        f" if [ -d $root'{group}' ]; then echo $$ > $root'{group}'/cgroup.procs; fi; done;"
+        f" exec python3 -c '{write}'",
+    )
+    wait_until(
+        lambda: host.check_output(f"{show} MainPID {unit}") not in (before, "0"), f"{unit} is restarted", 60
+    )
