@@ -80,12 +80,16 @@ def test_a_taskmanager_where_python_cannot_start_is_restarted(cluster: Cluster) 
     group = host.check_output(f"{show} ControlGroup {unit}")
     line = "at pemja.core.PythonInterpreter$MainInterpreter.initialize(PythonInterpreter.java:406)"
     write = f'import syslog, time; syslog.syslog("{line}"); time.sleep(1)'
-    host.check_output(
+    # which ends with it
+    host.run(
         "sh -c %s",
         "for root in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do"
         f" if [ -d $root'{group}' ]; then echo $$ > $root'{group}'/cgroup.procs; fi; done;"
         f" exec python3 -c '{write}'",
     )
     wait_until(
-        lambda: host.check_output(f"{show} MainPID {unit}") not in (before, "0"), f"{unit} is restarted", 60
+        lambda: host.check_output(f"{show} MainPID {unit}") not in (before, "0"), "it is restarted", 60
+    )
+    wait_until(
+        lambda: cluster.get("/overview")["taskmanagers"] == len(cluster.taskmanagers), "it is registered"
     )
