@@ -338,7 +338,10 @@ def main() -> int:
             with lab.to_itself():
                 bench.measure()
     except (BenchmarkError, ClientError, DatasetError, OSError) as error:
-        print(f"bench: {error}", file=sys.stderr)
+        # first what went wrong, then what bringing the lab's jobs back made of it
+        for failure in (error.__context__, error):
+            if failure:
+                print(f"bench: {failure}", file=sys.stderr)
         return 1
     (options.output / "bench.json").write_text(json.dumps(bench.numbers, indent=2) + "\n")
     (options.output / "bench.html").write_text(page(bench.numbers))
