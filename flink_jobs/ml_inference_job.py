@@ -5,6 +5,7 @@ TaskManager, folds a batch into its customers' histories and scores it with one 
 """
 
 import argparse
+from collections.abc import Sequence
 
 from pyflink.common import Types
 from pyflink.datastream import StreamExecutionEnvironment
@@ -28,18 +29,18 @@ NAME = "ml_inference_job"
 PARTS = 8
 
 
-def packed_query(shards: int, source: str) -> str:
+def packed_query(keys: Sequence[int], source: str) -> str:
     """Give the SQL that packs each record of `source` into a string, beside the shard that it belongs to.
 
     A shard is a hash of the customer id in the record, whatever key the producer chose; a record
-    without one may go anywhere. Columns of `source` other than a record's are passed on.
+    without one may go anywhere. `keys` tells the shards apart. Columns of `source` other than a record's
+    are passed on.
     """
-    keys = ", ".join(map(str, shard_keys(shards)))
     return f"""
 SELECT
   *,
-  ARRAY[{keys}][1 +
-    ABS(MOD(HASH_CODE(COALESCE(JSON_VALUE(text, '$.customer_id'), CAST(`offset` AS STRING))), {shards}))]
+  ARRAY[{", ".join(map(str, keys))}][1 +
+    ABS(MOD(HASH_CODE(COALESCE(JSON_VALUE(text, '$.customer_id'), CAST(`offset` AS STRING))), {len(keys)}))]
     AS shard,
   CONCAT_WS(' ',
     CAST(`partition` AS STRING),
@@ -57,7 +58,7 @@ FROM (
 )"""  # noqa: S608 - numbers and constants only
 
 
-def batch_query(shards: int, batch_ms: int) -> str:
+def batch_query(keys: Sequence[int], batch_ms: int) -> str:
     """Give the SQL that gathers the records of each shard over `batch_ms` milliseconds, as bytes."""
     separator = _literal(RECORD_SEPARATOR)
     windows = (
@@ -70,7 +71,7 @@ SELECT
   shard,
   CAST(CONCAT_WS({separator},
     {parts}) AS BYTES) AS batch
-FROM ({packed_query(shards, windows)})
+FROM ({packed_query(keys, windows)})
 GROUP BY window_start, window_end, shard"""  # noqa: S608 - as above
 
 
@@ -161,7 +162,8 @@ def main() -> None:
     tables = StreamTableEnvironment.create(environment)
     tables.execute_sql(transactions_table(settings, NAME, computed_columns=["gathered_at AS PROCTIME()"]))
     tables.execute_sql(sink_table(settings))
-    batches = tables.to_data_stream(tables.sql_query(batch_query(arguments.shards, arguments.batch_ms)))
+    keys = shard_keys(arguments.shards)
+    batches = tables.to_data_stream(tables.sql_query(batch_query(keys, arguments.batch_ms)))
     # a batch has waited for its window; it need not wait for others to fill a buffer
     send_at_once(batches)
     outcomes = (
@@ -169,7 +171,7 @@ def main() -> None:
         .process(ScoreBatches(settings.topics), output_type=OUTCOMES_TYPE)
         .name("score")
         # state belongs to these shards: Flink refuses to restore it into a job with others
-        .uid(f"score-shards-{'-'.join(map(str, shard_keys(arguments.shards)))}")
+        .uid(f"score-shards-{'-'.join(map(str, keys))}")
     )
     packed = tables.from_data_stream(outcomes)
     tables.execute_sql(f"INSERT INTO outcomes {outcomes_query(settings.topics, packed)}")

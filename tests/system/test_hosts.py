@@ -37,21 +37,23 @@ def voters(broker: str) -> list[int]:
     return [voter["id"] for voter in json.loads(line.partition(":")[2])]
 
 
+def running(flink: Callable[[str], Any]) -> dict[str, str]:
+    """Where Flink tells of each running job, by its name."""
+    jobs = flink("/jobs/overview")["jobs"]
+    return {job["name"]: f"/jobs/{job['jid']}" for job in jobs if job["state"] == "RUNNING"}
+
+
 def parallelism(flink: Callable[[str], Any]) -> dict[str, int]:
     """How many subtasks each running job has at most."""
-    running = [job for job in flink("/jobs/overview")["jobs"] if job["state"] == "RUNNING"]
     return {
-        job["name"]: max(vertex["parallelism"] for vertex in flink(f"/jobs/{job['jid']}")["vertices"])
-        for job in running
+        name: max(vertex["parallelism"] for vertex in flink(job)["vertices"])
+        for name, job in running(flink).items()
     }
 
 
 def scored(flink: Callable[[str], Any]) -> list[int]:
     """How many records each subtask that scores has read since its job began or resumed."""
-    running = {
-        job["name"]: job["jid"] for job in flink("/jobs/overview")["jobs"] if job["state"] == "RUNNING"
-    }
-    job = f"/jobs/{running['ml_inference_job']}"
+    job = running(flink)["ml_inference_job"]
     (vertex,) = (vertex for vertex in flink(job)["vertices"] if "score" in vertex["name"])
     subtasks = flink(f"{job}/vertices/{vertex['id']}")["subtasks"]
     return [subtask["metrics"]["read-records"] for subtask in subtasks]

@@ -7,6 +7,7 @@ from flink_jobs.configuration import keyed_by_first_column, transactions_table
 from flink_jobs.domain.settings import load_settings
 from flink_jobs.ml_inference_job import outcomes_query, packed_query, scoring_environment, sink_table
 from flink_jobs.score_batches import BATCH_TYPE, OUTCOMES_TYPE, ScoreBatches
+from flink_jobs.shards import shard_keys
 
 NAME = "per_record"
 SHARDS = 4
@@ -17,14 +18,14 @@ def main() -> None:
     tables = StreamTableEnvironment.create(scoring_environment(NAME))
     tables.execute_sql(transactions_table(settings, NAME))
     tables.execute_sql(sink_table(settings))
-    records = tables.sql_query(
-        f"SELECT shard, CAST(packed AS BYTES) FROM ({packed_query(SHARDS, 'transactions')})"  # noqa: S608 - ours
-    )
+    packed = packed_query(shard_keys(SHARDS), "transactions")
+    records = tables.sql_query(f"SELECT shard, CAST(packed AS BYTES) FROM ({packed})")  # noqa: S608 - ours
     outcomes = keyed_by_first_column(
         tables.to_data_stream(records), key_type=Types.INT(), value_type=BATCH_TYPE
     ).process(ScoreBatches(settings.topics), output_type=OUTCOMES_TYPE)
-    packed = tables.from_data_stream(outcomes)
-    tables.execute_sql(f"INSERT INTO outcomes {outcomes_query(settings.topics, packed)}")
+    tables.execute_sql(
+        f"INSERT INTO outcomes {outcomes_query(settings.topics, tables.from_data_stream(outcomes))}"
+    )
 
 
 if __name__ == "__main__":
