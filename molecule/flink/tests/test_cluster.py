@@ -78,8 +78,11 @@ def test_a_taskmanager_where_python_cannot_start_is_restarted(cluster: Cluster) 
     before = host.check_output(f"{show} MainPID {unit}")
     # as if the TaskManager had written it: the journal goes by the writer's control group
     group = host.check_output(f"{show} ControlGroup {unit}")
-    line = "at pemja.core.PythonInterpreter$MainInterpreter.initialize(PythonInterpreter.java:406)"
-    write = f'import syslog, time; syslog.syslog("{line}"); time.sleep(1)'
+    lines = [
+        "java.lang.Error: java.lang.InterruptedException",
+        "at pemja.core.PythonInterpreter$MainInterpreter.initialize(PythonInterpreter.java:406)",
+    ]
+    write = f"import syslog, time; [syslog.syslog(line) for line in {json.dumps(lines)}]; time.sleep(1)"
     # which ends with it
     host.run(
         "sh -c %s",
