@@ -2,7 +2,10 @@
 
 import importlib.util
 import math
+import socket
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import compress
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -13,6 +16,7 @@ from clients.pacing import TICK_S
 from flink_jobs.domain.settings import Kafka
 
 BOOTSTRAP_TIMEOUT_MS = 10_000
+CONNECT_TIMEOUT_S = 2.0
 TOPIC_TIMEOUT_MS = 10_000
 
 
@@ -100,7 +104,7 @@ def linger_ms(rate_tps: float) -> int:
 
 def _common(kafka: Kafka) -> dict[str, Any]:
     return {
-        "bootstrap_servers": [server.strip() for server in kafka.bootstrap_servers.split(",")],
+        "bootstrap_servers": _answering([server.strip() for server in kafka.bootstrap_servers.split(",")]),
         "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
         "allow_auto_create_topics": False,
         # costs a sixth of a producer's time, and nobody reads them
@@ -111,6 +115,25 @@ def _common(kafka: Kafka) -> dict[str, Any]:
 def _compression() -> str:
     """lz4 is the quickest; it is an extra of kafka-python, gzip is always there."""
     return "lz4" if importlib.util.find_spec("lz4") else "gzip"
+
+
+def _answering(servers: list[str]) -> list[str]:
+    """Leave out servers that take no connection, unless that is all of them.
+
+    The Kafka client picks one at random and waits for it until its time is up, so that one host that is
+    gone would keep it from all others.
+    """
+    with ThreadPoolExecutor(len(servers)) as pool:
+        return list(compress(servers, pool.map(_answers, servers))) or servers
+
+
+def _answers(server: str) -> bool:
+    host, _, port = server.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _unreachable(kafka: Kafka, error: Exception) -> ClientError:
