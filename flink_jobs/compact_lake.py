@@ -44,7 +44,8 @@ def main() -> int:
                 arguments.target_mb * 1024 * 1024,
                 timedelta(seconds=arguments.settled_s),
             )
-            print(f"s3://{bucket}/{folder}: {merged.files} files became {merged.into}")
+            what = f"{merged.files} files became {merged.into}" if merged.files else "nothing to merge"
+            print(f"s3://{bucket}/{folder}: {what}")
     except KeyError as missing:
         print(f"compact_lake: {missing.args[0]} is not set; playbooks/compact.yml sets it", file=sys.stderr)
         return 1
