@@ -218,7 +218,7 @@ def _checkpoints(numbers: dict[str, Any]) -> bytes:
         axes.annotate(
             f"{each['ms']} ms", (x, each["bytes"] / 1e6), xytext=(6, -12), textcoords="offset points"
         )
-    axes.set(xscale="log", yscale="log", xlim=(None, 3 * max(customers)))
+    axes.set(xscale="log", yscale="log", xlim=(None, 3 * max(customers)), ylim=(min(sizes) / 2, None))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.legend(loc="lower right")
