@@ -339,7 +339,7 @@ def main() -> int:
                 bench.measure()
     except (BenchmarkError, ClientError, DatasetError, OSError) as error:
         # first what went wrong, then what bringing the lab's jobs back made of it
-        for failure in (error.__context__, error):
+        for failure in (None if error.__suppress_context__ else error.__context__, error):
             if failure:
                 print(f"bench: {failure}", file=sys.stderr)
         return 1
