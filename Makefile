@@ -12,7 +12,8 @@ export PIP_CERT ?= $(SSL_CERT_FILE)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
 export ANSIBLE_FORCE_COLOR ?= $(shell test -t 1 && echo 1 || echo 0)
-TERRAFORM = $(shell command -v terraform || command -v tofu)
+# looked up by the shell of each command: the step before may just have built it
+TERRAFORM = $$(command -v terraform || command -v tofu || echo terraform)
 LAB := terraform/lab
 
 # The demo's input: a CSV or Parquet file; train on what came before UNTIL, stream what comes after.
