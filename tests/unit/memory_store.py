@@ -45,19 +45,19 @@ class MemoryStore:
         Delimiter: str = "",  # noqa: N803
         ContinuationToken: str = "",  # noqa: N803
     ) -> dict[str, Any]:
-        """Two entries a page, so that paging is met."""
+        """Two entries a page, so that paging is met; as with S3, a page begins after the key before it."""
         keys = sorted(key for key in self._bucket("ListObjectsV2", Bucket) if key.startswith(Prefix))
         kind, name = "Contents", "Key"
         if Delimiter:
             kind, name = "CommonPrefixes", "Prefix"
             cut = len(Prefix)
             keys = sorted({key[: key.index("/", cut) + 1] for key in keys if "/" in key[cut:]})
-        first = int(ContinuationToken or 0)
+        left = [key for key in keys if key > ContinuationToken]
         page = {
-            kind: [{name: key, **self._about(Bucket, key)} for key in keys[first : first + 2]],
-            "IsTruncated": len(keys) > first + 2,
+            kind: [{name: key, **self._about(Bucket, key)} for key in left[:2]],
+            "IsTruncated": len(left) > 2,
         }
-        return page | ({"NextContinuationToken": str(first + 2)} if page["IsTruncated"] else {})
+        return page | ({"NextContinuationToken": left[1]} if page["IsTruncated"] else {})
 
     def _about(self, bucket: str, key: str) -> dict[str, Any]:
         if key not in self.objects[bucket]:
