@@ -70,12 +70,22 @@ class Risks:
         return np.array([self._payments[int(name)].risk for name in terminal_ids], dtype=np.float32)
 
 
-def served(records: list[Record], risk: TerminalRisk | Risks, batches: list[int]) -> np.ndarray:
+def few_copies() -> StoredHistories:
+    """Make histories of which few are copied: most are read back from both parts of the state."""
+    return StoredHistories(MapState(), MapState(), 400)
+
+
+def served(
+    records: list[Record],
+    risk: TerminalRisk | Risks,
+    batches: list[int],
+    histories: StoredHistories | None = None,
+) -> np.ndarray:
     """Score as a job does, batch by batch, from the bytes on the wire."""
     model = Model()
     scorer = Scorer(model, risk)  # type: ignore[arg-type]
-    # copies of a few entries only: histories are read back from both parts
-    histories = StoredHistories(MapState(), MapState(), 400)
+    if histories is None:
+        histories = few_copies()
     rest = list(records)
     sizes = iter([*batches, len(records) + 1])
     while rest:
@@ -150,23 +160,34 @@ def test_a_repeat_has_the_features_of_the_first(payments: list[Payment]) -> None
 
 
 def test_records_off_the_wire_have_the_features_that_were_trained_on() -> None:
-    """From a table, through JSON, the parser and the served snapshot, as the job goes."""
-    frame = simulate(100, 100, 50, date(2024, 3, 1), 0)
-    dataset = from_frame(frame, "simulated", "")
+    """From a table, through JSON, the parser and a snapshot for the days to come, published again in time."""
+    dataset = from_frame(simulate(100, 100, 50, date(2024, 3, 1), 0), "simulated", "")
     labels = TerminalLabels(
         dataset.frame["terminal_id"].tolist(), dataset.days(), dataset.frame["is_fraud"].to_numpy()
     )
-    days = dataset.days()
-    snapshot = labels.snapshot(int(days[0]), int(days[-1] - days[0]) + 1)
-    risk = TerminalRisk.from_parquet(to_parquet(snapshot))
+    trained = replay_dataset(dataset, labels)
     records = []
     for message, _ in iter_transactions(dataset):
         transaction = parse_transaction(json.dumps(message).encode(), NOW_S)
         assert transaction == parse_transaction(msgspec.json.encode(message), NOW_S)
         records.append(record(message))
-    trained = replay_dataset(dataset, labels)
-    assert trained.any(axis=0).all(), "each feature has to take part"
-    assert served(records, risk, [17] * len(records)).tobytes() == trained.tobytes()
+
+    def row(day: int) -> int:
+        return int(np.searchsorted(dataset.days(), dataset.days()[0] + day))
+
+    histories = few_copies()
+    served(records[: row(26)], TerminalRisk.empty(), [17] * len(records), histories)
+    for day in (26, 34, 42):
+        first, end = row(day), row(day + 8)
+        # as `fraud-train` publishes it beside a model of the days before
+        past = dataset.between(None, f"{date(2024, 3, 1) + timedelta(days=day)}")
+        assert len(past.frame) == first
+        snapshot = prepare(past, train_days=7, test_days=5, validate=False).terminal_risk
+        risk = TerminalRisk.from_parquet(to_parquet(snapshot))
+        expected = trained[first:end]
+        assert expected.any(axis=0).all(), "each feature has to take part"
+        found = served(records[first:end], risk, [17] * len(records), histories)
+        assert found.tobytes() == expected.tobytes()
 
 
 def test_what_lies_before_the_windows_is_left_out_without_a_trace() -> None:
