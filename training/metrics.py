@@ -98,7 +98,7 @@ def threshold_of_alerts(scores: NDArray[np.float64], alerts: int) -> float:
     if alerts >= len(scores):
         return 0.0
     ranked = np.sort(scores)[::-1]
-    return float(np.nextafter(ranked[alerts], np.inf)) if alerts > 0 else 1.0
+    return float(np.nextafter(ranked[alerts], np.inf))
 
 
 def threshold_of_false_positive_rate(

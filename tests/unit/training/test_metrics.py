@@ -69,9 +69,14 @@ def test_ties_raise_fewer_alerts_rather_than_more() -> None:
     assert (threshold_of_alerts(scores, 2) <= scores).sum() == 1
 
 
-@pytest.mark.parametrize(("rate", "false_alerts"), [(0.0, 0), (0.24, 0), (0.25, 1), (0.6, 2), (1.0, 4)])
-def test_the_false_positive_rate_is_kept(rate: float, false_alerts: int) -> None:
+@pytest.mark.parametrize(
+    ("rate", "false_alerts", "found"), [(0.0, 0, 1), (0.24, 0, 1), (0.25, 1, 1), (0.6, 2, 2), (1.0, 4, 2)]
+)
+def test_the_false_positive_rate_is_kept_by_the_lowest_threshold(
+    rate: float, false_alerts: int, found: int
+) -> None:
     labels = np.array([1, 0, 0, 1, 0, 0], dtype=np.int8)
     scores = np.array([0.9, 0.8, 0.5, 0.4, 0.3, 0.1])
     threshold = threshold_of_false_positive_rate(labels, scores, rate)
     assert ((scores >= threshold) & (labels == 0)).sum() == false_alerts
+    assert ((scores >= threshold) & (labels == 1)).sum() == found

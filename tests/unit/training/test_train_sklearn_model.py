@@ -73,7 +73,7 @@ def test_thresholds_can_be_chosen(ready_file: Path, tmp_path: Path) -> None:
     assert manifest.threshold_choice == {"rule": "given", "limit": 0.25}
     assert main([*command, "--alerts-per-day", "20"]) == 0
     manifest = manifest_in(tmp_path / "model")
-    assert 0 < manifest.threshold < 1
+    assert manifest.metrics["alerts_per_day"] == pytest.approx(20, abs=5)
     assert manifest.threshold_choice["rule"] == "alerts_per_day"
     assert manifest.threshold_choice["limit"] == 20
     assert manifest.threshold_choice["chosen_from"] == "2013-09-02"
@@ -82,13 +82,16 @@ def test_thresholds_can_be_chosen(ready_file: Path, tmp_path: Path) -> None:
 def test_a_stricter_false_positive_rate_raises_the_threshold(ready_file: Path, tmp_path: Path) -> None:
     command = ["--data", str(ready_file), "--output", str(tmp_path / "model"), *FAST]
     thresholds = []
-    for rate in ("0.2", "0.01"):
+    for rate in ("0.2", "0.05", "0.01"):
         assert main([*command, "--max-false-positive-rate", rate]) == 0
         manifest = manifest_in(tmp_path / "model")
         assert manifest.threshold_choice["rule"] == "false_positive_rate"
         assert manifest.threshold_choice["limit"] == float(rate)
+        # on the test part; the threshold was chosen on another
+        assert manifest.metrics["false_positive_rate"] <= float(rate)
+        assert manifest.metrics["recall"] > 0.8
         thresholds.append(manifest.threshold)
-    assert thresholds[0] < thresholds[1]
+    assert thresholds[0] < thresholds[1] < thresholds[2]
 
 
 @pytest.fixture
