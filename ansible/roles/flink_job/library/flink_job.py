@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.flink_cluster import PARAMETER_PREFIX, Cluster, JobError, innermost_cause
+from ansible.module_utils.flink_lock import sole_run
 from ansible.module_utils.flink_snapshots import list_snapshots, read_environment
 
 DOCUMENTATION = r"""
@@ -23,6 +24,7 @@ description:
     and lets the new one resume from that.
   - A job that is not running resumes from its latest checkpoint or savepoint, if there is one.
   - What was deployed is kept with the job itself, as global job parameters; there is no state file.
+  - Of several runs at once, each waits until the one before has submitted or stopped the job.
   - Runs on a host with Flink's client. Finding snapshots on S3 needs boto3 in the interpreter that runs
     the module.
 options:
@@ -48,6 +50,11 @@ options:
     type: list
     elements: path
     default: []
+  settings:
+    description:
+      - JSON file that the job reads. A change of one of its sections makes another job; only digests of them
+        are kept with the job.
+    type: path
   state:
     description: C(stopped) stops the job with a savepoint.
     type: str
@@ -67,7 +74,7 @@ options:
     type: bool
     default: true
   timeout_s:
-    description: How long submitting, a savepoint and the wait may take, each.
+    description: How long submitting, a savepoint, the wait, and another run at the same job may take, each.
     type: int
     default: 300
   rest_url:
@@ -85,6 +92,10 @@ options:
   environment_file:
     description: File of NAME=value lines, given to the client and used to reach snapshots on S3.
     type: path
+  lock_dir:
+    description: Where the lock lies that keeps two runs apart; only root may write there.
+    type: path
+    default: /run
 attributes:
   check_mode:
     support: full
@@ -151,9 +162,26 @@ def code_digest(paths: list[str]) -> str:
     return digest(*parts)
 
 
+def settings_digests(path: str | None) -> dict[str, str]:
+    """Give a fingerprint of each section of the settings."""
+    if not path:
+        return {}
+    try:
+        sections = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise JobError(
+            f"{path} cannot be read ({error}). Write it anew with: ansible-playbook playbooks/flink.yml"
+        ) from error
+    return {
+        f"settings.{section}": digest(json.dumps(content, sort_keys=True).encode())
+        for section, content in sections.items()
+    }
+
+
 def fingerprint(parameters: dict[str, Any]) -> dict[str, str]:
     """Say what the job is made of, part by part."""
     return {
+        **settings_digests(parameters["settings"]),
         "code": code_digest([parameters["script"], *parameters["code"]]),
         "arguments": digest(json.dumps([parameters["script"], *parameters["arguments"]]).encode()),
         "properties": digest(json.dumps(parameters["properties"], sort_keys=True, default=str).encode()),
@@ -204,8 +232,8 @@ class Deployment:
                 options[option] = folder
         return options
 
-    def submit(self, snapshot: str | None, made_of: dict[str, str]) -> str:
-        """Run the client, and give the id of the job."""
+    def submit(self, snapshot: str | None, made_of: dict[str, str], lock: int) -> str:
+        """Run the client, which gets the lock too, and give the id of the job."""
         command = ["timeout", str(int(self.timeout_s)), self.parameters["flink"], "run", "--detached"]
         command += [f"-D{key}={value}" for key, value in self.options(made_of).items()]
         if snapshot:
@@ -219,6 +247,8 @@ class Deployment:
             ["runuser", "-u", self.parameters["user"], "--", *command],
             environ_update=self.environment,
             cwd="/",
+            # it may go on when this run is broken off
+            pass_fds=[lock],
         )
         if code == TIMED_OUT:
             self.refuse(f"the client was still busy after {self.timeout_s:.0f} s", command)
@@ -255,36 +285,47 @@ class Deployment:
             f"See {self.cluster.url}/#/job/running/{job_id}/exceptions"
         )
 
-    def run(self) -> dict[str, Any]:
-        """Bring the job to what is asked for, and give the result."""
-        active = self.cluster.active_jobs(self.name)
+    def the_one(self, active: list[str]) -> str | None:
+        """Give the only id, if there is one."""
         if len(active) > 1:
             raise JobError(
                 f"{len(active)} jobs named {self.name} are running, one is wanted. "
                 f"Keep one and end the others: {' or '.join(f'flink cancel {job_id}' for job_id in active)}"
             )
-        job_id = active[0] if active else None
+        return active[0] if active else None
+
+    def run(self) -> dict[str, Any]:
+        """Bring the job to what is asked for, and give the result."""
+        if self.module.check_mode:
+            return self.bring_about(None)
+        with sole_run(self.parameters["lock_dir"], self.name, self.timeout_s) as lock:
+            result = self.bring_about(lock)
+        if self.parameters["state"] == "running" and self.parameters["wait"]:
+            self.await_running(result["job_id"], result.get("snapshot"))
+        return result
+
+    def bring_about(self, lock: int | None) -> dict[str, Any]:
+        """Do what is to be done, under the lock; without one, only tell."""
+        job_id = self.the_one(self.cluster.active_jobs(self.name))
         if self.parameters["state"] == "stopped":
             return self.stop(job_id)
 
         wanted = fingerprint(self.parameters)
         deployed = self.cluster.deployed(job_id) if job_id else {}
         if job_id and deployed == wanted:
-            if self.parameters["wait"] and not self.module.check_mode:
-                self.await_running(job_id, None)
             return {"changed": False, "action": "unchanged", "job_id": job_id}
 
         result: dict[str, Any] = {"changed": True, "diff": {"before": deployed, "after": wanted}}
-        if self.module.check_mode:
+        if lock is None:
             return {**result, "action": "replaced" if job_id else "submitted"}
         if job_id:
             snapshot = self.release(job_id)
         else:
             snapshot = self.latest_snapshot() if self.parameters["restore"] == "latest" else None
         action = "replaced" if job_id else "resumed" if snapshot else "submitted"
-        new_id = self.submit(snapshot, wanted)
-        if self.parameters["wait"]:
-            self.await_running(new_id, snapshot)
+        new_id = self.submit(snapshot, wanted, lock)
+        # somebody may have submitted one by hand meanwhile
+        self.the_one([*{new_id, *self.cluster.active_jobs(self.name)}])
         return {**result, "action": action, "job_id": new_id, "snapshot": snapshot}
 
     def stop(self, job_id: str | None) -> dict[str, Any]:
@@ -306,6 +347,7 @@ def main() -> None:
             "arguments": {"type": "list", "elements": "str", "default": []},
             "properties": {"type": "dict", "default": {}},
             "code": {"type": "list", "elements": "path", "default": []},
+            "settings": {"type": "path"},
             "state": {"type": "str", "choices": ["running", "stopped"], "default": "running"},
             "restore": {"type": "str", "choices": ["latest", "none"], "default": "latest"},
             "allow_non_restored_state": {"type": "bool", "default": False},
@@ -315,6 +357,7 @@ def main() -> None:
             "flink": {"type": "path", "default": "/usr/local/bin/flink"},
             "user": {"type": "str", "default": "flink"},
             "environment_file": {"type": "path"},
+            "lock_dir": {"type": "path", "default": "/run"},
         },
         supports_check_mode=True,
     )

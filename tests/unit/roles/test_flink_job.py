@@ -1,0 +1,274 @@
+"""What the module does with one job: what makes it another one, and that of two runs one submits it."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROLE = Path(__file__).parents[3] / "ansible/roles/flink_job"
+
+
+def load(name: str, file: Path) -> Any:  # noqa: ANN401 - a module that mypy does not know
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[name] = loaded
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+# where Ansible puts them before it runs the module
+flink_cluster, flink_lock, _ = (
+    load(f"ansible.module_utils.{name}", ROLE / f"module_utils/{name}.py")
+    for name in ("flink_cluster", "flink_lock", "flink_snapshots")
+)
+flink_job = load("flink_job", ROLE / "library/flink_job.py")
+
+SETTINGS = {
+    "kafka": {"bootstrap_servers": "192.0.2.1:9092,192.0.2.2:9092"},
+    "topics": {"transactions": "transactions"},
+    "s3": {"endpoint_url": "http://192.0.2.1:9000", "secret_key": "hidden-from-all"},
+    "buckets": {"datalake": "datalake"},
+}
+
+
+class FakeCluster:
+    """A JobManager, as far as the module asks it."""
+
+    url = "http://192.0.2.1:8081"
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, dict[str, str]] = {}
+        self.submissions = 0
+        self.stopped: list[str] = []
+
+    def configuration(self) -> dict[str, str]:
+        return {}
+
+    def active_jobs(self, _name: str) -> list[str]:
+        return list(self.jobs)
+
+    def deployed(self, job_id: str) -> dict[str, str]:
+        return self.jobs[job_id]
+
+    def savepoints(self, _name: str) -> list[tuple[float, str]]:
+        return [(float(number), f"savepoint of {job_id}") for number, job_id in enumerate(self.stopped)]
+
+    def wait_for_state(self, _job_id: str, _wanted: set[str], _timeout_s: float) -> str:
+        return "RUNNING"
+
+    def stop_with_savepoint(self, job_id: str, _folder: str | None, _timeout_s: float) -> str:
+        del self.jobs[job_id]
+        self.stopped.append(job_id)
+        return f"savepoint of {job_id}"
+
+    def submit(self, command: list[str]) -> str:
+        (parameters,) = (
+            option.partition("global-job-parameters=")[2]
+            for option in command
+            if "global-job-parameters=" in option
+        )
+        self.submissions += 1
+        job_id = f"{self.submissions:032x}"
+        self.jobs[job_id] = dict(
+            pair.removeprefix("deployed.").split(":", 1) for pair in parameters.split(",")
+        )
+        return job_id
+
+
+class FakeModule:
+    """What the module is given; its client takes a while, as Flink's does."""
+
+    def __init__(self, cluster: FakeCluster, params: dict[str, Any], *, check_mode: bool = False) -> None:
+        self.cluster = cluster
+        self.params = params
+        self.check_mode = check_mode
+        self.commands: list[list[str]] = []
+
+    def run_command(self, command: list[str], **options: Any) -> tuple[int, str, str]:  # noqa: ANN401 - as Ansible's
+        assert options["pass_fds"], "the client does not keep the lock"
+        self.commands.append(command)
+        time.sleep(0.3)
+        return 0, f"Job has been submitted with JobID {self.cluster.submit(command)}", ""
+
+
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    fake = FakeCluster()
+    monkeypatch.setattr(flink_job, "Cluster", lambda _url: fake)
+    return fake
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps(SETTINGS))
+    return file
+
+
+@pytest.fixture
+def run(tmp_path: Path, cluster: FakeCluster, settings: Path) -> Run:
+    """Run the module; keywords are its options, or check_mode."""
+    script = tmp_path / "count.py"
+    script.write_text("print()\n")
+
+    def once(*, check_mode: bool = False, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - as Ansible's
+        params = {
+            "name": "count",
+            "script": str(script),
+            "arguments": [],
+            "properties": {},
+            "code": [],
+            "settings": str(settings),
+            "state": "running",
+            "restore": "latest",
+            "allow_non_restored_state": False,
+            "wait": True,
+            "timeout_s": 5,
+            "rest_url": "http://192.0.2.1:8081",
+            "flink": "flink",
+            "user": "flink",
+            "environment_file": None,
+            "lock_dir": str(tmp_path),
+        }
+        module = FakeModule(cluster, params | options, check_mode=check_mode)
+        result: dict[str, Any] = flink_job.Deployment(module).run()
+        return result
+
+    return once
+
+
+def test_unchanged_settings_leave_the_job_alone(run: Run, cluster: FakeCluster) -> None:
+    assert run()["action"] == "submitted"
+    assert run()["action"] == "unchanged"
+    assert cluster.submissions == 1
+
+
+@pytest.mark.parametrize(
+    ("section", "change"),
+    [
+        ("kafka", {"bootstrap_servers": "192.0.2.9:9092"}),
+        ("topics", {"transactions": "payments"}),
+        ("s3", {"endpoint_url": "http://192.0.2.9:9000"}),
+        ("s3", {"secret_key": "another"}),
+        ("buckets", {"datalake": "lake"}),
+    ],
+)
+def test_changed_settings_restart_the_job_with_its_state(
+    run: Run, cluster: FakeCluster, settings: Path, section: str, change: dict[str, str]
+) -> None:
+    first = run()["job_id"]
+    settings.write_text(json.dumps(SETTINGS | {section: SETTINGS[section] | change}))
+    result = run()
+    assert (result["action"], result["snapshot"]) == ("replaced", f"savepoint of {first}")
+    before, after = result["diff"]["before"], result["diff"]["after"]
+    assert {part for part in after if after[part] != before[part]} == {f"settings.{section}"}
+    assert list(cluster.jobs) == [result["job_id"]]
+    assert run()["action"] == "unchanged"
+
+
+def test_settings_written_in_another_order_are_the_same(run: Run, settings: Path) -> None:
+    run()
+    settings.write_text(json.dumps(dict(reversed(SETTINGS.items())), indent=4))
+    assert run()["action"] == "unchanged"
+
+
+def test_no_secret_goes_with_the_job(run: Run, cluster: FakeCluster) -> None:
+    run()
+    assert "hidden-from-all" not in json.dumps(cluster.jobs)
+
+
+def test_settings_that_cannot_be_read_stop_nothing(run: Run, cluster: FakeCluster, settings: Path) -> None:
+    run()
+    settings.write_text("{")
+    with pytest.raises(flink_cluster.JobError, match=r"settings\.json cannot be read.*playbooks/flink\.yml"):
+        run()
+    assert cluster.stopped == []
+
+
+def test_two_runs_at_once_submit_the_job_once(run: Run, cluster: FakeCluster) -> None:
+    results: list[dict[str, Any]] = []
+    runs = [threading.Thread(target=lambda: results.append(run())) for _ in range(2)]
+    for thread in runs:
+        thread.start()
+    for thread in runs:
+        thread.join()
+    assert sorted(result["action"] for result in results) == ["submitted", "unchanged"]
+    assert len({result["job_id"] for result in results}) == 1
+    assert cluster.submissions == 1
+
+
+def test_a_run_that_waits_too_long_says_for_whom(run: Run, cluster: FakeCluster, tmp_path: Path) -> None:
+    program = (
+        "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX);"
+        "print(flush=True); input()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path / "flink_job-count.lock"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(flink_cluster.JobError, match=rf"count for 1 s: process {holder.pid} \(python"):
+            run(timeout_s=1)
+        assert run(timeout_s=1, check_mode=True)["action"] == "submitted", "a dry run waits for nobody"
+    finally:
+        holder.communicate(b"\n")
+    assert cluster.submissions == 0
+    run(timeout_s=1)
+    assert cluster.submissions == 1
+
+
+def test_the_lock_is_its_owners_only(run: Run, tmp_path: Path) -> None:
+    run()
+    assert (tmp_path / "flink_job-count.lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_lock_is_no_link_to_elsewhere(run: Run, cluster: FakeCluster, tmp_path: Path) -> None:
+    (tmp_path / "flink_job-count.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(flink_cluster.JobError, match="symbolic links"):
+        run()
+    assert cluster.submissions == 0
+
+
+def test_a_client_that_outlives_its_run_keeps_the_next_one_waiting(tmp_path: Path) -> None:
+    with flink_lock.sole_run(str(tmp_path), "count", 1) as lock:
+        client = subprocess.Popen(["sleep", "60"], pass_fds=[lock])
+    try:
+        with (
+            pytest.raises(flink_cluster.JobError, match=rf"process {client.pid} \(sleep\)"),
+            flink_lock.sole_run(str(tmp_path), "count", 0.3),
+        ):
+            pass
+    finally:
+        client.kill()
+        client.wait()
+    with flink_lock.sole_run(str(tmp_path), "count", 0.3):
+        pass
+
+
+def test_a_job_of_the_same_name_that_somebody_else_submitted_meanwhile_is_reported(
+    run: Run, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = cluster.submit
+
+    def beside(command: list[str]) -> str:
+        cluster.jobs["stray"] = {}
+        return submit(command)
+
+    monkeypatch.setattr(cluster, "submit", beside)
+    with pytest.raises(flink_cluster.JobError, match=r"2 jobs named count .*flink cancel stray"):
+        run()
