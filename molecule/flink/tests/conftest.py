@@ -36,6 +36,12 @@ class Cluster:
             for task in self.get(f"/jobs/{job_id}/vertices/{vertex['id']}")["subtasks"]
         ]
 
+    def registered_port(self, host: Host) -> str:
+        """RPC port where the JobManager believes the host's TaskManager to be; empty if it knows of none."""
+        name = f"{host.backend.host}-1"
+        known = [one for one in self.get("/taskmanagers")["taskmanagers"] if one["id"] == name]
+        return known[0]["path"].split(":")[-1].split("/")[0] if known else ""
+
     def runs(self, job_id: str) -> bool:
         return all(task["status"] == "RUNNING" for task in self.tasks(job_id))
 
@@ -44,6 +50,13 @@ class Cluster:
         command = f"journalctl -u flink-taskmanager@1 -o cat --no-pager | grep -o '{name} .*' || true"
         lines = [line for host in self.taskmanagers for line in host.check_output(command).splitlines()]
         return [int(line.split("id=")[1]) for line in lines]
+
+
+def rpc_port(host: Host) -> str:
+    """RPC port of the host's TaskManager as it runs now, empty if it does not."""
+    pid = host.check_output("systemctl show --property=MainPID --value flink-taskmanager@1")
+    arguments = host.run(f"tr '\\0' '\\n' < /proc/{pid}/cmdline").stdout.splitlines()
+    return next((line.split("=")[1] for line in arguments if line.startswith("taskmanager.rpc.port=")), "")
 
 
 def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 240) -> None:

@@ -6,9 +6,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from conftest import Cluster, wait_until
+from conftest import Cluster, rpc_port, wait_until
 
 CONVERGE = Path(__file__).parents[1] / "converge.yml"
+HEALTH = Path(__file__).parents[3] / "ansible/playbooks/health.yml"
 DATA_PORT = 6140
 
 
@@ -54,6 +55,26 @@ def test_jobs_survive_the_death_of_a_taskmanager(cluster: Cluster, jobs: dict[st
     assert cluster.counted(first).count(1) == 1
 
 
+def test_a_taskmanager_that_just_died_does_not_count(
+    cluster: Cluster, jobs: dict[str, str], apply: Callable[..., Any]
+) -> None:
+    """Not though the JobManager goes on believing in it, and not before its tasks run anew."""
+    victim = cluster.taskmanagers[0]
+    pid = victim.check_output("systemctl show --property=MainPID --value flink-taskmanager@1")
+    victim.check_output(f"kill -9 {pid} && systemctl stop flink-taskmanager@1")
+    try:
+        believed, probe = cluster.registered_port(victim), victim.run("flink-health")
+        assert believed, "the JobManager has noticed already: the probe was not put to the test"
+        assert probe.rc == 1
+        assert "flink-taskmanager@1 does not run" in probe.stdout
+    finally:
+        victim.check_output("systemctl start flink-taskmanager@1")
+    apply(HEALTH, "--extra-vars", json.dumps({"health_jobs_expected": list(jobs)}))
+    assert cluster.registered_port(victim) == rpc_port(victim) != ""
+    for name, job_id in jobs.items():
+        assert cluster.runs(job_id), name
+
+
 def test_a_changed_setting_goes_round_one_taskmanager_at_a_time(
     cluster: Cluster,
     jobs: dict[str, str],
@@ -93,6 +114,4 @@ def test_a_taskmanager_where_python_cannot_start_is_restarted(cluster: Cluster) 
     wait_until(
         lambda: host.check_output(f"{show} MainPID {unit}") not in (before, "0"), "it is restarted", 60
     )
-    wait_until(
-        lambda: cluster.get("/overview")["taskmanagers"] == len(cluster.taskmanagers), "it is registered"
-    )
+    assert host.check_output("flink-health --wait 120") == "healthy"

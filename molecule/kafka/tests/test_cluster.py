@@ -109,6 +109,22 @@ def test_records_survive_the_loss_of_a_broker(host: Host, nodes: dict[str, Host]
     assert received(nodes["kafka-3"], topic, 200) == list(range(1, 201))
 
 
+def test_a_broker_that_just_died_does_not_count(host: Host, nodes: dict[str, Host]) -> None:
+    """Nor is another one restarted, though its replicas are in sync for as long as its session lasts."""
+    nodes["kafka-3"].check_output("kafka-health --wait 120")
+    nodes["kafka-3"].check_output("systemctl kill --signal=KILL kafka && systemctl stop kafka")
+    try:
+        health = host.run("kafka-health")
+        assert health.rc == 1
+        assert "does not answer" in health.stdout
+        restart = host.run("kafka-restart --wait 0")
+        assert restart.rc == 1
+        assert "cannot spare" in restart.stderr
+    finally:
+        nodes["kafka-3"].check_output("systemctl start kafka")
+    nodes["kafka-3"].check_output("kafka-health --wait 120")
+
+
 def test_a_broker_that_cannot_be_spared_is_not_restarted(host: Host, nodes: dict[str, Host]) -> None:
     started = "systemctl show kafka --property=ActiveEnterTimestampMonotonic"
     before = host.check_output(started)

@@ -1,0 +1,156 @@
+#!/usr/bin/python3
+"""Says whether this host's TaskManagers work: each is registered, no job counts on a process that is gone.
+
+The JobManager believes in a TaskManager that died until it misses its heartbeat, and one that comes back has
+the same name. So what it believes is held against the processes that run now: a registration against the RPC
+port, which is another at each start, and a task's start against that of the process. A task comes seconds
+after its process, so clocks that differ by less do no harm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CONFIG = Path(os.environ.get("FLINK_CONF_DIR", "/etc/flink")) / "config.yaml"
+# a link for each TaskManager that starts with the host
+ENABLED = Path("/etc/systemd/system/multi-user.target.wants")
+
+
+@dataclass
+class Process:
+    """A TaskManager that runs: its name, its RPC port, and when it was started, in seconds since 1970."""
+
+    name: str
+    rpc_port: str
+    started_s: int
+
+
+def read_url(config: str) -> str:
+    """Give the URL of the JobManager's REST interface, of the text of config.yaml."""
+    address, port = (
+        re.search(rf"^rest\.{key}: ['\"]?([^\s'\"]+)", config, re.MULTILINE) for key in ("address", "port")
+    )
+    if address is None or port is None:
+        sys.exit(f"{CONFIG} names no rest.address and rest.port")
+    return f"http://{address[1]}:{port[1]}"
+
+
+def ask(url: str, path: str) -> Any:  # noqa: ANN401 - JSON
+    """Give the JobManager's answer; None if there is nothing of that name."""
+    try:
+        with urllib.request.urlopen(url + path, timeout=10) as answer:  # noqa: S310 - the cluster's own
+            return json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        if error.code == 404:  # noqa: PLR2004 - not found
+            return None
+        raise
+
+
+def find_process(instance: str) -> Process | None:
+    """Give the process of a TaskManager's unit, None if it does not run."""
+    command = [
+        "systemctl",
+        "show",
+        "--timestamp=unix",
+        "--property=ActiveState,MainPID,ExecMainStartTimestamp",
+    ]
+    shown = subprocess.run(  # noqa: S603 - a fixed command
+        [*command, f"flink-taskmanager@{instance}.service"], check=True, capture_output=True, text=True
+    ).stdout
+    unit = dict(line.split("=", 1) for line in shown.splitlines())
+    if unit["ActiveState"] != "active" or unit["MainPID"] == "0":
+        return None
+    try:
+        arguments = Path(f"/proc/{unit['MainPID']}/cmdline").read_text().split("\0")
+    except OSError:
+        return None
+    given = dict(argument.split("=", 1) for argument in arguments if argument.startswith("taskmanager."))
+    if "taskmanager.rpc.port" not in given:
+        return None
+    return Process(
+        given.get("taskmanager.resource-id", f"{socket.gethostname()}-{instance}"),
+        given["taskmanager.rpc.port"],
+        int(unit["ExecMainStartTimestamp"].lstrip("@")),
+    )
+
+
+def registration_problems(get: Callable[[str], Any], processes: dict[str, Process | None]) -> Iterator[str]:
+    """Say which of the processes, by instance, do not run or are not known to the JobManager."""
+    for instance, process in processes.items():
+        if process is None:
+            yield f"flink-taskmanager@{instance} does not run"
+        elif (known := get(f"/taskmanagers/{process.name}")) is None:
+            yield f"{process.name} is not registered"
+        elif f":{process.rpc_port}/" not in known["path"]:
+            yield f"{process.name} is not registered yet; the one that is, {known['path']}, is gone"
+
+
+def job_problems(
+    get: Callable[[str], Any], processes: dict[str, Process | None], wanted: list[str]
+) -> Iterator[str]:
+    """Say which tasks of wanted jobs do not run, and which of any job are on a process that is gone."""
+    started_ms = {process.name: process.started_s * 1000 for process in processes.values() if process}
+    jobs = [job for job in get("/jobs/overview")["jobs"] if job["state"] == "RUNNING"]
+    for name in sorted(set(wanted) - {job["name"] for job in jobs}):
+        yield f"job {name} does not run"
+    for job in jobs:
+        for vertex in (get(f"/jobs/{job['jid']}") or {"vertices": []})["vertices"]:
+            for task in (get(f"/jobs/{job['jid']}/vertices/{vertex['id']}") or {"subtasks": []})["subtasks"]:
+                what, place = f"job {job['name']}: task {vertex['name']}", task["taskmanager-id"]
+                if task["status"] == "RUNNING" and task["start-time"] < started_ms.get(place, 0):
+                    yield f"{what} is believed to run on {place} as it was before"
+                elif task["status"] != "RUNNING" and job["name"] in wanted:
+                    yield f"{what} is {task['status']}"
+
+
+def main() -> None:
+    """Probe once, or until all is well or time is up."""
+    parser = argparse.ArgumentParser(prog="flink-health", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "instances", nargs="*", help="number of a TaskManager on this host; without, all of them"
+    )
+    parser.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="how long to wait for it")
+    parser.add_argument(
+        "--job", action="append", default=[], metavar="NAME", help="each task of this job runs, too"
+    )
+    arguments = parser.parse_args()
+    url = read_url(CONFIG.read_text())
+    units = sorted(ENABLED.glob("flink-taskmanager@*.service"))
+    instances = arguments.instances or [unit.stem.partition("@")[2] for unit in units]
+
+    def get(path: str) -> Any:  # noqa: ANN401 - JSON
+        return ask(url, path)
+
+    deadline = time.monotonic() + arguments.wait
+    while True:
+        try:
+            processes = {instance: find_process(instance) for instance in instances}
+            found = [*registration_problems(get, processes), *job_problems(get, processes, arguments.job)]
+        except OSError as error:
+            found = [f"the JobManager at {url} does not answer: {error}"]
+        if not found:
+            print("healthy")
+            return
+        if time.monotonic() >= deadline:
+            print(*dict.fromkeys(found), sep="\n")
+            sys.exit(1)
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    main()

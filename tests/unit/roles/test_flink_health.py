@@ -1,0 +1,91 @@
+"""What the probe makes of the JobManager's answers and of the processes that run."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[3] / "ansible/roles/flink/files"))
+import flink_health
+
+STARTED_S = 1_800_000_000
+
+
+class JobManager:
+    """A cluster of one TaskManager, on which one task of one job runs; tests change what it believes."""
+
+    def __init__(self) -> None:
+        self.registered_port = "6203"
+        self.job = {"jid": "j", "name": "scoring", "state": "RUNNING"}
+        self.task = {"taskmanager-id": "node2-1", "status": "RUNNING", "start-time": (STARTED_S + 5) * 1000}
+
+    def get(self, path: str) -> object:
+        path_of_rpc = f"pekko.tcp://flink@10.78.0.12:{self.registered_port}/user/rpc/taskmanager_0"
+        return {
+            "/taskmanagers/node2-1": {"path": path_of_rpc} if self.registered_port else None,
+            "/jobs/overview": {"jobs": [self.job]},
+            "/jobs/j": {"vertices": [{"id": "v", "name": "Source"}]},
+            "/jobs/j/vertices/v": {"subtasks": [self.task]},
+        }[path]
+
+
+@pytest.fixture
+def jobmanager() -> JobManager:
+    return JobManager()
+
+
+def found(jobmanager: JobManager, *, runs: bool = True, job: str = "scoring") -> list[str]:
+    process = flink_health.Process("node2-1", "6203", STARTED_S) if runs else None
+    return [
+        *flink_health.registration_problems(jobmanager.get, {"1": process}),
+        *flink_health.job_problems(jobmanager.get, {"1": process}, [job]),
+    ]
+
+
+def test_all_is_well(jobmanager: JobManager) -> None:
+    assert found(jobmanager) == []
+
+
+def test_a_process_that_does_not_run_is_told_though_it_is_registered(jobmanager: JobManager) -> None:
+    assert found(jobmanager, runs=False) == ["flink-taskmanager@1 does not run"]
+
+
+def test_a_registration_at_another_port_is_of_the_process_before(jobmanager: JobManager) -> None:
+    jobmanager.registered_port = "6202"
+    (problem,) = found(jobmanager)
+    assert "not registered yet" in problem
+    assert "6202" in problem
+
+
+def test_a_process_that_nobody_knows_is_told(jobmanager: JobManager) -> None:
+    jobmanager.registered_port = ""
+    assert found(jobmanager) == ["node2-1 is not registered"]
+
+
+def test_a_task_older_than_its_process_is_believed_only(jobmanager: JobManager) -> None:
+    jobmanager.task["start-time"] = STARTED_S * 1000 - 1
+    (problem,) = found(jobmanager)
+    assert "as it was before" in problem
+
+
+def test_a_task_on_another_host_is_for_that_to_judge(jobmanager: JobManager) -> None:
+    jobmanager.task |= {"taskmanager-id": "node3-1", "start-time": 1}
+    assert found(jobmanager) == []
+
+
+@pytest.mark.parametrize("status", ["CREATED", "DEPLOYING", "INITIALIZING", "FAILED"])
+def test_each_task_of_a_job_that_is_asked_for_runs(jobmanager: JobManager, status: str) -> None:
+    jobmanager.task |= {"status": status, "start-time": -1}
+    assert found(jobmanager) == [f"job scoring: task Source is {status}"]
+    assert found(jobmanager, job="other") == ["job other does not run"]
+
+
+def test_a_job_that_failed_does_not_run(jobmanager: JobManager) -> None:
+    jobmanager.job["state"] = "RESTARTING"
+    assert found(jobmanager) == ["job scoring does not run"]
+
+
+def test_url_is_that_of_the_configuration() -> None:
+    config = "rest.address: 10.78.0.11\nrest.bind-address: 10.78.0.9\nrest.port: 8081\n"
+    assert flink_health.read_url(config) == "http://10.78.0.11:8081"
+    assert flink_health.read_url("rest.address: 'node1'\nrest.port: \"8082\"\n") == "http://node1:8082"
