@@ -19,6 +19,7 @@ module "cloud" {
   source         = "../modules/cloud"
   hosts          = module.topology.hosts
   ports          = local.network.ports
+  openings       = local.network.openings
   instance_types = var.instance_types
   volume_gb      = var.volume_gb
 }

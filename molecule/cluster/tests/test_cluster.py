@@ -8,16 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from testinfra.host import Host
 
+ROOT = Path(__file__).parents[3]
 EXPOSURE_AT_MOST = 3.0
-# Ports of each group; what listens on all addresses is marked by a star.
-PORTS = {
-    "kafka": ["9092", "9093"],
-    "minio": ["*:9000", "*:9001"],
-    "flink_jobmanager": ["6123", "6124", "6125", "8081"],
-    "flink_taskmanager": ["6140", "6150", r"62\d\d"],
+NETWORK = yaml.safe_load((ROOT / "ansible/inventory/group_vars/all/network.yml").read_text())
+OPENINGS = {
+    name: (opening, range(NETWORK["ports"][name], NETWORK["ports"][name] + opening.get("count", 1)))
+    for name, opening in NETWORK["openings"].items()
+    if name != "ssh"
 }
+# what listens on all of its host's addresses
+EVERYWHERE = ("minio", "minio_console")
 UNITS = {
     "kafka": "kafka.service",
     "minio": "minio.service",
@@ -31,16 +34,38 @@ def groups(host: Host) -> list[str]:
     return [group for group in host.ansible.get_variables()["group_names"] if group in UNITS]
 
 
-def test_only_the_ports_of_its_services_are_open(
+def test_each_port_that_listens_is_in_the_table_and_each_in_the_table_listens(
     address: str, open_ports: set[str], groups: list[str]
 ) -> None:
-    expected = [port for group in groups for port in PORTS[group]]
-    patterns = [re.escape(port) if "*" in port else rf"{re.escape(address)}:{port}" for port in expected]
-    matched = {
-        pattern: [place for place in open_ports if re.fullmatch(pattern, place)] for pattern in patterns
+    offered = {
+        name: {f"{'*' if name in EVERYWHERE else address}:{port}" for port in ports}
+        for name, (opening, ports) in OPENINGS.items()
+        if opening["to"] in groups
     }
-    assert all(len(places) == 1 for places in matched.values()), matched
-    assert len(open_ports) == len(patterns), open_ports
+    # of a range, there is one port for each TaskManager
+    assert {name: len(places & open_ports) for name, places in offered.items()} == dict.fromkeys(offered, 1)
+    assert open_ports - set().union(*offered.values()) == set()
+
+
+def test_who_has_a_connection_is_let_in_by_the_table(
+    host: Host, hosts_of: Callable[[str], dict[str, Host]]
+) -> None:
+    members = {
+        group: {str(one.ansible.get_variables()["ansible_host"]) for one in hosts_of(group).values()}
+        for group in (*UNITS, "training")
+    }
+    hosts = set().union(*members.values())
+    # its own connections to itself as well; the control node is who is no host
+    strangers = []
+    for line in host.check_output("ss --no-header --tcp --numeric state established").splitlines():
+        local, peer = (re.sub(r"^\[::ffff:(.*)\]", r"\1", place) for place in line.split()[2:4])
+        port, caller = int(local.rpartition(":")[2]), peer.rpartition(":")[0]
+        for name, (opening, ports) in OPENINGS.items():
+            allowed = {caller} - hosts if "operators" in opening["from"] else set()
+            allowed |= set().union(*(members[group] for group in opening["from"] if group in members))
+            if port in ports and caller not in allowed:
+                strangers.append(f"{caller} at {name}")
+    assert strangers == []
 
 
 def test_the_resolver_is_silent(host: Host) -> None:

@@ -4,17 +4,13 @@ variables {
     node2 = { name = "node2", ip = "10.76.0.12", cpus = 2, memory_mb = 5120, groups = ["flink_taskmanager", "kafka", "minio"] }
     node4 = { name = "node4", ip = "10.76.0.14", cpus = 2, memory_mb = 4096, groups = ["minio", "training"] }
   }
-  ports = {
-    ssh                          = 22
-    kafka                        = 9092
-    kafka_controller             = 9093
-    minio                        = 9000
-    minio_console                = 9001
-    flink_web                    = 8081
-    flink_jobmanager_rpc         = 6123
-    flink_jobmanager_blob        = 6124
-    flink_taskmanager_rpc_first  = 6200
-    flink_taskmanager_data_first = 6140
+  ports = { ssh = 22, kafka = 9092, kafka_controller = 9093, flink_web = 8081, rpc_first = 6200 }
+  openings = {
+    ssh              = { to = "all", from = ["operators"] }
+    kafka            = { to = "kafka", from = ["kafka", "training", "operators"] }
+    kafka_controller = { to = "kafka", from = ["kafka"] }
+    flink_web        = { to = "flink_jobmanager", from = ["operators"] }
+    rpc_first        = { to = "flink_taskmanager", from = ["flink_taskmanager"], count = 40 }
   }
   instance_types = [
     { name = "t3.medium", cpus = 2, memory_mb = 4096 },
@@ -55,39 +51,43 @@ run "hosts_that_keep_data_get_volumes" {
   }
 }
 
-run "only_kafka_reaches_the_controllers" {
+run "each_opening_is_a_rule_for_each_pair_of_groups" {
   command = plan
 
   assert {
-    condition = [
-      for opening in values(output.openings) : opening.from if opening.first_port <= 9093 && 9093 <= opening.last_port
-    ] == ["kafka"]
-    error_message = jsonencode(output.openings)
-  }
-}
-
-run "operators_reach_what_they_work_with" {
-  command = plan
-
-  assert {
-    condition = toset([
-      for opening in values(output.openings) : "${opening.to} ${opening.first_port}" if opening.from == "operators" && opening.first_port != 22
-    ]) == toset(["kafka 9092", "minio 9000", "minio 9001", "flink_jobmanager 8081"])
-    error_message = jsonencode(output.openings)
+    condition = [for name, opening in output.openings : name if opening.first_port != 22] == [
+      "flink_jobmanager-flink_web-operators", "flink_taskmanager-rpc_first-flink_taskmanager",
+      "kafka-kafka-kafka", "kafka-kafka-operators", "kafka-kafka-training", "kafka-kafka_controller-kafka",
+    ]
+    error_message = jsonencode(keys(output.openings))
   }
   assert {
-    condition     = length([for opening in values(output.openings) : opening if opening.first_port == 22]) == 5
-    error_message = jsonencode(output.openings)
-  }
-}
-
-run "taskmanagers_exchange_records_on_their_range_of_ports" {
-  command = plan
-
-  assert {
-    condition = output.openings["flink_taskmanager-taskmanager_rpc-flink_taskmanager"] == {
+    condition = output.openings["flink_taskmanager-rpc_first-flink_taskmanager"] == {
       to = "flink_taskmanager", from = "flink_taskmanager", first_port = 6200, last_port = 6239
     }
     error_message = jsonencode(output.openings)
   }
+}
+
+run "what_all_offer_is_a_rule_of_each_group" {
+  command = plan
+
+  assert {
+    condition     = join(" ", output.security_groups) == "flink_jobmanager flink_taskmanager kafka training"
+    error_message = jsonencode(output.security_groups)
+  }
+  assert {
+    condition     = join(" ", [for opening in values(output.openings) : opening.to if opening.first_port == 22]) == join(" ", output.security_groups)
+    error_message = jsonencode(output.openings)
+  }
+}
+
+run "an_opening_without_a_number_is_refused" {
+  command = plan
+
+  variables {
+    ports = { ssh = 22, kafka = 9092, kafka_controller = 9093, flink_web = 8081 }
+  }
+
+  expect_failures = [var.openings]
 }

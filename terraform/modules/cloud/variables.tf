@@ -14,6 +14,23 @@ variable "ports" {
   type        = map(number)
 }
 
+variable "openings" {
+  description = <<-EOT
+    Who lets whom in, as in ansible/inventory/group_vars/all/network.yml: by the port's name, the group that offers it
+    (or all), the groups that open connections to it (operators is the control node), and how many ports it is.
+  EOT
+  type = map(object({
+    to    = string
+    from  = list(string)
+    count = optional(number, 1)
+  }))
+
+  validation {
+    condition     = length(setsubtract(keys(var.openings), keys(var.ports))) == 0
+    error_message = "openings has ${join(", ", setsubtract(keys(var.openings), keys(var.ports)))}; ports has no number for it."
+  }
+}
+
 variable "instance_types" {
   description = "Types to choose from, the cheapest first."
   type = list(object({

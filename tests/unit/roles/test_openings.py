@@ -1,0 +1,36 @@
+"""The table of openings in network.yml; what hosts really offer is held against it by scenario cluster."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+GROUP_VARS = Path(__file__).parents[3] / "ansible/inventory/group_vars/all"
+
+
+def load(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((GROUP_VARS / name).read_text())
+    return loaded
+
+
+NETWORK = load("network.yml")
+OPENINGS = NETWORK["openings"]
+
+
+def test_each_port_has_an_opening() -> None:
+    assert OPENINGS.keys() == NETWORK["ports"].keys()
+
+
+def test_groups_are_those_of_the_inventory() -> None:
+    groups = set(load("sizing.yml")["memory_weights"])
+    for name, opening in OPENINGS.items():
+        assert opening["to"] in groups | {"all"}, name
+        assert set(opening["from"]) <= groups | {"operators"}, name
+
+
+def test_no_port_is_in_two_openings() -> None:
+    ranges = [
+        range(number, number + OPENINGS[name].get("count", 1)) for name, number in NETWORK["ports"].items()
+    ]
+    ports = [port for numbers in ranges for port in numbers]
+    assert len(ports) == len(set(ports))
