@@ -63,7 +63,8 @@ stream: ## what make demo does once everything is up: send, print alerts, hold t
 	fraud-consumer --ready-file build/consumer.ready --report build/consumer-report.json &
 	consumer=$$!
 	trap 'kill -INT $$consumer 2>/dev/null || true; wait $$consumer || true' EXIT
-	while [ ! -e build/consumer.ready ]; do kill -0 $$consumer && sleep 0.1; done
+	for _ in {1..600}; do if [ -e build/consumer.ready ] || ! kill -0 $$consumer 2>/dev/null; then break; fi; sleep 0.1; done
+	[ -e build/consumer.ready ] || { echo 'make stream: fraud-consumer ended, or was not ready within 60 s; what it said stands above' >&2; exit 1; }
 	fraud-producer $(if $(DATA),--data $(DATA)) --since $(UNTIL) --limit $(LIMIT) --rate $(RATE) --report build/producer-report.json
 	fraud-audit --producer-report build/producer-report.json --consumer-report build/consumer-report.json --output build/demo-report.json
 	printf '\nThe system keeps running. Where to look:\n\n'

@@ -29,11 +29,11 @@ class Root:
         watch([str(self.program), f"-chdir={self.path}", *arguments, "-no-color"], self.env)
 
 
-def watch(command: list[str], env: dict[str, str], cwd: Path = PROJECT) -> None:
-    """Run a command that takes minutes; what it says is seen at once (pytest -s)."""
+def watch(command: list[str], env: dict[str, str], cwd: Path = PROJECT, timeout_s: float = 1800) -> None:
+    """Run a command that takes minutes, and not for ever; what it says is seen at once (pytest -s)."""
     started = time.monotonic()
     print(f"\n==> {' '.join(command)}", flush=True)
-    result = subprocess.run(command, check=False, env=env, cwd=cwd)
+    result = subprocess.run(command, check=False, env=env, cwd=cwd, timeout=timeout_s)
     print(f"==> ended with {result.returncode} after {time.monotonic() - started:.0f} s", flush=True)
     assert result.returncode == 0, (
         f"{' '.join(command)} ended with {result.returncode}; its output stands above"

@@ -3,6 +3,7 @@
 Where KVM does not run guest code it is emulated, and takes some ten minutes.
 """
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from conftest import PLUGINS, PROJECT, Root, watch
 NETWORK = "fraudtest0"
 SUBNET = "10.75.0.0/24"
 HOST = "node1"
+PROBE = PROJECT / "ansible/roles/libvirt/files/probe_kvm.sh"
 # One host of the four: the whole system wants KVM.
 TARGETS = [f'-target=module.host["{HOST}"]', "-target=module.ssh_access"]
 
@@ -84,6 +86,12 @@ def test_unknown_domain_type_is_refused(root: Root) -> None:
     result = root.run("plan", "-input=false", "-lock=false", "-var=domain_type=xen", check=False)
     assert result.returncode == 1
     assert 'domain_type is "xen"; it must be kvm or qemu' in result.stderr
+
+
+def test_probe_knows_when_the_image_has_booted(root: Root) -> None:
+    """Emulated, as it does wherever this runs: what KVM does not boot is told from what does."""
+    image = json.loads((root.path / "control_node.auto.tfvars.json").read_text())["image"]
+    watch([str(PROBE), image], os.environ | {"ACCELERATOR": "tcg", "TIMEOUT_S": "600"})
 
 
 @pytest.mark.usefixtures("machine")

@@ -27,10 +27,11 @@ resource "libvirt_domain" "machine" {
   }
 
   network_interface {
-    network_id     = var.network_id
-    hostname       = var.host.name
-    addresses      = [var.host.ip]
-    wait_for_lease = true
+    network_id = var.network_id
+    hostname   = var.host.name
+    addresses  = [var.host.ip]
+    # scripts/configure.sh waits, and looks meanwhile at whether the machine still runs.
+    wait_for_lease = false
   }
 
   # The provider's default is SPICE, which Debian's QEMU has in a package of its own only.
@@ -48,10 +49,6 @@ resource "libvirt_domain" "machine" {
     target_type = "serial"
     target_port = "0"
   }
-
-  timeouts {
-    create = "20m"
-  }
 }
 
 resource "terraform_data" "settings" {
@@ -65,6 +62,7 @@ resource "terraform_data" "settings" {
     environment = {
       NAME                = var.host.name
       DOMAIN              = libvirt_domain.machine.name
+      DOMAIN_TYPE         = var.domain_type
       ADDRESS             = var.host.ip
       SSH_DIR             = var.ssh_dir
       LIBVIRT_DEFAULT_URI = var.uri
