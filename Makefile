@@ -11,27 +11,44 @@ export SSL_CERT_FILE ?= /etc/ssl/certs/ca-certificates.crt
 export PIP_CERT ?= $(SSL_CERT_FILE)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
+# by name: Ansible reads no ansible.cfg of a directory that everybody may write to
+export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
 export ANSIBLE_FORCE_COLOR ?= $(shell test -t 1 && echo 1 || echo 0)
 # looked up by the shell of each command: the step before may just have built it
-TERRAFORM = $$(command -v terraform || command -v tofu || echo terraform)
+TERRAFORM = "$$(command -v terraform || command -v tofu || echo terraform)"
 LAB := terraform/lab
+# what is this lab's alone; Ansible and the commands find it by the root's name
+DEPLOYMENT := build/lab
+export TERRAFORM_ROOT := $(LAB)
 
 # The demo's input: a CSV or Parquet file; train on what came before UNTIL, stream what comes after.
 DATA ?=
+override DATA := $(DATA:~/%=$(HOME)/%)
 UNTIL ?= $(if $(DATA),,2025-04-18)
 LIMIT ?= 60000
 RATE ?= 1000
 # Histories reach so far back: what customers did before UNTIL is brought in first, once for each DATA and UNTIL.
 PAST_DAYS := 37
-PAST := build/past-$(if $(DATA),$(notdir $(DATA)),simulation)-$(UNTIL).json
-# a .tfvars file of terraform/lab, such as cluster.tfvars
+PAST := $(DEPLOYMENT)/past-$(if $(DATA),$(notdir $(DATA)),simulation)-$(UNTIL).json
+# A .tfvars file of terraform/lab, such as cluster.tfvars. It is remembered: what was grown stays grown. TFVARS= (nothing)
+# goes back to the default.
 TFVARS ?=
+POOLS := $(DEPLOYMENT)/pools.tfvars
+# hosts that make up may delete although they hold data
+DELETE ?=
 
 # $(call step,what,command,what to do when it fails)
 define step
 printf '\n\033[1m==> %s\033[0m\n' '$(1)'
 $(2) || { printf '\n\033[1m==> failed: %s\033[0m\n    %s\n' '$(1)' '$(3)' >&2; exit 1; }
 endef
+
+# DATA as seen from another folder
+data = $(if $(findstring ://,$(DATA))$(filter /%,$(firstword $(DATA))),,$(CURDIR)/)$(DATA)
+# given on the command line or in the environment, if with nothing in it
+chosen = $(if $(filter file,$(origin TFVARS)),,yes)
+pools = $(if $(TFVARS),-var-file='$(TFVARS)',$(if $(chosen),,$(addprefix -var-file=../../,$(wildcard $(POOLS)))))
+remember_pools = $(if $(TFVARS),(cd $(LAB) && cat '$(TFVARS)') >$(POOLS),$(if $(chosen),rm -f $(POOLS),true))
 
 .PHONY: help demo up stream down evaluate bench check test test-roles test-lab test-slow test-machines lock
 
@@ -47,39 +64,43 @@ demo: ## from a bare machine to the first alert; DATA=file UNTIL=time LIMIT=6000
 
 up: .venv/installed ## hosts, services, a model and the jobs; what is there and unchanged is left alone
 	@$(call step,Prepare this machine,(cd ansible && ansible-playbook playbooks/control_node.yml),The task that failed stands above. Once its cause is mended: make up goes on from there.)
-	$(call step,Make the hosts,$(TERRAFORM) -chdir=$(LAB) init -input=false && $(TERRAFORM) -chdir=$(LAB) apply -auto-approve -input=false $(addprefix -var-file=,$(TFVARS)),The host that failed stands above; incus list shows what is there. Once its cause is mended: make up goes on from there.)
-	$(call step,Put the system on them,(cd ansible && ansible-playbook site.yml $(if $(DATA),-e training_data=$(abspath $(DATA))) -e training_until=$(UNTIL)),Task and host that failed stand above; ssh -F build/ssh_config HOST reaches it. Once its cause is mended: make up goes on from there.)
+	mkdir -p $(DEPLOYMENT)
+	$(call step,Plan the hosts,$(TERRAFORM) -chdir=$(LAB) init -input=false && $(TERRAFORM) -chdir=$(LAB) plan -input=false -out=../../$(DEPLOYMENT)/plan $(pools) && $(TERRAFORM) -chdir=$(LAB) show -json ../../$(DEPLOYMENT)/plan | $(LAB)/scripts/check_plan.py $(DELETE),What is wrong stands above; no host was changed.)
+	$(remember_pools)
+	$(call step,Make the hosts,$(TERRAFORM) -chdir=$(LAB) apply -input=false ../../$(DEPLOYMENT)/plan,The host that failed stands above; incus list shows what is there. Once its cause is mended: make up goes on from there.)
+	rm -f $(DEPLOYMENT)/plan
+	$(call step,Put the system on them,(cd ansible && ansible-playbook site.yml $(if $(DATA),-e "{training_data: '$(data)'}") -e training_until=$(UNTIL)),Task and host that failed stand above; ssh -F $(DEPLOYMENT)/ssh_config HOST reaches it. Once its cause is mended: make up goes on from there.)
 
 stream: ## what make demo does once everything is up: send, print alerts, hold the results against what was sent
-	@mkdir -p build
+	@mkdir -p $(DEPLOYMENT)
 	if [ ! -e '$(PAST)' ]; then
 	  printf '\n\033[1m==> %s\033[0m\n' 'Bring in what customers did in the $(PAST_DAYS) days before'
-	  fraud-producer $(if $(DATA),--data $(DATA)) --since "$$(date -ud '$(UNTIL) -$(PAST_DAYS) days' +%FT%TZ)" --until $(UNTIL) --rate max --report build/past-sent.json
-	  fraud-audit --producer-report build/past-sent.json --output build/past-audit.json >build/past-audit.txt || { cat build/past-audit.txt; exit 1; }
-	  mv build/past-audit.json '$(PAST)'
+	  fraud-producer $(if $(DATA),--data '$(DATA)') --since "$$(date -ud '$(UNTIL) -$(PAST_DAYS) days' +%FT%TZ)" --until $(UNTIL) --rate max --report $(DEPLOYMENT)/past-sent.json
+	  fraud-audit --producer-report $(DEPLOYMENT)/past-sent.json --output $(DEPLOYMENT)/past-audit.json >$(DEPLOYMENT)/past-audit.txt || { cat $(DEPLOYMENT)/past-audit.txt; exit 1; }
+	  mv $(DEPLOYMENT)/past-audit.json '$(PAST)'
 	fi
-	rm -f build/consumer.ready build/consumer-report.json build/producer-report.json build/demo-report.json
+	rm -f $(DEPLOYMENT)/consumer.ready $(DEPLOYMENT)/consumer-report.json $(DEPLOYMENT)/producer-report.json $(DEPLOYMENT)/demo-report.json
 	printf '\n\033[1m==> %s\033[0m\n' 'Stream $(LIMIT) transactions at $(RATE) a second; alerts as they come'
-	fraud-consumer --ready-file build/consumer.ready --report build/consumer-report.json &
+	fraud-consumer --ready-file $(DEPLOYMENT)/consumer.ready --report $(DEPLOYMENT)/consumer-report.json &
 	consumer=$$!
 	trap 'kill -INT $$consumer 2>/dev/null || true; wait $$consumer || true' EXIT
-	for _ in {1..600}; do if [ -e build/consumer.ready ] || ! kill -0 $$consumer 2>/dev/null; then break; fi; sleep 0.1; done
-	[ -e build/consumer.ready ] || { echo 'make stream: fraud-consumer ended, or was not ready within 60 s; what it said stands above' >&2; exit 1; }
-	fraud-producer $(if $(DATA),--data $(DATA)) --since $(UNTIL) --limit $(LIMIT) --rate $(RATE) --report build/producer-report.json
-	fraud-audit --producer-report build/producer-report.json --consumer-report build/consumer-report.json --output build/demo-report.json
+	for _ in {1..600}; do if [ -e $(DEPLOYMENT)/consumer.ready ] || ! kill -0 $$consumer 2>/dev/null; then break; fi; sleep 0.1; done
+	[ -e $(DEPLOYMENT)/consumer.ready ] || { echo 'make stream: fraud-consumer ended, or was not ready within 60 s; what it said stands above' >&2; exit 1; }
+	fraud-producer $(if $(DATA),--data '$(DATA)') --since $(UNTIL) --limit $(LIMIT) --rate $(RATE) --report $(DEPLOYMENT)/producer-report.json
+	fraud-audit --producer-report $(DEPLOYMENT)/producer-report.json --consumer-report $(DEPLOYMENT)/consumer-report.json --output $(DEPLOYMENT)/demo-report.json
 	printf '\nThe system keeps running. Where to look:\n\n'
-	cat build/where-to-look.txt
+	cat $(DEPLOYMENT)/where-to-look.txt
 
 down: ## remove the hosts, their network, keys and secrets, and all else that make demo made here
 	@if [ -e $(LAB)/terraform.tfstate ]; then
 	  $(call step,Remove the hosts,$(TERRAFORM) -chdir=$(LAB) destroy -auto-approve -input=false,incus list shows what is left. If the daemon is not started: (cd ansible && ansible-playbook playbooks/control_node.yml) starts it; then make down again.)
 	  $(call step,Remove their image and stop the daemons,(cd ansible && ansible-playbook playbooks/control_node_remove.yml),incus list shows what is left)
 	fi
-	rm -rf build $(LAB)/terraform.tfstate*
-	echo 'Kept for the next time: .venv, the cache in $(FRAUD_CACHE), and Debian packages that were installed.'
+	rm -rf $(DEPLOYMENT) $(LAB)/terraform.tfstate* $(LAB)/.terraform $(LAB)/.terraform.lock.hcl
+	echo 'Kept for the next time: .venv, what else is in build/, the cache in $(FRAUD_CACHE), and Debian packages that were installed.'
 
 evaluate: .venv/installed ## how good the model is on consecutive weeks, as build/evaluation.html and .json; DATA=file
-	@fraud-evaluate $(if $(DATA),--data $(DATA))
+	@fraud-evaluate $(if $(DATA),--data '$(DATA)')
 
 # Tools and tests
 
@@ -95,7 +116,7 @@ evaluate: .venv/installed ## how good the model is on consecutive weeks, as buil
 	touch $@
 
 bench: .venv/installed ## how fast the running lab is, as build/bench.html and .json; its jobs rest meanwhile; DATA=file
-	@python tests/benchmarks/bench.py $(if $(DATA),--data $(DATA))
+	@python tests/benchmarks/bench.py $(if $(DATA),--data '$(DATA)')
 
 check: .venv/installed ## lint, types and unit tests, for the daily loop
 	@ruff check .

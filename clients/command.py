@@ -35,7 +35,7 @@ def argument_parser(name: str, description: str, epilog: str) -> argparse.Argume
         "--settings",
         type=Path,
         metavar="FILE",
-        help="where Kafka and MinIO are (default: $FRAUD_SETTINGS, else build/settings.json, "
+        help="where Kafka and MinIO are (default: $FRAUD_SETTINGS, else build/lab/settings.json, "
         "else /etc/fraud-detection/settings.json)",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="show what the Kafka client logs")

@@ -183,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--settings", metavar="FILE", help="where MinIO is (default: build/settings.json, or $FRAUD_SETTINGS)"
+        "--settings", metavar="FILE", help="where MinIO is (default: $FRAUD_SETTINGS, build/lab/settings.json)"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-LOOKED_UP = (Path("build/settings.json"), Path("/etc/fraud-detection/settings.json"))
+ON_A_HOST = Path("/etc/fraud-detection/settings.json")
 
 
 class Kafka(msgspec.Struct, frozen=True):
@@ -55,15 +55,21 @@ class SettingsError(RuntimeError):
     """No settings file, or one that is not understood."""
 
 
+def looked_up() -> tuple[Path, Path]:
+    """Where settings are looked for: the deployment's that $TERRAFORM_ROOT names, then the host's own."""
+    deployment = Path(os.environ.get("TERRAFORM_ROOT", "terraform/lab")).name
+    return Path("build", deployment, "settings.json"), ON_A_HOST
+
+
 def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
-    """Read the settings from `path`, else from $FRAUD_SETTINGS, else from the first of LOOKED_UP.
+    """Read the settings from `path`, else from $FRAUD_SETTINGS, else from the first of looked_up().
 
     Raises:
         SettingsError: which file, which field, and what makes one.
 
     """
     named = path or os.environ.get("FRAUD_SETTINGS")
-    candidates = (Path(named),) if named else LOOKED_UP
+    candidates = (Path(named),) if named else looked_up()
     for candidate in candidates:
         try:
             content = candidate.read_bytes()

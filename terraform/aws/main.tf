@@ -4,7 +4,7 @@ locals {
 
   # Tags begin with it.
   name      = "fraud-detection"
-  build_dir = abspath("${path.root}/../../build/aws")
+  build_dir = abspath("${path.root}/../../build/${basename(abspath(path.root))}")
   ssh_dir   = "${local.build_dir}/ssh"
 }
 

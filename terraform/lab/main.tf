@@ -5,8 +5,9 @@ locals {
   network    = yamldecode(file("${local.group_vars}/network.yml"))
 
   # Instances and network are tagged with it.
-  owner     = abspath(path.root)
-  build_dir = abspath("${path.root}/../../build")
+  owner = abspath(path.root)
+  # What is this deployment's alone; paths.yml knows it as deployment_dir.
+  build_dir = abspath("${path.root}/../../build/${basename(abspath(path.root))}")
   ssh_dir   = "${local.build_dir}/ssh"
 }
 

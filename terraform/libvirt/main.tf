@@ -5,7 +5,7 @@ locals {
   # Network, storage pool and, with a host's name, machines are called so.
   name      = local.network.libvirt_network
   owner     = abspath(path.root)
-  build_dir = abspath("${path.root}/../../build/libvirt")
+  build_dir = abspath("${path.root}/../../build/${basename(abspath(path.root))}")
   ssh_dir   = "${local.build_dir}/ssh"
 }
 

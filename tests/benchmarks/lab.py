@@ -27,7 +27,7 @@ sys.path.append(str(ROOT / "ansible/roles/flink_job/module_utils"))
 from flink_cluster import Cluster  # noqa: E402 - see above
 
 JOBS = Path(__file__).parent / "jobs"
-SSH_CONFIG = ROOT / "build/ssh_config"
+SSH_CONFIG = ROOT / "build/lab/ssh_config"
 REMOTE = "/opt/fraud-bench"
 INSTALLED = "/opt/fraud-detection/venv/lib/python3.11/site-packages/flink_jobs"
 PREFIX = "bench_"
@@ -81,7 +81,7 @@ class Lab:
             raise BenchmarkError("there is no lab here to measure; make up brings one up")
         terraform = shutil.which("terraform") or "tofu"
         self.hosts = json.loads(run(terraform, "-chdir=terraform/lab", "output", "-json", "hosts"))
-        self.settings = load_settings(ROOT / "build/settings.json")
+        self.settings = load_settings(ROOT / "build/lab/settings.json")
         self._jobmanager = self.named("flink_jobmanager")[0]
         self.flink = Cluster(f"http://{self.hosts[self._jobmanager]['ip']}:8081")
         self._consumer = make_consumer(self.settings.kafka)

@@ -21,7 +21,7 @@ from flink_jobs.domain.settings import Settings, SettingsError, load_settings
 
 ROOT = Path(__file__).parents[2]
 LAB = ROOT / "terraform/lab"
-SSH_CONFIG = ROOT / "build/ssh_config"
+SSH_CONFIG = ROOT / "build/lab/ssh_config"
 UNITS = ("kafka", "minio", "flink-jobmanager", "flink-taskmanager@*")
 
 
@@ -165,7 +165,7 @@ def flink(hosts: dict[str, dict[str, Any]], jobmanager: str) -> Callable[[str], 
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     try:
-        return load_settings(ROOT / "build/settings.json")
+        return load_settings(ROOT / "build/lab/settings.json")
     except SettingsError as error:
         pytest.fail(
             f"{error}\nThe system tests drive the running lab; `make up` brings it up.", pytrace=False

@@ -87,7 +87,7 @@ def test_labels_lie_in_the_lake_once_each_and_training_reads_them(tmp_path: Path
         (f"{mark}-1", True, "system test", "2025-05-09T10:00:00"),
     }
 
-    labels = read_labels(f"s3://{settings.buckets.datalake}/labels", ROOT / "build/settings.json")
+    labels = read_labels(f"s3://{settings.buckets.datalake}/labels", ROOT / "build/lab/settings.json")
     latest = labels.frame.drop_duplicates("transaction_id", keep="last").set_index("transaction_id")
     assert latest["is_fraud"].reindex([f"{mark}-{n}" for n in range(4)]).tolist() == [1, 1, 1, 1]
     assert latest.loc[f"{mark}-4", "is_fraud"] == 0

@@ -68,7 +68,7 @@ def test_the_quorum_has_three_voters_and_a_leader(brokers: list[str]) -> None:
 
 
 def test_secrets_are_readable_by_their_owner_only() -> None:
-    secrets = [*(ROOT / "build/secrets").iterdir(), ROOT / "build/settings.json"]
+    secrets = [*(ROOT / "build/lab/secrets").iterdir(), ROOT / "build/lab/settings.json"]
     assert len(secrets) > 3
     for file in secrets:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file

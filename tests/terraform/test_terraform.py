@@ -3,6 +3,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import PROJECT, TESTED_MODULES, Terraform
@@ -117,6 +118,7 @@ def test_files_of_ssh_are_written_again_when_lost(terraform: Terraform) -> None:
     state = json.loads(terraform("lab", "show", "-json").stdout)
     resources = state["values"]["root_module"]["child_modules"][0]["resources"]
     files = {resource["name"]: Path(resource["values"]["output"]["file"]) for resource in resources}
+    assert {file.parts[-3:-1] for file in files.values()} == {("build", "lab"), ("lab", "ssh")}
     key = files["key"].read_text()
     files["config"].unlink()
     # What is written anew is told from the old by the plan's time, which counts in seconds.
@@ -124,6 +126,107 @@ def test_files_of_ssh_are_written_again_when_lost(terraform: Terraform) -> None:
     apply()
     assert "Host node1 10.78.0.11" in files["config"].read_text()
     assert files["key"].read_text() == key
+
+
+def state_of(hosts: dict[str, list[str]]) -> dict[str, Any]:
+    """Return a state of the lab with these hosts and their groups, as Terraform writes it."""
+    described = {name: {"groups": groups} for name, groups in hosts.items()}
+    return {
+        "version": 4,
+        "terraform_version": "1.6.0",
+        "serial": 1,
+        "lineage": "00000000-0000-0000-0000-000000000000",
+        "outputs": {"hosts": {"value": described, "type": type_of(described)}},
+        "resources": [
+            {
+                "module": f'module.host["{name}"]',
+                "mode": "managed",
+                "type": "terraform_data",
+                "name": "instance",
+                "provider": 'provider["terraform.io/builtin/terraform"]',
+                "instances": [{"schema_version": 0, "attributes": instance(name)}],
+            }
+            for name in hosts
+        ],
+        "check_results": None,
+    }
+
+
+def instance(name: str) -> dict[str, Any]:
+    """Return what Terraform keeps of a host."""
+    given, triggers = {"name": name, "owner": "/srv/terraform/lab"}, {"incarnation": "2026-11-28T00:00:00Z"}
+    return {
+        "id": name,
+        "input": {"value": given, "type": type_of(given)},
+        "output": {"value": given, "type": type_of(given)},
+        "triggers_replace": {"value": triggers, "type": type_of(triggers)},
+    }
+
+
+# Hosts that the default topology has not, so that Terraform deletes them.
+GROWN = {"node105": ["flink_taskmanager", "kafka"], "node106": ["flink_taskmanager"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "present", "refused"),
+    [
+        ([], {}, ["node105 would be deleted, with the data of kafka"]),
+        (["node106,node105"], {}, []),
+        (
+            ["node105"],
+            {"node1": ""},
+            ["Incus has instance node1 already; something else made it", "incus delete --force node1"],
+        ),
+        (["node105"], {"node1": "/"}, ["Incus has instance node1 already; / made it", "-chdir=/ destroy"]),
+        # what a checkout left that is gone is replaced
+        (["node105"], {"node1": "/no such checkout", "node9": ""}, []),
+    ],
+)
+def test_plans_that_delete_are_refused(
+    terraform: Terraform, tmp_path: Path, arguments: list[str], present: dict[str, str], refused: list[str]
+) -> None:
+    state, planned = tmp_path / "terraform.tfstate", tmp_path / "plan"
+    state.write_text(json.dumps(state_of(GROWN)))
+    result = terraform("lab", "plan", "-input=false", "-lock=false", f"-state={state}", f"-out={planned}")
+    assert result.returncode == 0, result.stderr
+    shown = terraform("lab", "show", "-json", str(planned)).stdout
+
+    checked = check_plan(shown, tmp_path, arguments, present)
+    assert (checked.returncode != 0) is bool(refused), checked.stderr
+    assert all(words in checked.stderr for words in refused), checked.stderr
+    assert "node106" not in checked.stderr
+
+
+@pytest.mark.parametrize(("identity", "status"), [("the same", 1), ("another", 0)])
+def test_a_host_is_made_anew_only_when_it_vanished(tmp_path: Path, identity: str, status: int) -> None:
+    def host(incarnation: str) -> dict[str, Any]:
+        return {
+            "input": {"name": "node1", "owner": "/srv"},
+            "triggers_replace": {"incarnation": incarnation},
+        }
+
+    change = {"actions": ["delete", "create"], "before": host("the same"), "after": host(identity)}
+    plan = {"resource_changes": [{"name": "instance", "change": change}]}
+    assert check_plan(json.dumps(plan), tmp_path, [], {}).returncode == status
+
+
+def check_plan(
+    shown: str, tmp_path: Path, arguments: list[str], present: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Check a plan while Incus has these instances, by name, with their owners."""
+    listed = [{"name": name, "config": {"user.fraud_owner": owner}} for name, owner in present.items()]
+    (tmp_path / "instances").write_text(json.dumps(listed))
+    incus = tmp_path / "incus"
+    incus.write_text('#!/bin/sh\n[ "$1" = network ] && echo "[]" || cat "${0%/*}/instances"\n')
+    incus.chmod(0o755)
+    return subprocess.run(
+        [str(PROJECT / "terraform/lab/scripts/check_plan.py"), *arguments],
+        input=shown,
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def inventory(root: Path) -> subprocess.CompletedProcess[str]:
@@ -148,7 +251,7 @@ def test_inventory_has_groups_and_connection(tmp_path: Path) -> None:
         "hosts": {"node1": {"ansible_host": "10.78.0.11", "node_index": 1}},
         "groups": {"flink_jobmanager": ["node1"]},
         "children": {"flink": ["flink_jobmanager", "flink_taskmanager"]},
-        "ssh_config_file": "/srv/build/ssh_config",
+        "ssh_config_file": "/srv/build/lab/ssh_config",
     }
     # A state as Terraform writes it, with nothing but the output.
     state = {
@@ -168,7 +271,7 @@ def test_inventory_has_groups_and_connection(tmp_path: Path) -> None:
     assert listed["flink"] == {"children": ["flink_jobmanager", "flink_taskmanager"]}
     assert listed["_meta"]["hostvars"]["node1"] == {
         "ansible_host": "10.78.0.11",
-        "ansible_ssh_common_args": '-F "/srv/build/ssh_config"',
+        "ansible_ssh_common_args": '-F "/srv/build/lab/ssh_config"',
         "node_index": 1,
     }
 

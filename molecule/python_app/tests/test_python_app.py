@@ -15,7 +15,7 @@ def test_project_is_the_wheel_and_reads_its_settings(host: Host) -> None:
     command = (
         "from flink_jobs.domain.settings import load_settings; print(load_settings().kafka.bootstrap_servers)"
     )
-    # nobody's home, so that a checkout's build/settings.json cannot come first
+    # nobody's home, so that a checkout's build/lab/settings.json cannot come first
     assert host.check_output(f"cd / && {PYTHON} -c '{command}'") == "192.0.2.1:9092"
 
 

@@ -1,6 +1,6 @@
 variables {
   subnet  = "10.78.0.0/24"
-  ssh_dir = "/srv/build/ssh"
+  ssh_dir = "/srv/build/lab/ssh"
   pools = {
     control  = { first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "flink_jobmanager"] }
     workers  = { first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "flink_taskmanager"] }
@@ -54,7 +54,7 @@ run "ssh_config_names_each_host_by_name_and_address" {
     error_message = output.ssh_config
   }
   assert {
-    condition     = strcontains(output.ssh_config, "IdentityFile \"/srv/build/ssh/id_ed25519\"")
+    condition     = strcontains(output.ssh_config, "IdentityFile \"/srv/build/lab/ssh/id_ed25519\"")
     error_message = output.ssh_config
   }
 }

@@ -22,12 +22,22 @@ def test_the_environment_names_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert load_settings().kafka.bootstrap_servers == "192.0.2.1:9092"
 
 
-def test_the_checkouts_own_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("root", "deployment"), [(None, "lab"), ("terraform/libvirt", "libvirt"), ("/srv/terraform/aws/", "aws")]
+)
+def test_the_deployments_own_file_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str | None, deployment: str
+) -> None:
     monkeypatch.delenv("FRAUD_SETTINGS", raising=False)
+    monkeypatch.delenv("TERRAFORM_ROOT", raising=False)
+    if root:
+        monkeypatch.setenv("TERRAFORM_ROOT", root)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "build").mkdir()
-    (tmp_path / "build/settings.json").write_text(json.dumps(CONTENT))
-    assert load_settings().s3.region == "us-east-1"
+    for name in ("lab", "libvirt", "aws"):
+        (tmp_path / "build" / name).mkdir(parents=True)
+        content = CONTENT | {"kafka": {"bootstrap_servers": f"{name}:9092"}}
+        (tmp_path / "build" / name / "settings.json").write_text(json.dumps(content))
+    assert load_settings().kafka.bootstrap_servers == f"{deployment}:9092"
 
 
 def test_a_missing_file_says_what_makes_one(tmp_path: Path) -> None:

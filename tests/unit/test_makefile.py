@@ -1,0 +1,136 @@
+"""What make calls, in which order and with what, seen by stand-ins for Terraform and Ansible."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# what the recipes of up and down need of a bare machine; neither terraform nor tofu is among it
+BARE = ("bash", "cat", "chmod", "make", "mkdir", "rm", "sh", "test")
+STAND_IN = """#!/bin/sh
+printf '%s\\037' "${0##*/}" "$TERRAFORM_ROOT" "$ANSIBLE_CONFIG" "$@" >> "${0%/*}/calls"
+echo >> "${0%/*}/calls"
+"""
+BUILDS_TOFU = """
+case $* in *control_node.yml*) cat "${0%/*}/stand_in" > "${0%/*}/tofu"; chmod +x "${0%/*}/tofu";; esac
+"""
+
+
+class Checkout:
+    """A checkout on a bare machine: the Makefile, and stand-ins for what it calls."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.machine = folder.parent / "bin"
+        self.machine.mkdir()
+        for name in BARE:
+            program = shutil.which(name)
+            assert program
+            (self.machine / name).symlink_to(program)
+        for path in ("ansible", "requirements", "terraform/lab/scripts", ".venv/bin"):
+            (folder / path).mkdir(parents=True)
+        shutil.copy(ROOT / "Makefile", folder)
+        for path in ("requirements/uv.txt", "requirements/dev.txt", "pyproject.toml"):
+            (folder / path).touch()
+        (folder / ".venv/installed").touch()
+        (folder / "terraform/lab/grown.tfvars").write_text("pools = {}\n")
+        (folder / ".venv/bin/stand_in").write_text(STAND_IN)
+        self.program(".venv/bin/ansible-playbook", STAND_IN + BUILDS_TOFU)
+        self.refuse_plans(with_status=0)
+
+    def program(self, path: str, text: str) -> None:
+        file = self.folder / path
+        file.write_text(text)
+        file.chmod(0o755)
+
+    def refuse_plans(self, with_status: int) -> None:
+        self.program("terraform/lab/scripts/check_plan.py", f"#!/bin/sh\nexit {with_status}\n")
+
+    def make(self, *arguments: str, fails: bool = False) -> list[list[str]]:
+        """Run make; the calls that it made of Terraform or OpenTofu, and of Ansible."""
+        calls = self.folder / ".venv/bin/calls"
+        calls.unlink(missing_ok=True)
+        environment = {"PATH": str(self.machine), "HOME": "/root", "TERRAFORM_ROOT": "terraform/libvirt"}
+        ran = subprocess.run(
+            ["make", *arguments],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (ran.returncode != 0) is fails, ran.stdout + ran.stderr
+        seen = calls.read_text().splitlines() if calls.exists() else []
+        made = [call.removesuffix("\x1f").split("\x1f") for call in seen]
+        # whatever deployment the shell is about, make is about the lab
+        assert {root for _, root, *_ in made} <= {"terraform/lab"}
+        assert {config for _, _, config, *_ in made} <= {str(self.folder / "ansible/ansible.cfg")}
+        return [[program, *arguments] for program, _, _, *arguments in made]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    folder = tmp_path / "a checkout"
+    folder.mkdir()
+    return Checkout(folder)
+
+
+def planned_with(calls: list[list[str]]) -> list[str]:
+    """Return the var-files of the plan."""
+    (plan,) = (call for call in calls if "plan" in call)
+    return [argument.removeprefix("-var-file=") for argument in plan if argument.startswith("-var-file=")]
+
+
+def test_a_bare_machine_gets_opentofu_and_uses_it(checkout: Checkout) -> None:
+    calls = checkout.make("up")
+    assert [call[0] for call in calls] == ["ansible-playbook", *["tofu"] * 4, "ansible-playbook"]
+    commands = [next(word for word in call[1:] if not word.startswith("-")) for call in calls]
+    assert commands == ["playbooks/control_node.yml", "init", "plan", "show", "apply", "site.yml"]
+
+
+def test_a_grown_topology_stays_grown(checkout: Checkout) -> None:
+    assert planned_with(checkout.make("up")) == []
+    assert planned_with(checkout.make("up", "TFVARS=grown.tfvars")) == ["grown.tfvars"]
+    (checkout.folder / "terraform/lab/grown.tfvars").unlink()
+    (remembered,) = planned_with(checkout.make("up"))
+    assert (checkout.folder / "terraform/lab" / remembered).read_text() == "pools = {}\n"
+    assert planned_with(checkout.make("up", "TFVARS=")) == []
+    assert planned_with(checkout.make("up")) == []
+
+
+def test_a_plan_that_is_refused_is_neither_applied_nor_remembered(checkout: Checkout) -> None:
+    checkout.refuse_plans(with_status=1)
+    calls = checkout.make("up", "TFVARS=grown.tfvars", fails=True)
+    assert not any("apply" in call or "site.yml" in call for call in calls)
+    checkout.refuse_plans(with_status=0)
+    assert planned_with(checkout.make("up")) == []
+
+
+def test_down_removes_the_lab_and_nothing_of_others(checkout: Checkout) -> None:
+    checkout.make("up", "TFVARS=grown.tfvars")
+    for path in ("build/libvirt/secrets/minio_root", "build/aws/ssh/id_ed25519", "build/evaluation.html"):
+        (checkout.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (checkout.folder / path).touch()
+    others = {path for path in checkout.folder.glob("build/**/*") if "lab" not in path.parts}
+    (checkout.folder / "build/lab/secrets").mkdir()
+    (checkout.folder / "terraform/lab/terraform.tfstate").touch()
+
+    calls = checkout.make("down")
+    assert ["destroy" in call for call in calls] == [True, False]
+    assert set(checkout.folder.glob("build/**/*")) == others
+    assert not (checkout.folder / "terraform/lab/terraform.tfstate").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "given"),
+    [
+        ("~/some data.csv", "/root/some data.csv"),
+        ("data.csv", "{folder}/data.csv"),
+        ("s3://bucket/data.csv", "s3://bucket/data.csv"),
+    ],
+)
+def test_training_data_is_found_from_everywhere(checkout: Checkout, data: str, given: str) -> None:
+    site = checkout.make("up", f"DATA={data}", "UNTIL=2018-07-01")[-1]
+    assert f"{{training_data: '{given.format(folder=checkout.folder)}'}}" in site
