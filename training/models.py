@@ -183,7 +183,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--settings", metavar="FILE", help="where MinIO is (default: $FRAUD_SETTINGS, build/lab/settings.json)"
+        "--settings",
+        metavar="FILE",
+        help="where MinIO is (default: $FRAUD_SETTINGS, build/lab/settings.json)",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

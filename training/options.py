@@ -54,7 +54,9 @@ def add_data(parser: argparse.ArgumentParser, *, train_days: int, tested: str) -
         help=f"length of the test period, {tested} (default: %(default)s)",
     )
     data.add_argument(
-        "--settings", metavar="FILE", help="where MinIO is (default: $FRAUD_SETTINGS, build/lab/settings.json)"
+        "--settings",
+        metavar="FILE",
+        help="where MinIO is (default: $FRAUD_SETTINGS, build/lab/settings.json)",
     )
 
 
