@@ -129,6 +129,13 @@ def read_from(
         consumer.close()
 
 
+def voters(broker: str) -> list[int]:
+    """Ids of the brokers that vote."""
+    status = ssh(broker, "kafka-metadata-quorum describe --status")
+    (line,) = (line for line in status.splitlines() if line.startswith("CurrentVoters:"))
+    return [voter["id"] for voter in json.loads(line.partition(":")[2])]
+
+
 def lab_hosts() -> dict[str, dict[str, Any]]:
     """Hosts by name, with their groups, as Terraform tells them."""
     found: dict[str, dict[str, Any]] = json.loads(terraform("output", "-json", "hosts"))

@@ -1,6 +1,5 @@
 """Hosts come, go and are lost, while transactions come in. The tests build on each other, in this order."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -9,7 +8,17 @@ from typing import Any
 
 import msgspec
 import pytest
-from conftest import assert_unchanged, lab_hosts, nothing_is_lost, playbook, run, ssh, terraform, until
+from conftest import (
+    assert_unchanged,
+    lab_hosts,
+    nothing_is_lost,
+    playbook,
+    run,
+    ssh,
+    terraform,
+    until,
+    voters,
+)
 
 from flink_jobs.domain.object_store import s3_client
 from flink_jobs.domain.settings import Settings
@@ -29,12 +38,6 @@ def replicas(broker: str) -> dict[str, Counter[str]]:
             assert set(assigned) == set(in_sync), line
             kept.setdefault(topic, Counter()).update(assigned)
     return kept
-
-
-def voters(broker: str) -> list[int]:
-    status = ssh(broker, "kafka-metadata-quorum describe --status")
-    (line,) = (line for line in status.splitlines() if line.startswith("CurrentVoters:"))
-    return [voter["id"] for voter in json.loads(line.partition(":")[2])]
 
 
 def running(flink: Callable[[str], Any]) -> dict[str, str]:
