@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import testinfra
 import yaml
+from process_lists import no_secret_on_a_command_line, read_secrets
 from testinfra.host import Host
 
 ROOT = Path(__file__).parents[1]
@@ -80,6 +81,31 @@ def apply() -> Apply:
             check=False,
         )
         assert (ran.returncode != 0) is fails, ran.stdout + ran.stderr
+        return ran
+
+    return run
+
+
+@pytest.fixture
+def secretly(apply: Apply, tmp_path: Path) -> Apply:
+    """Run a playbook as `apply` does, and see that no secret is in a process list meanwhile."""
+    ephemeral = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+    ssh = [
+        "ssh",
+        "-o",
+        "StrictHostKeyChecking=accept-new",
+        "-o",
+        f"UserKnownHostsFile={tmp_path}/known_hosts",
+    ]
+    hosts = {}
+    for connection in yaml.safe_load((ephemeral / "instance_config.yml").read_text()):
+        login = f"{connection['user']}@{connection['address']}"
+        hosts[connection["instance"]] = [*ssh, "-i", connection["identity_file"], login]
+
+    def run(playbook: Path, *arguments: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
+        with no_secret_on_a_command_line(read_secrets(ephemeral / "secrets"), hosts) as looks:
+            ran = apply(playbook, *arguments, fails=fails)
+        assert looks.keys() == hosts.keys() | {"the control node"}
         return ran
 
     return run

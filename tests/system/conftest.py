@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from process_lists import no_secret_on_a_command_line, read_secrets
 
 from flink_jobs.domain.object_store import s3_client
 from flink_jobs.domain.settings import Settings, SettingsError, load_settings
@@ -46,9 +47,21 @@ def terraform(*arguments: str, codes: tuple[int, ...] = (0,)) -> str:
     return run(program, f"-chdir={LAB}", *arguments, codes=codes)
 
 
-def playbook(name: str, *arguments: str, **variables: object) -> str:
+def playbook(name: str, *arguments: str, codes: tuple[int, ...] = (0,), **variables: object) -> str:
+    """Run a playbook; no secret may be in a process list meanwhile, here or on a host that is reached."""
     extra = ["--extra-vars", json.dumps(variables)] if variables else []
-    return run("ansible-playbook", name, *arguments, *extra, cwd=ROOT / "ansible", ANSIBLE_FORCE_COLOR="0")
+    impatient = ["-o", "ConnectTimeout=5", "-o", "ServerAliveInterval=5"]
+    hosts = {host: ["ssh", "-F", str(SSH_CONFIG), *impatient, host] for host in lab_hosts()}
+    with no_secret_on_a_command_line(read_secrets(ROOT / "build/lab/secrets"), hosts):
+        return run(
+            "ansible-playbook",
+            name,
+            *arguments,
+            *extra,
+            cwd=ROOT / "ansible",
+            codes=codes,
+            ANSIBLE_FORCE_COLOR="0",
+        )
 
 
 def assert_unchanged(output: str) -> None:
