@@ -272,3 +272,44 @@ def test_a_job_of_the_same_name_that_somebody_else_submitted_meanwhile_is_report
     monkeypatch.setattr(cluster, "submit", beside)
     with pytest.raises(flink_cluster.JobError, match=r"2 jobs named count .*flink cancel stray"):
         run()
+
+
+def test_a_link_to_another_environment_is_other_code(run: Run, cluster: FakeCluster, tmp_path: Path) -> None:
+    link = tmp_path / "venv"
+    for release in ("venv-1", "venv-2"):
+        (tmp_path / release / "flink_jobs").mkdir(parents=True)
+        (tmp_path / release / "flink_jobs/score.py").write_text("the same\n")
+        link.unlink(missing_ok=True)
+        link.symlink_to(release)
+        result = run(code=[str(link / "flink_jobs")])
+    assert result["action"] == "replaced"
+    assert cluster.submissions == 2
+
+
+def test_between_two_versions_only_a_job_of_the_former_is_stopped(
+    run: Run, cluster: FakeCluster, settings: Path
+) -> None:
+    assert run(state="current") == {"changed": False, "action": "unchanged"}
+    job_id = run()["job_id"]
+    assert run(state="current")["action"] == "unchanged"
+    assert list(cluster.jobs) == [job_id]
+    settings.write_text(json.dumps(SETTINGS | {"topics": {"transactions": "payments"}}))
+    assert run(state="current", check_mode=True)["action"] == "stopped"
+    assert list(cluster.jobs) == [job_id]
+    result = run(state="current")
+    assert (result["action"], result["snapshot"]) == ("stopped", f"savepoint of {job_id}")
+    assert cluster.jobs == {}
+    assert run()["snapshot"] == f"savepoint of {job_id}"
+
+
+def test_a_jobmanager_that_is_not_there_runs_no_job_of_the_former_version(
+    run: Run, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_answer(_name: str) -> list[str]:
+        raise flink_cluster.NoAnswerError("it does not answer")
+
+    monkeypatch.setattr(cluster, "active_jobs", no_answer)
+    assert run(state="current")["action"] == "unchanged"
+    for state in ("running", "stopped"):
+        with pytest.raises(flink_cluster.NoAnswerError):
+            run(state=state)

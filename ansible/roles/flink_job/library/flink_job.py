@@ -8,11 +8,18 @@ import json
 import os
 import re
 import shlex
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.flink_cluster import PARAMETER_PREFIX, Cluster, JobError, innermost_cause
+from ansible.module_utils.flink_cluster import (
+    PARAMETER_PREFIX,
+    Cluster,
+    JobError,
+    NoAnswerError,
+    innermost_cause,
+)
 from ansible.module_utils.flink_lock import sole_run
 from ansible.module_utils.flink_snapshots import list_snapshots, read_environment
 
@@ -56,9 +63,12 @@ options:
         are kept with the job.
     type: path
   state:
-    description: C(stopped) stops the job with a savepoint.
+    description:
+      - C(stopped) stops the job with a savepoint.
+      - C(current) stops it unless it is as described, and starts none. So nothing of the next version meets
+        the job of this one.
     type: str
-    choices: [running, stopped]
+    choices: [running, current, stopped]
     default: running
   restore:
     description: Where a job that is not running begins, C(latest) snapshot or C(none).
@@ -157,6 +167,8 @@ def code_digest(paths: list[str]) -> str:
         folder = Path(path)
         if not folder.exists():
             raise JobError(f"{path} is missing: is the Python application installed on this host?")
+        # behind a link, another place is another environment with packages of its own
+        parts.append(os.fsencode(folder.resolve()))
         for file in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
             parts += [os.fsencode(os.path.relpath(file, path)), file.read_bytes()]
     return digest(*parts)
@@ -198,10 +210,12 @@ class Deployment:
         self.timeout_s: float = module.params["timeout_s"]
         self.cluster = Cluster(module.params["rest_url"])
         self.environment = read_environment(module.params["environment_file"])
-        self.configuration = {
-            **self.cluster.configuration(),
-            **{key: str(value) for key, value in module.params["properties"].items()},
-        }
+
+    @cached_property
+    def configuration(self) -> dict[str, str]:
+        """Give the cluster's options, with the job's own laid over them."""
+        own = {key: str(value) for key, value in self.parameters["properties"].items()}
+        return {**self.cluster.configuration(), **own}
 
     def folder(self, option: str) -> str | None:
         """Give the job's own folder under one of the cluster's."""
@@ -306,8 +320,14 @@ class Deployment:
 
     def bring_about(self, lock: int | None) -> dict[str, Any]:
         """Do what is to be done, under the lock; without one, only tell."""
-        job_id = self.the_one(self.cluster.active_jobs(self.name))
-        if self.parameters["state"] == "stopped":
+        state = self.parameters["state"]
+        try:
+            job_id = self.the_one(self.cluster.active_jobs(self.name))
+        except NoAnswerError:
+            if state != "current":
+                raise
+            job_id = None  # without a JobManager no job runs
+        if state == "stopped" or (state == "current" and not job_id):
             return self.stop(job_id)
 
         wanted = fingerprint(self.parameters)
@@ -316,6 +336,8 @@ class Deployment:
             return {"changed": False, "action": "unchanged", "job_id": job_id}
 
         result: dict[str, Any] = {"changed": True, "diff": {"before": deployed, "after": wanted}}
+        if state == "current":
+            return {**result, **self.stop(job_id)}
         if lock is None:
             return {**result, "action": "replaced" if job_id else "submitted"}
         if job_id:
@@ -348,7 +370,7 @@ def main() -> None:
             "properties": {"type": "dict", "default": {}},
             "code": {"type": "list", "elements": "path", "default": []},
             "settings": {"type": "path"},
-            "state": {"type": "str", "choices": ["running", "stopped"], "default": "running"},
+            "state": {"type": "str", "choices": ["running", "current", "stopped"], "default": "running"},
             "restore": {"type": "str", "choices": ["latest", "none"], "default": "latest"},
             "allow_non_restored_state": {"type": "bool", "default": False},
             "wait": {"type": "bool", "default": True},

@@ -7,6 +7,7 @@ import re
 import time
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from typing import Any
 
 ENDED = {"FINISHED", "CANCELED", "FAILED"}
@@ -15,6 +16,10 @@ PARAMETER_PREFIX = "deployed."
 
 class JobError(Exception):
     """What happened, and what to do about it."""
+
+
+class NoAnswerError(JobError):
+    """The JobManager is not there, or not yet."""
 
 
 class Cluster:
@@ -36,9 +41,11 @@ class Cluster:
                 return json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
             detail = error.read().decode(errors="replace")[:500]
-            raise JobError(f"{method} {self.url}{path} answered {error.code}: {detail}") from error
+            # 503 is what it answers while it starts
+            kind = NoAnswerError if error.code == HTTPStatus.SERVICE_UNAVAILABLE else JobError
+            raise kind(f"{method} {self.url}{path} answered {error.code}: {detail}") from error
         except OSError as error:
-            raise JobError(
+            raise NoAnswerError(
                 f"The JobManager at {self.url} does not answer ({error}). See: journalctl -u flink-jobmanager"
             ) from error
 
