@@ -8,6 +8,8 @@ from pyflink.datastream import KeyedProcessFunction, RuntimeContext, StreamExecu
 from pyflink.datastream.state import ValueStateDescriptor
 from pyflink.table import StreamTableEnvironment
 
+from flink_jobs.release import RELEASE, check_release
+
 SOURCE = """
 CREATE TABLE numbers (id BIGINT) WITH (
   'connector' = 'datagen', 'rows-per-second' = '{rate}',
@@ -20,8 +22,10 @@ class Count(KeyedProcessFunction):
 
     def __init__(self, label: str) -> None:
         self.label = label
+        self.release = RELEASE
 
     def open(self, runtime_context: RuntimeContext) -> None:
+        check_release(self.release)
         if self.label == "broken":
             raise ValueError("this label is broken")
         self.count = runtime_context.get_state(ValueStateDescriptor("count", Types.LONG()))

@@ -5,6 +5,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ Apply = Callable[..., subprocess.CompletedProcess[str]]
 SCENARIO = Path(__file__).parents[1]
 # The journal may hold what an earlier run of these tests printed.
 RUN = f"{time.time():.0f}"
-ONE, TWO, THREE, FOUR, FIVE, SIX, SEVEN, EIGHT = (f"job-{number}-{RUN}" for number in range(1, 9))
+ONE, TWO, THREE, FOUR, FIVE, SIX, SEVEN, EIGHT, NINE, TEN = (f"job-{number}-{RUN}" for number in range(1, 11))
+PLAYBOOKS = SCENARIO.parents[1] / "ansible/playbooks"
+PACKAGE = "/opt/fraud-detection/venv/lib/python3.11/site-packages/flink_jobs"
 
 
 @pytest.fixture
@@ -111,9 +114,9 @@ def test_lost_job_resumes_from_its_checkpoint(host: Host, job: Apply) -> None:
 
 
 def test_stopped_job_keeps_its_state(host: Host, job: Apply) -> None:
-    assert changed(job("-e", "job_state=stopped"))
+    assert changed(job("-e", "flink_jobs_state=stopped"))
     assert running(host) == []
-    assert not changed(job("-e", "job_state=stopped"))
+    assert not changed(job("-e", "flink_jobs_state=stopped"))
     assert changed(job("-e", f"job_label={FOUR}"))
     assert wait_for_output(host, FOUR)[0][0] > 1
 
@@ -137,8 +140,17 @@ def test_second_job_of_the_same_name_is_reported(host: Host, job: Apply) -> None
         host.check_output(f"runuser -u ops -- flink cancel {stray}")
 
 
+def test_two_runs_at_once_submit_the_job_once(host: Host, job: Apply) -> None:
+    job("-e", "flink_jobs_state=stopped")
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(job, "-e", f"job_label={FIVE}") for _ in range(2)]
+    # which of them it was does not matter
+    assert sorted(changed(run.result()) for run in runs) == [False, True]
+    assert len(running(host)) == 1
+
+
 def test_failure_names_its_cause(host: Host, job: Apply) -> None:
-    result = job("-e", "job_label=broken", "-e", "job_timeout_s=90", fails=True)
+    result = job("-e", "job_label=broken", "-e", "flink_job_timeout_s=90", fails=True)
     assert "this label is broken" in result.stdout + result.stderr
     assert changed(job("-e", f"job_label={SIX}"))
     assert wait_for_output(host, SIX)[0][0] > 1
@@ -155,6 +167,75 @@ def test_state_without_a_place_is_dropped_only_if_allowed(host: Host, job: Apply
     count, id_ = wait_for_output(host, SEVEN)[0]
     assert count == 1
     assert id_ > last_id
+
+
+def test_job_with_other_settings_is_stopped_before_its_taskmanager(
+    host: Host, apply: Apply, job: Apply
+) -> None:
+    other = (
+        "-e",
+        f"job_label={SEVEN}",
+        "-e",
+        "job_uid=other",
+        "-e",
+        '{"job_topics": {"predictions": "scores"}}',
+    )
+    wait_for_checkpoint(host)
+    (before,) = running(host)
+    restored = get(host, f"/jobs/{before}/checkpoints")["counts"]["restored"]
+    apply(PLAYBOOKS / "flink.yml", *other)
+    # it was not there any more when the TaskManager came back
+    assert running(host) == []
+    assert get(host, f"/jobs/{before}")["state"] == "FINISHED"
+    assert get(host, f"/jobs/{before}/checkpoints")["counts"]["restored"] == restored
+    told = job("--diff", *other)
+    assert "settings.topics:" in told.stdout
+    (after,) = running(host)
+    latest = get(host, f"/jobs/{after}/checkpoints")["latest"]
+    assert latest["restored"]["external_path"].startswith("s3://flink/savepoints/count/")
+    last_count = printed(host, SEVEN)[-1][0]
+    for _ in range(30):
+        if printed(host, SEVEN)[-1][0] > last_count + 2:
+            break
+        time.sleep(2)
+    counts = [count for count, _ in printed(host, SEVEN)]
+    assert counts[-1] > last_count + 2
+    assert counts == list(range(1, len(counts) + 1)), "something is left out, or there twice"
+    assert not changed(job(*other))
+
+
+def test_job_does_not_run_with_code_that_it_was_not_submitted_from(
+    host: Host, apply: Apply, job: Apply
+) -> None:
+    this = ("-e", f"job_label={NINE}", "-e", "job_uid=other")
+    apply(PLAYBOOKS / "flink.yml", *this)
+    job(*this)
+    wait_for_output(host, NINE)
+    wait_for_checkpoint(host)
+    (job_id,) = running(host)
+    host.check_output(f"echo '# new' >> {PACKAGE}/domain/words.py")
+    host.check_output("systemctl restart flink-taskmanager@1")
+    lines = printed(host, NINE)
+
+    def refusal() -> str:
+        history = get(host, f"/jobs/{job_id}/exceptions?maxExceptions=5")["exceptionHistory"]["entries"]
+        return next((entry["stacktrace"] for entry in history if "ReleaseError" in entry["stacktrace"]), "")
+
+    for _ in range(60):
+        if refusal():
+            break
+        time.sleep(2)
+    assert "this job was submitted from /opt/fraud-detection/venv-" in refusal()
+    assert "playbooks/jobs.yml" in refusal()
+    assert printed(host, NINE) == lines, "it went on"
+    # what the message says
+    assert changed(job("-e", f"job_label={TEN}", "-e", "job_uid=other"))
+    assert wait_for_output(host, TEN)[0][0] > 1
+
+
+def test_no_secret_is_on_a_command_line(secretly: Apply) -> None:
+    secretly(SCENARIO / "converge.yml", "-e", f"job_label={TEN}", "-e", "job_uid=other")
+    secretly(PLAYBOOKS / "compact.yml")
 
 
 def test_another_version_of_flink_goes_on_with_the_job(
