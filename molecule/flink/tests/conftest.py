@@ -20,6 +20,14 @@ class Cluster:
     def get(self, path: str) -> Any:  # noqa: ANN401 - JSON
         return json.loads(self.jobmanager.check_output(f"curl -sSf {self.url}{path}"))
 
+    def answer(self, options: str, path: str) -> tuple[str, int]:
+        """What is answered to a request of curl's, and its status."""
+        output = self.jobmanager.check_output(
+            f"curl -sS --write-out ' %{{http_code}}' {options} {self.url}{path}"
+        )
+        text, _, status = output.rpartition(" ")
+        return text, int(status)
+
     def submit(self, name: str) -> str:
         """Submit the Python job as an operator does; give its id."""
         output = self.jobmanager.check_output(

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import Cluster, rpc_port, wait_until
 
 CONVERGE = Path(__file__).parents[1] / "converge.yml"
@@ -19,8 +20,41 @@ def test_every_taskmanager_is_registered(cluster: Cluster) -> None:
     assert overview["slots-total"] == 2 * len(cluster.taskmanagers)
 
 
-def test_web_page_takes_no_code(cluster: Cluster) -> None:
-    assert cluster.jobmanager.run(f"curl -sf {cluster.url}/jars").rc != 0
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/jars"),
+        ("POST", "/jars/upload"),
+        ("POST", "/jars/any.jar/plan"),
+        ("POST", "/jars/any.jar/run"),
+        ("POST", "/jars/any.jar/run-application"),
+        ("DELETE", "/jars/any.jar"),
+    ],
+)
+def test_there_is_no_way_to_jars(cluster: Cluster, method: str, path: str) -> None:
+    # without one, Flink says "Unable to load" to GET; else it would know no such jar, with another status
+    answer, status = cluster.answer(f"--request {method}", path)
+    assert status == 404
+    assert f"Not found: {path}" in answer or f"Unable to load requested file {path}" in answer
+
+
+@pytest.mark.parametrize("name", ["molecule-upload.jar", "../../../../../tmp/molecule-upload.jar"])
+def test_the_page_takes_no_jar(cluster: Cluster, name: str) -> None:
+    jar = f"--form 'jarfile=@/etc/hostname;filename={name};type=application/x-java-archive'"
+    answer, status = cluster.answer(jar, "/jars/upload")
+    assert (status, json.loads(answer)) == (400, {"errors": ["POST request not allowed"]})
+    # files come and go while it looks, of which it complains
+    assert cluster.jobmanager.run("find / -xdev -name '*molecule-upload*'").stdout == ""
+
+
+def test_who_reaches_the_port_may_submit_a_job(cluster: Cluster) -> None:
+    """As `flink run` does, without proving who it is: only the network keeps others out."""
+    wanted = '{"jobGraphFileName": "hostname", "jobJarFileNames": [], "jobArtifactFileNames": []}'
+    job = f"--form 'request={wanted};type=application/json' --form file_0=@/etc/hostname"
+    answer, status = cluster.answer(job, "/jobs")
+    # it was read, and was none
+    assert status == 400
+    assert "Failed to deserialize ExecutionPlan" in answer
 
 
 def test_each_job_spreads_over_all_taskmanagers(cluster: Cluster, jobs: dict[str, str]) -> None:
