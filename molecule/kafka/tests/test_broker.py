@@ -37,10 +37,18 @@ def test_configuration_is_sorted_and_private(host: Host) -> None:
     assert lines == sorted(lines)
 
 
-def test_journal_has_priorities(host: Host) -> None:
-    assert "INFO" not in host.check_output(
-        "journalctl --unit=kafka --priority=warning --no-pager --output=cat"
+def test_journal_has_priorities(host: Host, address: str) -> None:
+    # what is no request is warned about
+    host.check_output(
+        f"bash -c 'echo GET / HTTP/1.1 > /dev/tcp/{address}/9092' && sleep 1 && journalctl --sync"
     )
+    lines = host.check_output("journalctl --unit=kafka _COMM=java --no-pager --output=json").splitlines()
+    entries = [json.loads(line) for line in lines]
+    found = {(str(entry["MESSAGE"]).partition(" ")[0], int(entry["PRIORITY"])) for entry in entries}
+    # lines of a stack trace, and what Java itself says, have no level
+    levels = {"FATAL": 2, "ERROR": 3, "WARN": 4, "INFO": 6}
+    assert {("INFO", 6), ("WARN", 4)} <= found
+    assert {(level, priority) for level, priority in found if level in levels} <= set(levels.items())
 
 
 def test_each_tool_is_linked_to_a_class_that_exists(host: Host) -> None:
