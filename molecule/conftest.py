@@ -1,10 +1,12 @@
 """What the scenarios' tests share: the hosts, what shows on them from outside, and their journals."""
 
+import gzip
 import os
 import re
 import shutil
 import socket
 import subprocess
+import tarfile
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -113,18 +115,21 @@ def secretly(apply: Apply, tmp_path: Path) -> Apply:
 
 @pytest.fixture
 def next_release(tmp_path: Path) -> Generator[NextRelease]:
-    """Variables of the next version of kafka or flink: the same archive, installed as another release."""
+    """Variables of the next version of kafka or flink: it has a file NEXT, and all else as it was."""
     versions = yaml.safe_load((ROOT / "ansible/inventory/group_vars/all/versions.yml").read_text())
     cache = Path(os.environ.get("FRAUD_CACHE", Path.home() / ".cache/fraud-detection"))
 
     def of(program: str) -> dict[str, str]:
         version = versions[f"{program}_version"]
-        archive = tmp_path / f"{program}-{version}-next.tar.gz"
-        shutil.copy(cache / f"{program}-{version}.tar.gz", archive)
+        archive = tmp_path / f"{program}-{version}-next.tar"
+        with gzip.open(cache / f"{program}-{version}.tar.gz") as packed, archive.open("wb") as plain:
+            shutil.copyfileobj(packed, plain)
+        with tarfile.open(archive, "a:") as members:
+            members.addfile(tarfile.TarInfo(f"{members.getnames()[0].partition('/')[0]}/NEXT"))
         return {f"{program}_version": f"{version}-next", f"{program}_archive": str(archive)}
 
     yield of
-    for archive in tmp_path.glob("*.tar.gz"):
+    for archive in tmp_path.glob("*.tar"):
         archive.unlink()
 
 

@@ -252,4 +252,5 @@ def test_another_version_of_flink_goes_on_with_the_job(
     assert len(processes) == 2
     for process in processes:
         assert f"-cp /opt/flink-{release['flink_version']}/lib/" in process.args
+    assert host.file("/opt/flink/NEXT").is_file
     assert wait_for_output(host, EIGHT)[0][0] > 1

@@ -93,6 +93,7 @@ def test_another_configuration_and_version_go_round_one_broker_at_a_time(
         assert after[name] != before[name]
         assert "log.cleaner.backoff.ms=16000" in host.file("/etc/kafka/broker.properties").content_string
         assert re.match(rf"/opt/kafka-{release['kafka_version']}-", host.file("/opt/kafka").linked_to)
+        assert host.file("/opt/kafka/NEXT").is_file
         jars = f"-cp {host.file('/opt/kafka').linked_to}/libs/"
         assert jars in host.process.get(user="kafka", comm="java").args
 
