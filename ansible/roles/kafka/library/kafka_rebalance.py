@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.kafka_assignment import balance, count_moves, differing
+from ansible.module_utils.kafka_connection import answering
 
 if TYPE_CHECKING:
     from ansible.module_utils.kafka_assignment import Assignment
@@ -226,7 +227,7 @@ def main() -> None:
         module.fail_json(msg=missing_required_lib("kafka-python"), exception=IMPORT_ERROR)
     servers = module.params["bootstrap_servers"]
     try:
-        admin = KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=30_000)
+        admin = KafkaAdminClient(bootstrap_servers=answering(servers), bootstrap_timeout_ms=30_000)
         module.exit_json(**Rebalance(admin, module.params).run(check_mode=module.check_mode))
     except (RebalanceError, ValueError) as error:
         module.fail_json(msg=str(error))

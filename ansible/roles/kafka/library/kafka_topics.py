@@ -7,6 +7,7 @@ import traceback
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.kafka_connection import answering
 
 try:
     from kafka import KafkaAdminClient
@@ -192,7 +193,7 @@ def main() -> None:
         wanted = described_topics(module.params)
         try:
             admin = KafkaAdminClient(
-                bootstrap_servers=servers,
+                bootstrap_servers=answering(servers),
                 bootstrap_timeout_ms=(5 if module.check_mode else module.params["timeout_s"]) * 1000,
             )
         except KafkaError:

@@ -1,0 +1,70 @@
+"""What --limit and --tags make of the playbooks."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+ANSIBLE = Path(__file__).parents[3] / "ansible"
+Run = Callable[..., subprocess.CompletedProcess[str]]
+GROUPS = {
+    "kafka": ["node1", "node2", "node3"],
+    "minio": ["node1", "node2", "node3", "node4"],
+    "flink_jobmanager": ["node1"],
+    "flink_taskmanager": ["node2", "node3"],
+    "training": ["node4"],
+    "clients": ["node5"],
+}
+PLAY = """
+- hosts: node5
+  gather_facts: false
+  tasks:
+    - ansible.builtin.debug:
+        msg: "{{ {'taskmanagers': taskmanagers_total | int, 'minio': settings_minio_host} | to_json }}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "taskmanagers", "minio"),
+    [
+        ("all", 2, "node1"),
+        # not the others' end: only this one is worked on
+        ("node5,node2", 2, "node1"),
+        ("all:localhost:!node3", 1, "node1"),
+        ("!node1", 2, "node2"),
+        ("!kafka:!training", 0, None),
+    ],
+)
+def test_the_others_do_without_hosts_that_the_limit_takes_out(
+    run_playbook: Run, tmp_path: Path, limit: str, taskmanagers: int, minio: str | None
+) -> None:
+    (tmp_path / "play.yml").write_text(
+        PLAY if minio else PLAY.replace("settings_minio_host", "hosts_left_out | sort")
+    )
+    ran = run_playbook(tmp_path / "play.yml", GROUPS, "--limit", limit)
+    found = json.loads(re.findall(r"msg: '(.*)'", ran.stdout)[0])
+    assert found == {"taskmanagers": taskmanagers, "minio": minio or GROUPS["minio"]}
+
+
+def test_a_tag_chooses_one_component(run_playbook: Run) -> None:
+    listed = run_playbook(ANSIBLE / "site.yml", GROUPS, "--list-tasks").stdout
+    tasks = re.findall(r"^ {6}(.*)\tTAGS: \[(.*)\]", listed, flags=re.MULTILINE)
+    tags = {tags for name, tags in tasks if "Validating arguments against arg spec" not in name}
+    assert tags == {"always", "artifacts", "base", "minio", "kafka", "flink", "training", "jobs", "clients"}
+    kafka = {name.partition(" : ")[0] for name, tags in tasks if tags == "kafka"}
+    assert kafka == {"java", "kafka"}
+
+
+def test_no_play_is_bound_to_the_first_host_of_a_group() -> None:
+    """That host may be the one that is gone."""
+    bound = [
+        f"{file.name}: {play['hosts']}"
+        for file in sorted((ANSIBLE / "playbooks").glob("*.yml"))
+        for play in yaml.safe_load(file.read_text())
+        if re.search(r"\[\d", play.get("hosts", ""))
+    ]
+    assert bound == []
