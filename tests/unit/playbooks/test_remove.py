@@ -1,0 +1,54 @@
+"""What remove.yml refuses before it changes anything."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REMOVE = Path(__file__).parents[3] / "ansible/playbooks/remove.yml"
+GROUPS = {
+    "kafka": ["node1", "node2", "node3", "node5"],
+    "minio": ["node1", "node2", "node3", "node4"],
+    "flink_jobmanager": ["node7"],
+    "flink_taskmanager": ["node2", "node6"],
+    "training": ["node8"],
+}
+VOTERS = 'CurrentVoters:          [{"id": 1, "directoryId": "x"}, {"id": 2}, {"id": 5}]'
+
+
+@pytest.fixture(autouse=True)
+def quorum(tmp_path: Path) -> None:
+    tool = tmp_path / "bin/kafka-metadata-quorum"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\necho 'LeaderId:  1'\necho '{VOTERS}'\n")
+    tool.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("host", "groups", "because"),
+    [
+        (None, {}, "name one with -e remove_host=node5"),
+        ("node9", {}, "name one with -e remove_host=node5"),
+        ("node4", {}, "a pool of MinIO cannot shrink"),
+        ("node7", {}, "the only JobManager"),
+        ("node8", {}, "it trains the models"),
+        ("node6", {"flink_taskmanager": ["node6"]}, "the last TaskManager"),
+        ("node5", {}, "votes on Kafka's metadata (voters are 1, 2, 5)"),
+        ("node3", {"kafka": ["node1", "node2", "node3"], "minio": []}, "which 2 brokers cannot keep"),
+    ],
+)
+def test_a_host_that_cannot_go_is_refused(
+    run_playbook: Callable[..., subprocess.CompletedProcess[str]],
+    host: str | None,
+    groups: dict[str, list[str]],
+    because: str,
+) -> None:
+    named = ["--extra-vars", f"remove_host={host}"] if host else []
+    ran = run_playbook(REMOVE, GROUPS | groups, *named)
+    assert ran.returncode != 0
+    told = " ".join((ran.stdout + ran.stderr).split())
+    assert re.search(rf"stays, and nothing was changed: .{{0,70}}{re.escape(because)}", told), told
+    assert "Empty the broker" not in ran.stdout
+    assert "PLAY [Jobs]" not in ran.stdout
