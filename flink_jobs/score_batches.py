@@ -16,7 +16,7 @@ from flink_jobs.domain.batch import unpack_batch
 from flink_jobs.domain.drift import FEWEST_TRANSACTIONS, DriftCounts
 from flink_jobs.domain.history import expired_customers
 from flink_jobs.domain.model_registry import ModelRegistry, ServedScorer
-from flink_jobs.domain.scoring import Outcomes
+from flink_jobs.domain.scoring import Outcomes, Scorer
 from flink_jobs.domain.settings import Topics, load_settings
 from flink_jobs.domain.stored_histories import StoredHistories
 from flink_jobs.release import RELEASE, check_release
@@ -29,8 +29,8 @@ OUTCOMES_TYPE = Types.ROW_NAMED(["topic", "packed"], [Types.STRING(), Types.PRIM
 _SWEEP_S = 3600
 # Copies of histories that a shard keeps in Python; a subtask has two shards in the lab.
 _RECENT_BYTES = 32 * 1024 * 1024
-# How old the metrics of drift may be.
-_DRIFT_S = 10
+# How old metrics may be.
+_METRICS_S = 10
 
 _encode_lines = msgspec.json.Encoder().encode_lines
 
@@ -60,6 +60,7 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         )
         self._next_sweeps: dict[int, int] = {}
         self._drift = DriftMetrics(runtime_context.get_metrics_group())
+        self._risk_age = RiskAgeMetric(runtime_context.get_metrics_group())
         self._served = ServedScorer(ModelRegistry(settings))
         # Else the thread that looks for models keeps Python from a waiting batch for 5 ms at a time.
         sys.setswitchinterval(0.0005)
@@ -80,6 +81,7 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         scorer = self._served.current
         yield from to_rows(scorer.score(unpack_batch(value), self._histories[shard], now_s), self._topics)
         self._drift.show(scorer.drift, now_s)
+        self._risk_age.show(scorer, now_s)
 
     def on_timer(self, _timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
         """Forget the shard's customers that were not seen for as long as a history reaches."""
@@ -106,7 +108,7 @@ class DriftMetrics:
         """Renew the metrics if it is time, and enough was counted."""
         if counts is None or now_s < self._next_s:
             return
-        self._next_s = now_s + _DRIFT_S
+        self._next_s = now_s + _METRICS_S
         indexes = counts.indexes()
         if counts.transactions < FEWEST_TRANSACTIONS:
             return
@@ -115,6 +117,21 @@ class DriftMetrics:
         for name, metric in self._metrics.items():
             # 0 for what only an earlier model took
             metric.update(round(1000 * indexes.get(name, 0.0)))
+
+
+class RiskAgeMetric:
+    """By how many days what is scored is past what is known of terminals; from 1 on they count as unknown."""
+
+    def __init__(self, group: MetricGroup) -> None:
+        """Register the metric."""
+        self._metric = group.distribution("risk_age_days")
+        self._next_s = 0.0
+
+    def show(self, scorer: Scorer, now_s: float) -> None:
+        """Renew the metric if it is time."""
+        if now_s >= self._next_s:
+            self._next_s = now_s + _METRICS_S
+            self._metric.update(scorer.risk_age_days)
 
 
 def to_rows(outcomes: Outcomes, topics: Topics) -> Iterator[Row]:

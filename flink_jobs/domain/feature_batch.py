@@ -65,6 +65,10 @@ class FoldedBatch:
         risks = self._risk.as_of(self._terminal_ids, (times_s // DAY_S).astype(np.int64))
         return compute_features(self._folded, self._happened, times_s, np.array(self._amounts), risks)
 
+    def knows_terminal(self, number: int) -> bool:
+        """Tell whether anything was known of terminals on the day of the transaction of that number."""
+        return self._risk.covers(int(self._times_s[number] // DAY_S))
+
 
 class ReadyBatch:
     """Transactions that bring their features along."""
@@ -90,3 +94,8 @@ class ReadyBatch:
     def features(self) -> NDArray[np.float64]:
         """Give [transactions, features]."""
         return np.array(self._rows, dtype=np.float64)
+
+    def knows_terminal(self, number: int) -> bool:
+        """Tell that nothing is asked of the terminal."""
+        del number
+        return True

@@ -7,13 +7,16 @@ from typing import Literal
 import msgspec
 
 from flink_jobs.domain.drift import Distribution
-from flink_jobs.domain.features import FEATURES
+from flink_jobs.domain.features import FEATURES, TERMINAL_FEATURES
 
 MOST_REASONS = 3
 # From which share on a ready column is said to be higher or lower than most.
 _MOST = 0.89
 
+TERMINAL_UNKNOWN = "nothing is known of the terminal's frauds on this day"
+
 _WORDS = {feature.name: feature.words for feature in FEATURES}
+_OF_TERMINAL = {feature.name for feature in TERMINAL_FEATURES}
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
@@ -40,6 +43,8 @@ def strongest_reasons(
     features: Mapping[str, float],
     contributions: Sequence[float],
     usual: Mapping[str, Distribution] | None = None,
+    *,
+    terminal_known: bool = True,
 ) -> list[Reason]:
     """Name what moved a score most, the strongest first.
 
@@ -47,6 +52,7 @@ def strongest_reasons(
         features: a transaction's, in the model's order.
         contributions: one for each of them; what moved nothing is no reason.
         usual: distributions by name, to say more of ready columns than their value.
+        terminal_known: whether anything was known of terminals on that day; else no words say anything of it.
 
     """
     strongest = sorted(zip(features, contributions, strict=True), key=lambda each: -abs(each[1]))
@@ -56,7 +62,9 @@ def strongest_reasons(
             features[name],
             round(contribution, 6),
             "raises" if contribution > 0 else "lowers",
-            _WORDS[name](features)
+            TERMINAL_UNKNOWN
+            if name in _OF_TERMINAL and not terminal_known
+            else _WORDS[name](features)
             if name in _WORDS
             else _column(name, features[name], (usual or {}).get(name)),
         )

@@ -1,7 +1,7 @@
 """From records to scores, alerts and dead letters: the work of `ml_inference_job`, without Flink."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from flink_jobs.domain.drift import DriftCounts
 from flink_jobs.domain.feature_batch import FoldedBatch, Histories, ReadyBatch
+from flink_jobs.domain.history import DAY_S
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import ServedModel
 from flink_jobs.domain.reasons import Reason, strongest_reasons
@@ -109,6 +110,7 @@ class Scorer:
         self._risk = terminal_risk
         distributions = model.manifest.distributions
         self.drift = DriftCounts(distributions) if distributions else None
+        self._last_event_s = 0.0
 
     @property
     def manifest(self) -> Manifest:
@@ -123,7 +125,12 @@ class Scorer:
     @property
     def first_day(self) -> int:
         """The first day that terminals' frauds are known for, since 1970-01-01; 0 where none is needed."""
-        return self._risk.first_day
+        return int(self._risk.days[0]) if len(self._risk.days) else 0
+
+    @property
+    def risk_age_days(self) -> int:
+        """By how many days the record scored last is past what is known of terminals; 0: it is not."""
+        return self._risk.age_days(int(self._last_event_s // DAY_S))
 
     def score(self, records: Sequence[Record], histories: Histories, now_s: float) -> Outcomes:
         """Score a batch.
@@ -151,6 +158,7 @@ class Scorer:
                 dead_letters.append(_dead_letter(record, invalid))
         if not accepted:
             return Outcomes([], [], dead_letters)
+        self._last_event_s = accepted[-1][1].time_s
         features = batch.features()
         matrix = features.astype(np.float32)
         scores = self._model.score(matrix)
@@ -176,23 +184,36 @@ class Scorer:
         alerted = np.flatnonzero(scores.astype(np.float64) >= manifest.threshold)
         alerts: list[Alert] = []
         if len(alerted):
-            contributions = self._model.explain(matrix[alerted]).tolist()
             alerts = [
-                self._alert(accepted[number][0], predictions[number], features[number], moved, now_s)
-                for number, moved in zip(alerted.tolist(), contributions, strict=True)
+                self._alert(accepted[number][0], predictions[number], seen, reasons, now_s)
+                for number, seen, reasons in self._explained(batch, alerted, features, matrix)
             ]
         return Outcomes(predictions, alerts, dead_letters)
+
+    def _explained(
+        self,
+        batch: ReadyBatch | FoldedBatch,
+        alerted: NDArray[np.int64],
+        features: NDArray[np.float64],
+        matrix: NDArray[np.float32],
+    ) -> Iterator[tuple[int, dict[str, float], list[Reason]]]:
+        """Give the number, the features by name and the reasons of each transaction that raises an alert."""
+        manifest = self._model.manifest
+        contributions = self._model.explain(matrix[alerted]).tolist()
+        for number, moved in zip(alerted.tolist(), contributions, strict=True):
+            seen = dict(zip(manifest.features, features[number].tolist(), strict=True))
+            known = batch.knows_terminal(number)
+            yield number, seen, strongest_reasons(seen, moved, manifest.distributions, terminal_known=known)
 
     def _alert(
         self,
         record: Record,
         prediction: Prediction,
-        features: NDArray[np.float64],
-        contributions: list[float],
+        seen: dict[str, float],
+        reasons: list[Reason],
         now_s: float,
     ) -> Alert:
         manifest = self._model.manifest
-        seen = dict(zip(manifest.features, features.tolist(), strict=True))
         return Alert(
             prediction.transaction_id,
             prediction.score,
@@ -204,7 +225,7 @@ class Scorer:
             record.offset,
             record.timestamp_ms,
             int(now_s * 1000),
-            strongest_reasons(seen, contributions, manifest.distributions),
+            reasons,
         )
 
     def _challenge(self, matrix: NDArray[np.float32]) -> tuple[Sequence[float | None], str | None]:

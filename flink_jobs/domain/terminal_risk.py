@@ -1,7 +1,8 @@
-"""How often each terminal was defrauded, as a table that a batch step renews each day.
+"""How often each terminal was defrauded, by day: a table that is looked up, made by training and renewals.
 
 Labels come a week late, so the numbers for a day end a week before it and change by the day only:
-a look-up serves them as well as a second stream of state would.
+a look-up serves them as well as a second stream of state would. Of a day that the table does not have,
+nothing is known: what was true weeks ago is not told.
 """
 
 import io
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from flink_jobs.domain.features import NO_RISK, TERMINAL_FEATURES
+from flink_jobs.domain.id_index import IdIndex
 
 RISK_FILE = "terminal_risk.parquet"
 VALUE_COLUMNS = tuple(feature.name.removeprefix("terminal_") for feature in TERMINAL_FEATURES)
@@ -23,7 +25,12 @@ SCHEMA = pa.schema(
 
 
 class TerminalRisk:
-    """What is known of each terminal, by day."""
+    """What is known of each terminal, by day.
+
+    Attributes:
+        days: that the table has, ascending, since 1970-01-01.
+
+    """
 
     def __init__(self, table: pa.Table) -> None:
         if table.schema.names != SCHEMA.names:
@@ -32,37 +39,53 @@ class TerminalRisk:
                 "publish it again with this version"
             )
         days = table["day"].to_numpy()
-        self.first_day = int(days.min()) if len(days) else 0
-        self.last_day = int(days.max()) if len(days) else 0
+        self.days = np.unique(days).astype(np.int64)
+        self._days_and_none = np.append(self.days, -1)
         # the last row is for terminals and days that are not known
-        known = [table[name].to_numpy() for name in VALUE_COLUMNS]
-        self._values = np.append(np.column_stack(known), [NO_RISK], axis=0).astype(np.float32)
-        ids = table["terminal_id"].combine_chunks().dictionary_encode()
-        self._numbers = {name: number for number, name in enumerate(ids.dictionary.to_pylist())}
+        self._values = np.empty((len(table) + 1, len(VALUE_COLUMNS)), dtype=np.float32)
+        for number, name in enumerate(VALUE_COLUMNS):
+            self._values[:-1, number] = table[name].to_numpy()
+        self._values[-1] = NO_RISK
+        ids = table["terminal_id"].dictionary_encode().unify_dictionaries().combine_chunks()
+        self._terminals = IdIndex(ids.dictionary)
         # [terminals, days]: the row of each
-        shape = (len(self._numbers) + 1, self.last_day - self.first_day + 2)
+        shape = (len(self._terminals) + 1, len(self.days) + 1)
         self._rows = np.full(shape, len(table), dtype=np.int32)
-        self._rows[ids.indices.to_numpy(), days - self.first_day] = np.arange(len(table))
+        self._rows[ids.indices.to_numpy(), np.searchsorted(self.days, days)] = np.arange(len(table))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the table."""
+        return self._values.nbytes + self._rows.nbytes + self._terminals.nbytes
 
     def as_of(self, terminal_ids: Sequence[str], days: NDArray[np.int64]) -> NDArray[np.float32]:
         """Give what is known of terminals as of a day each: [rows, TERMINAL_FEATURES].
 
         Args:
             terminal_ids: one that the table does not know has no transactions and no frauds.
-            days: the events', since 1970-01-01; past the table's last day, that one is served.
+            days: the events', since 1970-01-01; as of one that the table does not have, no terminal is known.
 
         """
-        number_of, unknown = self._numbers.get, len(self._numbers)
-        numbers = [number_of(name, unknown) for name in terminal_ids]
-        # before the first day is the last column
-        columns = np.maximum(np.minimum(days, self.last_day) - self.first_day, -1)
-        found: NDArray[np.float32] = self._values[self._rows[numbers, columns]]
+        columns = self.days.searchsorted(days)
+        # the last column is the unknown's, as is the last row
+        columns = np.where(self._days_and_none[columns] == days, columns, -1)
+        found: NDArray[np.float32] = self._values[self._rows[self._terminals.numbers(terminal_ids), columns]]
         return found
+
+    def covers(self, day: int) -> bool:
+        """Tell whether the table knows anything as of a day."""
+        return bool(self._days_and_none[np.searchsorted(self.days, day)] == day)
+
+    def age_days(self, day: int) -> int:
+        """Tell by how many days a day is past the last one before it that the table has; 0 if it has it."""
+        before = int(np.searchsorted(self.days, day, side="right"))
+        return day - int(self.days[before - 1]) if before else 0
 
     @classmethod
     def from_parquet(cls, content: bytes) -> Self:
         """Read a snapshot as `training.terminal_risk` wrote it."""
-        return cls(pq.read_table(io.BytesIO(content)))
+        # each id once, not once a day
+        return cls(pq.read_table(io.BytesIO(content), read_dictionary=["terminal_id"]))
 
     @classmethod
     def empty(cls) -> Self:

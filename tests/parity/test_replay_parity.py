@@ -190,6 +190,25 @@ def test_records_off_the_wire_have_the_features_that_were_trained_on() -> None:
         assert found.tobytes() == expected.tobytes()
 
 
+def test_days_that_a_table_does_not_have_are_replayed_as_they_are_served() -> None:
+    """Before its first day and past its last, each terminal is as one that nobody knows."""
+    dataset = from_frame(simulate(100, 100, 50, date(2024, 3, 1), 0), "simulated", "")
+    labels = TerminalLabels(
+        dataset.frame["terminal_id"].tolist(), dataset.days(), dataset.frame["is_fraud"].to_numpy()
+    )
+    days = dataset.days()
+    first = int(days[0]) + 30
+    risk = TerminalRisk.from_parquet(to_parquet(labels.snapshot(first, 8)))
+    risks = labels.as_of(dataset.frame["terminal_id"].tolist(), days)
+    outside = (days < first) | (days >= first + 8)
+    assert (risks[outside] != np.array(NO_RISK)).any(), "something is known that is not to be told"
+    risks[outside] = NO_RISK
+    columns = (dataset.frame[name].tolist() for name in ("amount", "transaction_id"))
+    trained = replay(dataset.frame["customer_id"].tolist(), dataset.times_s().tolist(), *columns, risks)
+    records = [record(message) for message, _ in iter_transactions(dataset)]
+    assert served(records, risk, [17] * len(records)).tobytes() == trained.tobytes()
+
+
 def test_what_lies_before_the_windows_is_left_out_without_a_trace() -> None:
     frame = simulate(100, 100, 100, date(2024, 1, 1), 0)
     dataset = from_frame(frame, "simulated", "")

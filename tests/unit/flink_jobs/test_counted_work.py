@@ -1,13 +1,12 @@
 """The work of scoring a record does not grow unseen: it is counted, not timed, as machines are noisy."""
 
 import json
-import sys
 from collections.abc import Callable
-from types import FrameType
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from counted import count_c_calls, count_instructions
 from map_state import MapState
 from numpy.typing import NDArray
 
@@ -16,7 +15,7 @@ from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.scoring import Scorer
 from flink_jobs.domain.stored_histories import StoredHistories
-from flink_jobs.domain.terminal_risk import TerminalRisk
+from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
 
 RECORDS_A_BATCH = 50
 CUSTOMERS = 25
@@ -55,43 +54,6 @@ def batch(number: int) -> bytes:
     return RECORD_SEPARATOR.join(packed).encode()
 
 
-def count_instructions(work: Callable[[], object]) -> int:
-    counted = 0
-
-    def local(_frame: FrameType, event: str, _argument: object) -> Any:  # noqa: ANN401 - a trace function
-        nonlocal counted
-        counted += event == "opcode"
-        return local
-
-    def called(frame: FrameType, _event: str, _argument: object) -> Any:  # noqa: ANN401 - a trace function
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        return local
-
-    before = sys.gettrace()
-    sys.settrace(called)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return counted
-
-
-def count_c_calls(work: Callable[[], object]) -> int:
-    counted = 0
-
-    def profile(_frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal counted
-        counted += event == "c_call"
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        work()
-    finally:
-        sys.setprofile(before)
-    return counted
-
-
 @pytest.fixture
 def work() -> Callable[[], object]:
     """Score one batch for customers with a month behind them."""
@@ -107,7 +69,13 @@ def work() -> Callable[[], object]:
         files={},
         fingerprint="",
     )
-    scorer = Scorer(StandInModel(manifest), TerminalRisk.empty())  # type: ignore[arg-type]
+    known = [
+        {"terminal_id": f"t{terminal}", "day": 17_713 + day} | dict.fromkeys(SCHEMA.names[2:], 0.25)
+        for terminal in range(5)
+        for day in range(4)
+    ]
+    risk = TerminalRisk(pa.Table.from_pylist(known, SCHEMA))
+    scorer = Scorer(StandInModel(manifest), risk)  # type: ignore[arg-type]
     store = StoredHistories(MapState(), MapState(), 1_000_000)
     for number in range(60):
         scorer.score(unpack_batch(batch(number)), store, 1_800_000_000.0)

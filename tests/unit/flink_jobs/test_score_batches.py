@@ -1,9 +1,11 @@
 """Drift becomes metrics now and then, once there is enough to speak of."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
 from flink_jobs.domain.drift import SCORE, DriftCounts, distribution
-from flink_jobs.score_batches import DriftMetrics
+from flink_jobs.score_batches import DriftMetrics, RiskAgeMetric
 
 
 class Group:
@@ -60,3 +62,12 @@ def test_features_that_only_an_earlier_model_took_show_nothing() -> None:
     metrics.show(counts_of("V1", np.full(600, 3, dtype=np.float32)), 10)
     assert group.values["amount"] == 0
     assert group.values["V1"] > 1000
+
+
+def test_the_age_of_what_is_known_of_terminals_is_shown_now_and_then() -> None:
+    group = Group()
+    metric = RiskAgeMetric(group)
+    for age, now_s in ((3, 0.0), (4, 9.0), (5, 10.0)):
+        metric.show(SimpleNamespace(risk_age_days=age), now_s)  # type: ignore[arg-type]
+    assert group.values == {"risk_age_days": 5}
+    assert group.updates == 2

@@ -11,6 +11,7 @@ from map_state import MapState
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest, ModelKind
 from flink_jobs.domain.model import ServedModel
+from flink_jobs.domain.reasons import TERMINAL_UNKNOWN
 from flink_jobs.domain.scoring import Alert, DeadLetter, Prediction, Record, Scorer
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
 
@@ -99,6 +100,29 @@ def test_an_alert_says_in_words_what_moved_its_score_most(scorer: Scorer) -> Non
         assert sizes == sorted(sizes, reverse=True)
     sent = json.loads(msgspec.json.encode(alerts[0]))["reasons"][0]
     assert set(sent) == {"feature", "value", "contribution", "direction", "text"}
+
+
+def test_an_alert_says_nothing_of_a_terminal_on_a_day_that_is_not_known(
+    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what was true weeks ago, and not that there was no fraud."""
+    count, age = (FEATURE_NAMES.index(name) for name in ("terminal_count_7d", "terminal_fraud_age"))
+
+    def explain(matrix: np.ndarray) -> np.ndarray:
+        moved = np.zeros_like(matrix)
+        moved[:, [0, count, age]] = 0.3, 0.2, 0.1
+        return moved
+
+    monkeypatch.setattr(scorer._model, "explain", explain)  # noqa: SLF001 - moved by its terminal, too
+    texts = {}
+    for day in (1, 2):
+        *_, alert = score(scorer, record(day, amount=190.0, event_time=f"2018-07-0{day}T12:00:00Z"))
+        assert isinstance(alert, Alert)
+        assert scorer.risk_age_days == day - 1
+        texts[day] = [reason.text for reason in alert.reasons]
+    assert "at the terminal" in texts[1][1]
+    assert texts[2] == ["amount 190.00", TERMINAL_UNKNOWN, TERMINAL_UNKNOWN]
+    assert alert.features["terminal_risk_30d"] == 0
 
 
 def test_only_alerts_are_explained_and_a_batch_of_them_with_one_call(

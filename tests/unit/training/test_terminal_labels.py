@@ -47,7 +47,7 @@ def test_the_snapshot_serves_what_training_saw(data: Dataset) -> None:
     first = labels.last_day + 1
     content = to_parquet(labels.snapshot(first))
     risk = TerminalRisk.from_parquet(content)
-    assert (risk.first_day, risk.last_day) == (first, first + 7)
+    assert risk.days.tolist() == list(range(first, first + 8))
     terminals = labels.terminal_ids
     for day in range(first, first + 8):
         values = labels.as_of(terminals, np.full(len(terminals), day, dtype=np.int32))
