@@ -223,7 +223,7 @@ def promoted_scorer(settings: Settings) -> Scorer:
     """Load what the job serves; ClientError or ObjectStoreError where there is nothing that can be."""
     registry = ModelRegistry(settings)
     try:
-        return registry.load(registry.pointers())
+        return registry.load_newest()
     except ValueError as error:
         raise ClientError(str(error)) from None
 

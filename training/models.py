@@ -9,7 +9,9 @@ import msgspec
 
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.object_store import ObjectStoreError
+from flink_jobs.domain.release import Promoted, Release
 from flink_jobs.domain.settings import SettingsError, load_settings
+from training.options import positive
 from training.promotions import PromotionError, Promotions
 from training.publish import PublishError, upload
 
@@ -90,13 +92,46 @@ def _show(options: argparse.Namespace) -> None:
         **{f"metric {name}": f"{value:.4f}" for name, value in manifest.metrics.items()},
         **{f"data {name}": str(value) for name, value in manifest.data.items()},
         "libraries": _pairs(manifest.libraries),
-        "promoted": ", ".join(entry.at for entry in promotions.history() if entry.version == version)
-        or "never",
+        "in use since": _since(promotions, version),
     }
     print(version)
     width = max(map(len, facts))
     for name, value in facts.items():
         print(f"  {name:<{width}}  {value}")
+
+
+def _since(promotions: Promotions, version: str) -> str:
+    release = promotions.released()
+    if release is None:
+        return "never"
+    uses = [*release.former, Promoted(release.model.version, release.promoted_at)]
+    return (
+        ", ".join(use.at or "before releases were kept" for use in uses if use.version == version) or "never"
+    )
+
+
+def _log(options: argparse.Namespace) -> None:
+    releases = list(_promotions(options).log(options.last))
+    if not releases:
+        print("no releases; `fraud-train --promote` makes the first")
+        return
+    for number, _, release, error in releases:
+        if release is None:
+            print(f"{number:>6}  cannot be read: {error}")
+            continue
+        challenger = f", challenged by {release.challenger.version}" if release.challenger else ""
+        print(
+            f"{number:>6}  {release.when}  {release.action:<11}  {release.model.version}{challenger}, "
+            f"terminal risk {_days(release)}, by {release.who}{f': {release.why}' if release.why else ''}"
+        )
+
+
+def _days(release: Release) -> str:
+    risk = release.risk
+    if risk is None:
+        return "none"
+    span = f"{risk.first_day} to {risk.last_day}" if risk.first_day else "published with the model"
+    return f"{span}{', renewed' if risk.renewed else ''}"
 
 
 def _upload(options: argparse.Namespace) -> None:
@@ -108,25 +143,25 @@ def _upload(options: argparse.Namespace) -> None:
 
 def _promote(options: argparse.Namespace) -> None:
     promotions = _promotions(options)
-    _tell_promoted(promotions, promotions.promote(promotions.find(options.version)))
+    _tell_promoted(promotions, promotions.promote(promotions.find(options.version), options.why))
 
 
 def _rollback(options: argparse.Namespace) -> None:
     promotions = _promotions(options)
     left = promotions.current()
-    manifest = promotions.rollback()
-    print(f"rolled back from {left or 'a pointer that could not be read'}")
+    manifest = promotions.rollback(options.why)
+    print(f"rolled back from {left}")
     _tell_promoted(promotions, manifest)
 
 
 def _challenge(options: argparse.Namespace) -> None:
     promotions = _promotions(options)
-    manifest = promotions.challenge(promotions.find(options.version))
+    manifest = promotions.challenge(promotions.find(options.version), options.why)
     print(f"{manifest.version} challenges {promotions.current()}; predictions carry its scores beside")
 
 
 def _unchallenge(options: argparse.Namespace) -> None:
-    version = _promotions(options).unchallenge()
+    version = _promotions(options).unchallenge(options.why)
     print(f"{version} challenges no more" if version else "there was no challenger")
 
 
@@ -145,11 +180,14 @@ def _promotions(options: argparse.Namespace) -> Promotions:
 
 def _roles(promotions: Promotions) -> dict[str, list[str]]:
     """Give each version its roles."""
-    in_role = {
-        "current": promotions.current(),
-        "previous": promotions.previous(),
-        "challenger": promotions.challenger(),
-    }
+    release = promotions.released()
+    in_role: dict[str, str | None] = {}
+    if release is not None:
+        in_role = {
+            "current": release.model.version,
+            "previous": release.former[-1].version if release.former else None,
+            "challenger": release.challenger.version if release.challenger else None,
+        }
     return {
         version: [role for role, holder in in_role.items() if holder == version]
         for version in promotions.versions()
@@ -200,12 +238,19 @@ def _parser() -> argparse.ArgumentParser:
     add("show", _show, "all about a model, and whether this version can serve it").add_argument(
         "version", metavar="VERSION"
     )
-    add("promote", _promote, "serve a model from now on").add_argument("version", metavar="VERSION")
-    add("rollback", _rollback, "serve what was served before; once more goes back one more")
-    add("challenge", _challenge, "let a model score beside the promoted one, without alerts").add_argument(
-        "version", metavar="VERSION"
+    changes = (
+        add("promote", _promote, "serve a model from now on"),
+        add("challenge", _challenge, "let a model score beside the promoted one, without alerts"),
+        add("rollback", _rollback, "serve what was served before; once more goes back one more"),
+        add("unchallenge", _unchallenge, "let the challenger score no more"),
     )
-    add("unchallenge", _unchallenge, "end that")
+    for change in changes:
+        change.add_argument("--why", default="", metavar="TEXT", help="goes into the log")
+    for change in changes[:2]:
+        change.add_argument("version", metavar="VERSION")
+    add("log", _log, "what was released, by whom and why, the latest first").add_argument(
+        "--last", type=positive, default=20, metavar="N", help="how many releases (default: %(default)s)"
+    )
     add("upload", _upload, "bring in what fraud-train left in a folder").add_argument(
         "folder",
         type=Path,

@@ -1,71 +1,65 @@
 """Which of the published models is in use: promoted, rolled back, tried as a challenger.
 
-Every change verifies first what it points at, as the job will, and moves the pointer last, so that a
-job sees either the old model or the new one, whole.
+Every change is a release of its own, made of the newest: what it points at is verified first, as the job
+will. Where somebody else was first with that number, it is made again of theirs.
 """
 
+import getpass
 import hashlib
-from collections.abc import Sequence
-from datetime import UTC, datetime
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
 
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model_registry import (
-    CHALLENGER_KEY,
-    CURRENT_KEY,
     MANIFEST_FILE,
-    RISK_CURRENT_KEY,
-    CurrentModel,
-    CurrentRisk,
     ModelRegistry,
     check_challenger,
-    decode_pointer,
     model_key,
     risk_key,
 )
-from flink_jobs.domain.object_store import (
-    delete_object,
-    list_keys,
-    read_object,
-    s3_client,
-    write_object,
+from flink_jobs.domain.object_store import create_object, list_keys, read_object, s3_client
+from flink_jobs.domain.release import (
+    FOLDER,
+    Action,
+    ModelReference,
+    Promoted,
+    Release,
+    RiskReference,
+    StoredRelease,
+    release_key,
 )
 from flink_jobs.domain.settings import Settings
+from flink_jobs.domain.terminal_risk import TerminalRisk
 
-HISTORY_KEY = "promotions.json"
+# Rivals that are first with a number, one after another, before a writer gives up.
+_ATTEMPTS = 20
+# As many steps back as anybody will go.
+_FORMER = 20
+_EPOCH = date(1970, 1, 1)
+
+Change = Callable[[Release | None], Release | None]
 
 
 class PromotionError(Exception):
     """No such model, or one that must not be used; nothing was changed."""
 
 
-class Promotion(msgspec.Struct, frozen=True):
-    """An entry of `models/promotions.json`, the latest of which is the last.
-
-    Attributes:
-        version: what was promoted.
-        at: RFC 3339, UTC.
-        rollback: whether it took the place of what had been promoted after it.
-
-    """
-
-    version: str
-    at: str
-    rollback: bool = False
-
-
 class _Verified(NamedTuple):
-    """A model that may be used, and the pointers that would put it to use."""
+    """A model that may be used, what points at it, and the terminal risk that was published with it."""
 
     manifest: Manifest
-    model: CurrentModel
-    risk: CurrentRisk | None
+    model: ModelReference
+    risk: RiskReference | None
 
 
 class Promotions:
-    """The models in the store, and the pointers to those in use."""
+    """The models in the store, and the releases that put them to use."""
 
     def __init__(self, settings: Settings) -> None:
         self._client: Any = s3_client(settings.s3)
@@ -75,7 +69,8 @@ class Promotions:
 
     def versions(self) -> list[str]:
         """List the models in the store, the oldest first."""
-        return [folder.rstrip("/") for folder in list_keys(self._client, self._models, folders=True)]
+        folders = list_keys(self._client, self._models, folders=True)
+        return [folder.rstrip("/") for folder in folders if folder != FOLDER]
 
     def find(self, name: str) -> str:
         """Give the version that a name means: a version, or how a single one begins or ends.
@@ -107,29 +102,30 @@ class Promotions:
         """
         return self._manifest(version)[0]
 
+    def released(self) -> Release | None:
+        """Give what is released now; None where nothing is, or nothing that can be read."""
+        return self._newest()[1]
+
     def current(self) -> str | None:
         """Tell the promoted version; None where there is none."""
-        return self._pointed(CURRENT_KEY)
-
-    def challenger(self) -> str | None:
-        """Tell the challenging version; None where there is none."""
-        return self._pointed(CHALLENGER_KEY)
-
-    def history(self) -> list[Promotion]:
-        """Tell what was promoted, the latest last."""
-        content = read_object(self._client, self._models, HISTORY_KEY, missing_ok=True)
-        if content is None:
-            return []
-        try:
-            return decode_pointer(HISTORY_KEY, content, list[Promotion])
-        except ValueError as error:
-            raise PromotionError(
-                f"s3://{self._models}/{error}; its earlier versions are kept by the bucket"
-            ) from None
+        release = self.released()
+        return None if release is None else release.model.version
 
     def previous(self) -> str | None:
         """Tell what `rollback` would promote; None where nothing was promoted before."""
-        return before(self.current(), self.history())
+        release = self.released()
+        return release.former[-1].version if release is not None and release.former else None
+
+    def challenger(self) -> str | None:
+        """Tell the challenging version; None where there is none."""
+        release = self.released()
+        return release.challenger.version if release is not None and release.challenger else None
+
+    def log(self, most: int) -> Iterator[StoredRelease]:
+        """Give the last releases, the latest first."""
+        stored = self._newest()[0]
+        if stored is not None:
+            yield from islice(self._registry.log.backwards(stored.number), most)
 
     def verify(self, version: str) -> Manifest:
         """Verify a model as the job will, and every other file of it too.
@@ -141,25 +137,29 @@ class Promotions:
         """
         return self._verified(version).manifest
 
-    def promote(self, version: str, *, rollback: bool = False) -> Manifest:
-        """Make a model the one that jobs serve, with the terminal risk that was published with it.
+    def promote(self, version: str, why: str = "") -> Manifest:
+        """Make a model the one that jobs serve.
+
+        What is known of terminals stays where the system renewed it, else it is what was published with the
+        model.
 
         Raises:
             PromotionError: as for `verify`.
             ObjectStoreError: the store does not answer, or does not let it be written.
 
         """
-        manifest, pointer, risk = self._verified(version)
-        if self.challenger() == version:
-            self.unchallenge()
-        entry = Promotion(version, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", rollback)
-        self._write(self._models, HISTORY_KEY, [*self.history(), entry])
-        if risk is not None:
-            self._write(self._features, RISK_CURRENT_KEY, risk)
-        self._write(self._models, CURRENT_KEY, pointer)
-        return manifest
+        verified = self._verified(version)
 
-    def rollback(self) -> Manifest:
+        def change(base: Release | None) -> Release:
+            former = [] if base is None else base.former
+            if base is not None and base.model.version != version:
+                former = [*former, Promoted(base.model.version, base.promoted_at)][-_FORMER:]
+            return self._with_model(base, verified, "promote", former)
+
+        self.release(change, why)
+        return verified.manifest
+
+    def rollback(self, why: str = "") -> Manifest:
         """Promote what was promoted before; once more goes back one more.
 
         Raises:
@@ -167,14 +167,21 @@ class Promotions:
             ObjectStoreError: as for `promote`.
 
         """
-        version = self.previous()
-        if version is None:
-            raise PromotionError(
-                "nothing was promoted before; `fraud-models list` shows what there is to promote"
-            )
-        return self.promote(version, rollback=True)
+        manifests = []
 
-    def challenge(self, version: str) -> Manifest:
+        def change(base: Release | None) -> Release:
+            if base is None or not base.former:
+                raise PromotionError(
+                    "nothing was promoted before; `fraud-models list` shows what there is to promote"
+                )
+            verified = self._verified(base.former[-1].version)
+            manifests.append(verified.manifest)
+            return self._with_model(base, verified, "rollback", base.former[:-1])
+
+        self.release(change, why)
+        return manifests[-1]
+
+    def challenge(self, version: str, why: str = "") -> Manifest:
         """Let a model score beside the promoted one.
 
         Raises:
@@ -182,22 +189,116 @@ class Promotions:
             ObjectStoreError: as for `promote`.
 
         """
-        current = self.current()
-        if current is None:
-            raise PromotionError("no model is promoted that could be challenged")
-        manifest, pointer, _ = self._verified(version)
-        try:
-            check_challenger(manifest, self.manifest(current))
-        except ValueError as error:
-            raise PromotionError(str(error)) from None
-        self._write(self._models, CHALLENGER_KEY, pointer)
-        return manifest
 
-    def unchallenge(self) -> str | None:
+        def change(base: Release | None) -> Release:
+            if base is None:
+                raise PromotionError("no model is promoted that could be challenged")
+            try:
+                check_challenger(verified.manifest, self.manifest(base.model.version))
+            except ValueError as error:
+                raise PromotionError(str(error)) from None
+            return msgspec.structs.replace(base, action="challenge", challenger=verified.model)
+
+        verified = self._verified(version)
+        self.release(change, why)
+        return verified.manifest
+
+    def unchallenge(self, why: str = "") -> str | None:
         """End the challenge; gives the version that challenged, None where none did."""
-        version = self.challenger()
-        delete_object(self._client, self._models, CHALLENGER_KEY)
-        return version
+        ended: list[str | None] = [None]
+
+        def change(base: Release | None) -> Release | None:
+            if base is None or base.challenger is None:
+                return None
+            ended.append(base.challenger.version)
+            return msgspec.structs.replace(base, action="unchallenge", challenger=None)
+
+        self.release(change, why)
+        return ended[-1]
+
+    def release(self, change: Change, why: str = "") -> Release | None:
+        """Write one release more.
+
+        Args:
+            change: makes it of the newest, None where there is none; called again where somebody else was
+                first. Number, writer and time are filled in. None: nothing is to be changed.
+            why: for people.
+
+        Raises:
+            PromotionError: what `change` raises, or others were first again and again.
+            ObjectStoreError: the store does not answer, or does not let it be written.
+
+        """
+        for _ in range(_ATTEMPTS):
+            stored, base = self._newest()
+            if stored is not None and stored.number == 0 and base is not None:
+                # what pointers said becomes the first release, whatever follows
+                self._create(msgspec.structs.replace(base, action="change-over"), 1, None, "")
+                continue
+            changed = change(base)
+            if changed is None:
+                return None
+            number, digest = (1, None) if stored is None else (stored.number + 1, stored.sha256)
+            written = self._create(changed, number, digest, why)
+            if written is not None:
+                return written
+        raise PromotionError(f"others released something {_ATTEMPTS} times while this was to be; try again")
+
+    def _create(self, release: Release, number: int, previous: str | None, why: str) -> Release | None:
+        """Write a release; None where somebody else was first."""
+        release = msgspec.structs.replace(
+            release,
+            number=number,
+            writer=uuid.uuid4().hex,
+            who=_who(),
+            when=_now(),
+            why=why,
+            previous_sha256=previous,
+        )
+        if create_object(self._client, self._models, release_key(number), release.to_json()):
+            return release
+        found = self._registry.log.read(number)
+        # a request that got no answer was sent again and met what it had written
+        ours = found is not None and found.release is not None and found.release.writer == release.writer
+        return release if ours else None
+
+    def _newest(self) -> tuple[StoredRelease | None, Release | None]:
+        """Give the newest release, and what can be read of it or, where that is nothing, of those before."""
+        try:
+            stored = self._registry.log.newest()
+        except ValueError:
+            # the first release replaces it
+            return None, None
+        if stored is None or stored.release is not None:
+            return stored, None if stored is None else stored.release
+        before = self._registry.log.backwards(stored.number)
+        return stored, next((found.release for found in before if found.release is not None), None)
+
+    def _with_model(
+        self, base: Release | None, verified: _Verified, action: Action, former: list[Promoted]
+    ) -> Release:
+        challenger = None if base is None else base.challenger
+        if challenger is not None and challenger.version == verified.model.version:
+            challenger = None
+        return Release(
+            number=0,
+            writer="",
+            action=action,
+            model=verified.model,
+            risk=self._risk_for(base, verified),
+            challenger=challenger,
+            promoted_at=_now(),
+            former=former,
+        )
+
+    def _risk_for(self, base: Release | None, verified: _Verified) -> RiskReference | None:
+        """Keep what the system renewed, unless the model was published with what is later."""
+        published, served = verified.risk, None if base is None else base.risk
+        if published is None or served is None or not served.renewed:
+            return published
+        if served.last_day is None or published.first_day is None:
+            return published
+        return published if published.first_day > served.last_day + timedelta(days=1) else served
 
     def _verified(self, version: str) -> _Verified:
         """Verify a model, and give what points at just what was verified; errors as for `verify`."""
@@ -208,34 +309,26 @@ class Promotions:
             for name in manifest.files:
                 manifest.verify(name, self._read(model_key(version, name)))
             if manifest.kind == "history":
-                risk = self._risk(version)
-                self._registry.load_risk(manifest, risk)
+                risk = self._risk(manifest)
         except ValueError as error:
             raise PromotionError(f"model {version} is refused: {error}") from None
         return _Verified(manifest, pointer, risk)
 
-    def _pointed(self, key: str) -> str | None:
-        content = read_object(self._client, self._models, key, missing_ok=True)
-        try:
-            return None if content is None else decode_pointer(key, content, CurrentModel).version
-        except ValueError:
-            # the next promotion replaces it
-            return None
-
-    def _manifest(self, version: str) -> tuple[Manifest, CurrentModel]:
+    def _manifest(self, version: str) -> tuple[Manifest, ModelReference]:
         content = self._read(model_key(version, MANIFEST_FILE))
         try:
             manifest = Manifest.from_json(content)
         except ValueError as error:
             raise PromotionError(f"model {version} is refused: {error}") from None
-        return manifest, CurrentModel(version, hashlib.sha256(content).hexdigest())
+        return manifest, ModelReference(version, hashlib.sha256(content).hexdigest())
 
-    def _risk(self, version: str) -> CurrentRisk:
-        key = risk_key(version)
+    def _risk(self, manifest: Manifest) -> RiskReference:
+        key = risk_key(manifest.version)
         content = read_object(self._client, self._features, key, missing_ok=True)
         if content is None:
             raise ValueError(f"its terminal risk s3://{self._features}/{key} is not there: publish it again")
-        return CurrentRisk(version, key, hashlib.sha256(content).hexdigest())
+        named = RiskReference(manifest.version, key, hashlib.sha256(content).hexdigest())
+        return with_days(named, self._registry.load_risk(manifest, named))
 
     def _read(self, key: str) -> bytes:
         content = read_object(self._client, self._models, key, missing_ok=True)
@@ -243,27 +336,22 @@ class Promotions:
             raise PromotionError(f"s3://{self._models}/{key} is not there: publish the model again")
         return content
 
-    def _write(self, bucket: str, key: str, pointer: Any) -> None:  # noqa: ANN401 - any of msgspec's
-        write_object(self._client, bucket, key, msgspec.json.encode(pointer))
+
+def with_days(reference: RiskReference, risk: TerminalRisk) -> RiskReference:
+    """Say which days a table of terminal risk has."""
+    if not len(risk.days):
+        return reference
+    first, last = (_EPOCH + timedelta(days=int(day)) for day in risk.days[[0, -1]])
+    return msgspec.structs.replace(reference, first_day=first, last_day=last)
 
 
-def before(current: str | None, history: Sequence[Promotion]) -> str | None:
-    """Tell what was in use before the current version, as if what was rolled back had never been.
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
-    Args:
-        current: what the pointer says, which may have been moved by other means.
-        history: the latest last.
 
-    """
-    stack: list[str] = []
-    for promotion in history:
-        if promotion.rollback and promotion.version in stack:
-            while stack[-1] != promotion.version:
-                stack.pop()
-        elif stack[-1:] != [promotion.version]:
-            stack.append(promotion.version)
-    while current in stack:
-        # what comes after it was recorded, but never got to be in use
-        if stack.pop() == current:
-            break
-    return stack[-1] if stack else None
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"  # a user without a name
+    return f"{user}@{socket.gethostname()}"

@@ -1,53 +1,25 @@
-"""The promoted model in MinIO: where it lies, how it is loaded, and how a new one is noticed."""
+"""What is released, in MinIO: how it is loaded, and how a new release is noticed."""
 
 import hashlib
 import logging
 import threading
 import weakref
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import EXPLAINER_FILE, ONNX_FILE, ServedModel, differing_features
 from flink_jobs.domain.object_store import ObjectStoreError, read_object, s3_client
+from flink_jobs.domain.release import ModelReference, Release, ReleaseLog, RiskReference, StoredRelease
 from flink_jobs.domain.scoring import Scorer
 from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.terminal_risk import TerminalRisk
 
-CURRENT_KEY = "current.json"
-CHALLENGER_KEY = "challenger.json"
 MANIFEST_FILE = "manifest.json"
-RISK_CURRENT_KEY = "terminal_risk/current.json"
-
-Pointer = TypeVar("Pointer")
 
 _log = logging.getLogger(__name__)
-
-
-class CurrentModel(msgspec.Struct, frozen=True):
-    """`models/current.json`: the promoted version; `models/challenger.json`: the one tried beside it."""
-
-    version: str
-    manifest_sha256: str
-
-
-class CurrentRisk(msgspec.Struct, frozen=True):
-    """`features/terminal_risk/current.json`: the served snapshot."""
-
-    version: str
-    key: str
-    sha256: str
-
-
-class Pointers(NamedTuple):
-    """What is in use now, as it lies in the buckets: a change of any asks for a new load."""
-
-    model: bytes
-    risk: bytes | None
-    challenger: bytes | None
 
 
 class ModelUnavailableError(RuntimeError):
@@ -64,42 +36,46 @@ def risk_key(version: str) -> str:
     return f"terminal_risk/{version}.parquet"
 
 
-def decode_pointer(name: str, content: bytes, pointer_type: type[Pointer]) -> Pointer:
-    """Read a pointer; ValueError names it and the field."""
-    try:
-        return msgspec.json.decode(content, type=pointer_type)
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"{name}: {error}") from None
-
-
 class ModelRegistry:
-    """Reads what `training.publish` wrote, and believes none of it before it is verified."""
+    """Reads what releases name, and believes none of it before it is verified.
+
+    Attributes:
+        log: of the releases.
+
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._client: Any = s3_client(settings.s3)
         self._buckets = settings.buckets
+        self.log = ReleaseLog(settings)
 
-    def pointers(self) -> Pointers:
-        """Tell what is promoted now: model, terminal risk, and the challenger if there is one."""
-        models, features = self._buckets.models, self._buckets.features
-        return Pointers(
-            read_object(self._client, models, CURRENT_KEY),
-            read_object(self._client, features, RISK_CURRENT_KEY, missing_ok=True),
-            read_object(self._client, models, CHALLENGER_KEY, missing_ok=True),
-        )
+    def load_newest(self) -> Scorer:
+        """Load what is released now; errors as for `load`, and ValueError where nothing is."""
+        stored = self.log.newest()
+        if stored is None:
+            raise ValueError(f"nothing is released in s3://{self._buckets.models}")
+        return self.load(_readable(stored))
 
-    def load(self, pointers: Pointers) -> Scorer:
-        """Load the model and the terminal risk that the pointers name, each file held to its checksum.
+    def load(self, release: Release) -> Scorer:
+        """Load model and terminal risk of a release, each file held to its checksum.
 
         Raises:
             ObjectStoreError: a file is not there, or MinIO does not answer.
             ValueError: a file is not as published, or not for this version.
 
         """
-        model = self.load_model(decode_pointer(CURRENT_KEY, pointers.model, CurrentModel))
-        return Scorer(model, self._load_risk(model.manifest, pointers.risk))
+        model = self.load_model(release.model)
+        return Scorer(model, self.load_released_risk(release, model.manifest))
 
-    def load_challenger(self, pointers: Pointers, champion: Manifest) -> ServedModel | None:
+    def load_released_risk(self, release: Release, manifest: Manifest) -> TerminalRisk:
+        """Load a release's terminal risk for a model; errors as for `load`."""
+        if manifest.kind == "columns":
+            return TerminalRisk.empty()
+        if release.risk is None:
+            raise ValueError(f"model {manifest.version} needs terminal risk, which the release does not name")
+        return self.load_risk(manifest, release.risk)
+
+    def load_challenger(self, release: Release, champion: Manifest) -> ServedModel | None:
         """Load the challenger, if there is one; it has to take what the champion takes.
 
         Raises:
@@ -107,13 +83,13 @@ class ModelRegistry:
             ValueError: as for `load`, or it takes other features than the champion.
 
         """
-        if pointers.challenger is None:
+        if release.challenger is None:
             return None
-        challenger = self.load_model(decode_pointer(CHALLENGER_KEY, pointers.challenger, CurrentModel))
+        challenger = self.load_model(release.challenger)
         check_challenger(challenger.manifest, champion)
         return challenger
 
-    def load_model(self, pointer: CurrentModel) -> ServedModel:
+    def load_model(self, reference: ModelReference) -> ServedModel:
         """Load a model and see that it scores.
 
         Raises:
@@ -121,9 +97,9 @@ class ModelRegistry:
             ValueError: as for `load`.
 
         """
-        key = model_key(pointer.version, MANIFEST_FILE)
-        manifest = Manifest.from_json(self._verified(self._buckets.models, key, pointer.manifest_sha256))
-        if manifest.version != pointer.version:
+        key = model_key(reference.version, MANIFEST_FILE)
+        manifest = Manifest.from_json(self._verified(self._buckets.models, key, reference.manifest_sha256))
+        if manifest.version != reference.version:
             raise ValueError(f"s3://{self._buckets.models}/{key} describes model {manifest.version}")
         onnx = self._model_file(manifest, ONNX_FILE)
         # models from before there were explainers are served, and their alerts give no reasons
@@ -142,33 +118,25 @@ class ModelRegistry:
             raise ValueError(f"model {manifest.version} explains nothing like its scores: publish it again")
         return model
 
-    def load_risk(self, manifest: Manifest, pointer: CurrentRisk) -> TerminalRisk:
+    def load_risk(self, manifest: Manifest, reference: RiskReference) -> TerminalRisk:
         """Load a snapshot of terminal risk for a model; errors as for `load`."""
-        content = self._verified(self._buckets.features, pointer.key, pointer.sha256)
+        content = self._verified(self._buckets.features, reference.key, reference.sha256)
         try:
             return TerminalRisk.from_parquet(content)
         except pa.ArrowException as error:
             raise ValueError(
-                f"s3://{self._buckets.features}/{pointer.key} of model {manifest.version} cannot be read "
+                f"s3://{self._buckets.features}/{reference.key} of model {manifest.version} cannot be read "
                 f"({error}): publish it again"
             ) from None
 
     def _model_file(self, manifest: Manifest, name: str) -> bytes:
         return read_object(self._client, self._buckets.models, model_key(manifest.version, name))
 
-    def _load_risk(self, manifest: Manifest, pointer: bytes | None) -> TerminalRisk:
-        if manifest.kind == "columns":
-            return TerminalRisk.empty()
-        if pointer is None:
-            missing = f"s3://{self._buckets.features}/{RISK_CURRENT_KEY}"
-            raise ValueError(f"model {manifest.version} needs {missing}, which is not there")
-        return self.load_risk(manifest, decode_pointer(RISK_CURRENT_KEY, pointer, CurrentRisk))
-
     def _verified(self, bucket: str, key: str, expected: str) -> bytes:
         content = read_object(self._client, bucket, key)
         actual = hashlib.sha256(content).hexdigest()
         if actual != expected:
-            raise ValueError(f"s3://{bucket}/{key} has SHA-256 {actual}, its pointer says {expected}")
+            raise ValueError(f"s3://{bucket}/{key} has SHA-256 {actual}, the release says {expected}")
         return content
 
 
@@ -189,8 +157,14 @@ def check_challenger(challenger: Manifest, champion: Manifest) -> None:
         )
 
 
+def _readable(stored: StoredRelease) -> Release:
+    if stored.release is None:
+        raise ValueError(stored.error)
+    return stored.release
+
+
 class ServedScorer:
-    """The scorer in use: loaded at start, replaced between two batches when another is promoted.
+    """The scorer in use: loaded at start, replaced between two batches when there is another release.
 
     It looks for another for as long as somebody has it: in thread mode, PyFlink (2.3) does not close the
     function of a task that is stopped, cancelled or fails, but lets go of it.
@@ -204,36 +178,40 @@ class ServedScorer:
         self._registry = registry
         self._complaint = ""
         try:
-            pointers = registry.pointers()
-            self.current = registry.load(pointers)
+            stored = registry.log.newest()
+            if stored is None:
+                raise ValueError("nothing is released")  # noqa: TRY301 - said with the same remedy
+            self._release = _readable(stored)
+            self.current = registry.load(self._release)
         except (ObjectStoreError, ValueError) as error:
             raise ModelUnavailableError(
                 f"no model to serve: {error}. `fraud-train --promote` publishes one, `fraud-models promote` "
                 "chooses among those there are; the job tries again by itself."
             ) from error
-        self._pointers = pointers._replace(challenger=None)
-        self.refresh(pointers)
+        self._seen = stored.number
+        self._challenged_by: ModelReference | None = None
+        # what MinIO did not give: asked for again
+        self._wanted: Release | None = self._release
+        self.refresh()
         gone = threading.Event()
         weakref.finalize(self, gone.set)
         threading.Thread(
             target=_watch, args=(weakref.ref(self), gone, poll_s), name="model-watch", daemon=True
         ).start()
 
-    def refresh(self, pointers: Pointers | None = None) -> None:
-        """Take over what is promoted and what challenges now; what cannot be loaded is refused in the log.
+    def refresh(self) -> None:
+        """Take over what is released now; what cannot be loaded is refused in the log.
 
         What is wrong by itself is refused once; what MinIO did not give is asked for again the next time.
         """
         try:
-            pointers = pointers or self._registry.pointers()
-            if pointers[:2] != self._pointers[:2]:
-                taken = self._take_model(pointers)
-                # a challenger of the model before may well be one of the next
-                known = None if taken else self._pointers.challenger
-                self._pointers = pointers._replace(challenger=known)
-            if pointers.challenger != self._pointers.challenger:
-                self._take_challenger(pointers)
-                self._pointers = pointers
+            stored = self._registry.log.after(self._seen)
+            if stored is not None:
+                self._wanted = self._release_of(stored)
+                self._seen = stored.number
+            if self._wanted is not None:
+                self._take(self._wanted)
+                self._wanted = None
             self._complaint = ""
         except ObjectStoreError as error:
             # the same once, not at each look
@@ -241,20 +219,41 @@ class ServedScorer:
                 _log.error("going on with %s: %s", self.current.version, error)
             self._complaint = str(error)
 
-    def _take_model(self, pointers: Pointers) -> bool:
+    def _release_of(self, stored: StoredRelease) -> Release | None:
         try:
-            scorer = self._registry.load(pointers)
+            return _readable(stored)
         except ValueError as error:
-            _log.error("promoted model refused; going on with %s: %s", self.current.version, error)
-            return False
-        self.current = scorer
-        _log.warning("now serving %s", scorer.version)
-        return True
+            _log.error("release %d refused; going on with %s: %s", stored.number, self.current.version, error)
+            return None
 
-    def _take_challenger(self, pointers: Pointers) -> None:
+    def _take(self, release: Release) -> None:
+        """Take over what differs from what is in use; ObjectStoreError where MinIO does not give it."""
+        try:
+            if release.model != self._release.model:
+                self.current = self._registry.load(release)
+                # a challenger of the model before may well be one of this
+                self._challenged_by = None
+                _log.warning("release %d: now serving %s", release.number, self.current.version)
+            elif release.risk != self._release.risk:
+                risk = self._registry.load_released_risk(release, self.current.manifest)
+                self.current = self.current.told(risk)
+                _log.warning("release %d: terminal risk renewed to %s", release.number, risk)
+            self._release = release
+        except ValueError as error:
+            _log.error(
+                "release %d: promoted model refused; going on with %s: %s",
+                release.number,
+                self.current.version,
+                error,
+            )
+        if release.challenger != self._challenged_by:
+            self._take_challenger(release)
+            self._challenged_by = release.challenger
+
+    def _take_challenger(self, release: Release) -> None:
         scorer = self.current
         try:
-            challenger = self._registry.load_challenger(pointers, scorer.manifest)
+            challenger = self._registry.load_challenger(release, scorer.manifest)
         except ValueError as error:
             scorer.challenger = None
             _log.error("challenger refused; %s goes on alone: %s", scorer.version, error)
@@ -275,6 +274,6 @@ def _watch(reference: weakref.ref[ServedScorer], gone: threading.Event, poll_s: 
         try:
             served.refresh()
         except Exception:  # noqa: BLE001 - whatever it is, the model in use goes on, and so does the watch
-            _log.exception("cannot look for another model; going on with %s", served.current.version)
+            _log.exception("cannot look for another release; going on with %s", served.current.version)
         # not for as long as it waits
         del served

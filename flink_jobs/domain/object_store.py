@@ -16,6 +16,8 @@ _REMEDIES = {
     "NoSuchBucket": "ansible-playbook site.yml makes the buckets",
     "AccessDenied": "models are written with the settings of the user `training`",
 }
+# There is one already, or another request is just writing it.
+_EXISTS = ("PreconditionFailed", "ConditionalRequestConflict")
 
 
 class ObjectStoreError(RuntimeError):
@@ -112,6 +114,30 @@ def write_object(client: Any, bucket: str, key: str, content: bytes) -> None:
 
     """
     _change(client, "write", bucket, key, lambda: client.put_object(Bucket=bucket, Key=key, Body=content))
+
+
+def create_object(client: Any, bucket: str, key: str, content: bytes) -> bool:
+    """Write a whole object where there is none; False where there is one, which stays as it is.
+
+    That one may be the writer's own: a request that got no answer is sent again.
+
+    Raises:
+        ObjectStoreError: as for `write_object`.
+
+    """
+    created = True
+
+    def create() -> None:
+        nonlocal created
+        try:
+            client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+        except botocore.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] not in _EXISTS:
+                raise
+            created = False
+
+    _change(client, "create", bucket, key, create)
+    return created
 
 
 def delete_object(client: Any, bucket: str, key: str) -> None:

@@ -1,5 +1,6 @@
 """From records to scores, alerts and dead letters: the work of `ml_inference_job`, without Flink."""
 
+import copy
 import logging
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -131,6 +132,12 @@ class Scorer:
     def risk_age_days(self) -> int:
         """By how many days the record scored last is past what is known of terminals; 0: it is not."""
         return self._risk.age_days(int(self._last_event_s // DAY_S))
+
+    def told(self, terminal_risk: TerminalRisk) -> "Scorer":
+        """Give one of the same model, challenger and counts that knows other things of terminals."""
+        other = copy.copy(self)
+        other._risk = terminal_risk  # noqa: SLF001 - its own class
+        return other
 
     def score(self, records: Sequence[Record], histories: Histories, now_s: float) -> Outcomes:
         """Score a batch.

@@ -53,6 +53,11 @@ class TerminalRisk:
         self._rows = np.full(shape, len(table), dtype=np.int32)
         self._rows[ids.indices.to_numpy(), np.searchsorted(self.days, days)] = np.arange(len(table))
 
+    def __str__(self) -> str:
+        """Name terminals and days."""
+        span = [np.datetime64(int(day), "D") for day in self.days[[0, -1]]] if len(self.days) else []
+        return f"{len(self._terminals):,} terminals, {' to '.join(map(str, span)) or 'no day'}"
+
     @property
     def nbytes(self) -> int:
         """Memory of the table."""

@@ -1,7 +1,6 @@
 """What an operator does to a running system, while transactions come in."""
 
 import io
-import json
 import re
 import time
 from collections.abc import Callable
@@ -13,9 +12,11 @@ import pytest
 from conftest import nothing_is_lost, playbook, ssh
 
 from flink_jobs.domain.model import ONNX_FILE
-from flink_jobs.domain.model_registry import CURRENT_KEY, model_key
+from flink_jobs.domain.model_registry import model_key
 from flink_jobs.domain.object_store import list_keys, read_object
+from flink_jobs.domain.release import release_key
 from flink_jobs.domain.settings import Settings
+from training.promotions import Promotions
 
 
 @pytest.mark.slow
@@ -81,10 +82,10 @@ def test_what_was_backed_up_comes_back(
 ) -> None:
     broker = brokers[0]
     models = settings.buckets.models
-    pointer = store.get_object(Bucket=models, Key=CURRENT_KEY)["Body"].read()
-    version = json.loads(pointer)["version"]
-    key = model_key(version, ONNX_FILE)
-    model = store.get_object(Bucket=models, Key=key)["Body"].read()
+    released = Promotions(settings).released()
+    assert released is not None
+    release, key = release_key(released.number), model_key(released.model.version, ONNX_FILE)
+    known = {name: store.get_object(Bucket=models, Key=name)["Body"].read() for name in (release, key)}
     topic = settings.topics.predictions
 
     def retention() -> str:
@@ -93,20 +94,18 @@ def test_what_was_backed_up_comes_back(
         return str(found)
 
     playbook("playbooks/backup.yml", backup_name="system-test")
-    # Of the size that they had, as the pointer to another model is; the job refuses it, as there is none.
-    other_pointer = pointer.replace(version.encode(), b"0" * len(version))
-    other_model = bytes([model[0] ^ 1]) + model[1:]
+    # of the size that they had; the job has read them already
+    damaged = {name: bytes([content[0] ^ 1]) + content[1:] for name, content in known.items()}
     before = retention()
     try:
-        store.put_object(Bucket=models, Key=CURRENT_KEY, Body=other_pointer)
-        store.put_object(Bucket=models, Key=key, Body=other_model)
+        for name, content in damaged.items():
+            store.put_object(Bucket=models, Key=name, Body=content)
         ssh(broker, f"kafka-configs --alter --topic {topic} --add-config retention.ms=3600000")
-        assert store.get_object(Bucket=models, Key=CURRENT_KEY)["Body"].read() != pointer
         assert retention() == "3600000" != before
         playbook("playbooks/restore.yml", backup_name="system-test")
-        found = [store.get_object(Bucket=models, Key=name)["Body"].read() for name in (CURRENT_KEY, key)]
+        found = {name: store.get_object(Bucket=models, Key=name)["Body"].read() for name in known}
     finally:
-        for name, content in ((key, model), (CURRENT_KEY, pointer)):
+        for name, content in known.items():
             store.put_object(Bucket=models, Key=name, Body=content)
-    assert found == [pointer, model]
+    assert found == known
     assert retention() == before

@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from conftest import nothing_is_lost, read_from, run, ssh, until
 from test_models import wait_until_served
 
 from flink_jobs.domain.features import FEATURE_NAMES
-from flink_jobs.domain.model_registry import CHALLENGER_KEY, CURRENT_KEY, RISK_CURRENT_KEY, risk_key
+from flink_jobs.domain.model_registry import risk_key
 from flink_jobs.domain.object_store import list_keys
+from flink_jobs.domain.release import ModelReference, Release
 from flink_jobs.domain.settings import Settings
-from training.promotions import HISTORY_KEY
+from training.promotions import Promotions
 
 WITHIN_S = 30
 PROBE = {"customer_id": "probe", "terminal_id": "1"}
@@ -27,30 +29,14 @@ Copy = Callable[..., str]
 def in_use(settings: Settings, store: Any) -> Iterator[str]:  # noqa: ANN401 - boto3
     """Give the promoted version, of computed features; all is as before when the test is over."""
     models, features = settings.buckets.models, settings.buckets.features
-
-    def read(bucket: str, key: str) -> bytes | None:
-        if key not in list_keys(store, bucket, key):
-            return None
-        content: bytes = store.get_object(Bucket=bucket, Key=key)["Body"].read()
-        return content
-
-    pointers = [
-        (models, CHALLENGER_KEY),
-        (models, HISTORY_KEY),
-        (features, RISK_CURRENT_KEY),
-        (models, CURRENT_KEY),
-    ]
-    kept = {place: read(*place) for place in pointers}
-    version = json.loads(kept[models, CURRENT_KEY] or b"{}")["version"]
-    manifest = json.loads(read(models, f"{version}/manifest.json") or b"{}")
-    if tuple(manifest["features"]) != FEATURE_NAMES:
+    promotions = Promotions(settings)
+    kept = promotions.released()
+    assert kept is not None, "nothing is released"
+    version = kept.model.version
+    if tuple(promotions.manifest(version).features) != FEATURE_NAMES:
         pytest.skip(f"the promoted {version} takes ready columns; these tests need one with a history")
     yield version
-    for (bucket, key), content in kept.items():
-        if content is None:
-            store.delete_object(Bucket=bucket, Key=key)
-        else:
-            store.put_object(Bucket=bucket, Key=key, Body=content)
+    promotions.release(lambda _: kept, "a system test is over")
     for bucket in (models, features):
         for key in list(list_keys(store, bucket)):
             if "system-test" in key:
@@ -158,18 +144,25 @@ def test_a_corrupt_model_is_refused_by_command_and_job_and_the_old_one_goes_on( 
 ) -> None:
     version = copy("corrupt", model_onnx=b"this is no model")
     models = settings.buckets.models
-    pointer = store.get_object(Bucket=models, Key=CURRENT_KEY)["Body"].read()
+    promotions = Promotions(settings)
+    released = promotions.released()
+    assert released is not None
     for command in ("promote", "challenge"):
         output = run("bash", "-c", f"fraud-models {command} {version} 2>&1", codes=(1,))
         assert "is refused: model.onnx" in output
-    assert store.get_object(Bucket=models, Key=CURRENT_KEY)["Body"].read() == pointer
+    assert promotions.released() == released
 
-    # somebody moves the pointer without looking
+    # somebody releases it without looking
     manifest = store.get_object(Bucket=models, Key=f"{version}/manifest.json")["Body"].read()
-    wrong = {"version": version, "manifest_sha256": hashlib.sha256(manifest).hexdigest()}
+    wrong = ModelReference(version, hashlib.sha256(manifest).hexdigest())
+
+    def change(base: Release | None) -> Release:
+        assert base is not None
+        return msgspec.structs.replace(base, action="promote", model=wrong)
+
     # a refusal may take less than a second
     with nothing_is_lost(tmp_path, at_least=1) as result:
-        store.put_object(Bucket=models, Key=CURRENT_KEY, Body=json.dumps(wrong).encode())
+        promotions.release(change)
         workers = [name for name, host in hosts.items() if "flink_taskmanager" in host["groups"]]
 
         def refused() -> bool:
@@ -181,5 +174,5 @@ def test_a_corrupt_model_is_refused_by_command_and_job_and_the_old_one_goes_on( 
         found = predictions(settings, lambda _: True)
         assert found
         assert {prediction["model_version"] for prediction in found} == {in_use}
-        store.put_object(Bucket=models, Key=CURRENT_KEY, Body=pointer)
+        promotions.release(lambda _: released)
     assert result["repeated"] == 0, result

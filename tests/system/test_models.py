@@ -12,9 +12,8 @@ import pytest
 from conftest import read_from, run, until
 from kafka import KafkaProducer
 
-from flink_jobs.domain.model_registry import CURRENT_KEY
 from flink_jobs.domain.settings import Settings
-from training.promotions import HISTORY_KEY
+from training.promotions import Promotions
 
 COLUMNS = [f"V{number}" for number in range(1, 29)]
 PROBES = 16
@@ -36,17 +35,14 @@ def ready_columns(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def promoted_model_is_kept(settings: Settings, store: Any) -> Iterator[None]:  # noqa: ANN401 - boto3
-    """Promote again, when the test is over, what was promoted before, and forget what was meanwhile."""
-    bucket = settings.buckets.models
-    kept = {
-        key: store.get_object(Bucket=bucket, Key=key)["Body"].read() for key in (HISTORY_KEY, CURRENT_KEY)
-    }
+def promoted_model_is_kept(settings: Settings) -> Iterator[None]:
+    """Release again, when the test is over, what was released before."""
+    promotions = Promotions(settings)
+    kept = promotions.released()
+    assert kept is not None, "nothing is released"
     yield
-    for key, content in kept.items():
-        store.put_object(Bucket=bucket, Key=key, Body=content)
-    version = json.loads(kept[CURRENT_KEY])["version"]
-    wait_until_served(settings, version, {"customer_id": "probe", "terminal_id": "1"})
+    promotions.release(lambda _: kept, "a system test is over")
+    wait_until_served(settings, kept.model.version, {"customer_id": "probe", "terminal_id": "1"})
 
 
 def wait_until_served(settings: Settings, version: str, record: dict[str, Any]) -> None:
@@ -91,7 +87,6 @@ def wait_until_served(settings: Settings, version: str, record: dict[str, Any]) 
 def test_a_table_of_ready_columns_is_trained_on_promoted_and_scored(
     tmp_path: Path,
     settings: Settings,
-    store: Any,  # noqa: ANN401 - boto3 makes its classes at run time
     ready_columns: Path,
 ) -> None:
     since = "2013-09-02T12:00:00Z"
@@ -106,10 +101,11 @@ def test_a_table_of_ready_columns_is_trained_on_promoted_and_scored(
         str(tmp_path / "model"),
     )
     assert "average precision" in output
-    current = json.loads(store.get_object(Bucket=settings.buckets.models, Key=CURRENT_KEY)["Body"].read())
+    version = Promotions(settings).current()
+    assert version is not None
     manifest = json.loads((tmp_path / "model/manifest.json").read_text())
     assert manifest["features"] == [*COLUMNS, "Amount"]
-    wait_until_served(settings, current["version"], {"features": dict.fromkeys(manifest["features"], 0.0)})
+    wait_until_served(settings, version, {"features": dict.fromkeys(manifest["features"], 0.0)})
 
     sent, audit = tmp_path / "producer.json", tmp_path / "audit.json"
     run(

@@ -23,8 +23,11 @@ class MemoryStore:
         self.meta = SimpleNamespace(endpoint_url="http://127.0.0.1:9")
         self.exceptions = SimpleNamespace(NoSuchKey=NoSuchKey)
 
-    def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> None:  # noqa: N803 - boto3's names
-        self._bucket("PutObject", Bucket)[Key] = Body
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str = "") -> None:  # noqa: N803 - boto3's names
+        bucket = self._bucket("PutObject", Bucket)
+        if IfNoneMatch == "*" and Key in bucket:
+            raise botocore.exceptions.ClientError({"Error": {"Code": "PreconditionFailed"}}, "PutObject")
+        bucket[Key] = Body
         self.written.append(f"{Bucket}/{Key}")
         self.modified[Bucket, Key] = self.now
 

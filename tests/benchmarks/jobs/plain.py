@@ -21,7 +21,7 @@ from pyflink.datastream.state import MapState, MapStateDescriptor
 
 from flink_jobs.configuration import stream_environment
 from flink_jobs.domain.feature_batch import FoldedBatch
-from flink_jobs.domain.model_registry import RISK_CURRENT_KEY, CurrentRisk, ModelRegistry, decode_pointer
+from flink_jobs.domain.model_registry import ModelRegistry
 from flink_jobs.domain.settings import load_settings
 from flink_jobs.domain.transaction import parse_transaction
 
@@ -48,9 +48,9 @@ class Score(KeyedProcessFunction):
         import joblib  # noqa: PLC0415 - found on that path
 
         registry = ModelRegistry(load_settings())
-        pointers = registry.pointers()
-        manifest = registry.load(pointers).manifest
-        self.risk = registry.load_risk(manifest, decode_pointer(RISK_CURRENT_KEY, pointers.risk, CurrentRisk))
+        stored = registry.log.newest()
+        assert stored is not None and stored.release is not None, "nothing is released"  # noqa: PT018
+        self.risk = registry.load_released_risk(stored.release, registry.load(stored.release).manifest)
         self.forest = joblib.load(f"{PACKAGES}/model.joblib")
         # threads would take longer over one row than the row does
         self.forest.n_jobs = 1

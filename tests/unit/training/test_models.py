@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ from sklearn.ensemble import RandomForestClassifier
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import ModelKind
 from flink_jobs.domain.model_registry import ModelRegistry, ModelUnavailableError, ServedScorer
+from flink_jobs.domain.pointers import Promotion, before
 from flink_jobs.domain.scoring import Record
 from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.terminal_risk import SCHEMA
 from training.models import main
-from training.promotions import Promotion, before
 from training.publish import Candidate, upload, write
 
 Publish = Callable[..., str]
@@ -87,9 +88,23 @@ def listed(run: Run, capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]
     return {model["version"]: model["roles"] for model in json.loads(capsys.readouterr().out)}
 
 
+def releases(store: MemoryStore) -> list[dict[str, Any]]:
+    """All releases, the latest last."""
+    models = store.objects["models"]
+    return [json.loads(models[key]) for key in sorted(models) if key.startswith("releases/")]
+
+
 def current(store: MemoryStore) -> str:
-    version: str = json.loads(store.objects["models"]["current.json"])["version"]
+    version: str = releases(store)[-1]["model"]["version"]
     return version
+
+
+def release_by_hand(store: MemoryStore, content: bytes | None = None, **fields: object) -> None:
+    """Write a release as somebody would who does not look."""
+    last = releases(store)[-1]
+    number = last["number"] + 1
+    content = content or json.dumps(last | {"number": number, "writer": "a hand"} | fields).encode()
+    store.objects["models"][f"releases/{number:08d}.json"] = content
 
 
 def test_promotion_and_rollback_move_the_roles(
@@ -107,7 +122,7 @@ def test_promotion_and_rollback_move_the_roles(
     assert listed(run, capsys) == {a: ["previous"], b: ["current"], c: []}
     assert run("rollback") == 0
     assert current(store) == a
-    assert json.loads(store.objects["features"]["terminal_risk/current.json"])["version"] == a
+    assert releases(store)[-1]["risk"]["version"] == a
     assert run("rollback") == 1
     assert run("promote", c) == 0
     assert listed(run, capsys) == {a: ["previous"], b: [], c: ["current"]}
@@ -116,30 +131,197 @@ def test_promotion_and_rollback_move_the_roles(
 @pytest.mark.parametrize(
     ("current_version", "log", "expected"),
     [
-        (None, "", None),
-        ("a", "", None),
-        ("a", "a", None),
+        ("a", "", ""),
+        ("a", "a", ""),
         ("b", "ab", "a"),
         ("b", "abb", "a"),
-        ("a", "aba", "b"),
+        ("a", "aba", "ab"),
         # recorded, but broken off before the pointer moved
-        ("a", "ab", None),
+        ("a", "ab", ""),
         # the pointer was moved by other means
-        ("x", "ab", "b"),
+        ("x", "ab", "ab"),
         ("b", "abc<b", "a"),
-        ("a", "abc<b<a", None),
-        ("d", "abc<bd", "b"),
+        ("a", "abc<b<a", ""),
+        ("d", "abc<bd", "ab"),
     ],
 )
-def test_what_was_before_is_told_from_the_log(
-    current_version: str | None, log: str, expected: str | None
+def test_what_was_before_releases_is_told_from_the_log_of_then(
+    current_version: str, log: str, expected: str
 ) -> None:
     history = [
         Promotion(version, "", rollback=log[max(n - 1, 0)] == "<")
         for n, version in enumerate(log)
         if version != "<"
     ]
-    assert before(current_version, history) == expected
+    assert "".join(each.version for each in before(current_version, history)) == expected
+
+
+def test_releases_are_a_log_each_naming_the_one_before(
+    publish: Publish, run: Run, capsys: pytest.CaptureFixture[str], store: MemoryStore
+) -> None:
+    a, b = publish(1), publish(2)
+    run("promote", a, "--why", "the first")
+    run("challenge", b)
+    run("promote", b)
+    run("unchallenge")
+    run("rollback", "--why", "too many alerts")
+    found = releases(store)
+    told = [(each["action"], each["model"]["version"], bool(each["challenger"])) for each in found]
+    assert told == [
+        ("promote", a, False),
+        ("challenge", a, True),
+        ("promote", b, False),
+        ("rollback", a, False),
+    ]
+    assert [each["number"] for each in found] == [1, 2, 3, 4]
+    models = store.objects["models"]
+    for before_it, after in pairwise(found):
+        content = models[f"releases/{before_it['number']:08d}.json"]
+        assert after["previous_sha256"] == hashlib.sha256(content).hexdigest()
+    assert found[0]["previous_sha256"] is None
+    assert found[3]["why"] == "too many alerts"
+    assert "@" in found[3]["who"]
+    risk = found[0]["risk"]
+    assert (risk["first_day"], risk["last_day"]) == ("1970-01-06", "1970-01-06")
+    assert risk["sha256"] == hashlib.sha256(store.objects["features"][risk["key"]]).hexdigest()
+    capsys.readouterr()
+    assert run("log", "--last", "3") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["4", "3", "2"]
+    assert "rollback" in lines[0]
+    assert lines[0].endswith(": too many alerts")
+    assert f"challenged by {b}" in lines[2]
+
+
+def rival(store: MemoryStore, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], times: int) -> None:
+    """Let somebody else be first with the next releases."""
+    put, left = store.put_object, times
+
+    def put_after_a_rival(**request: Any) -> None:  # noqa: ANN401 - boto3's
+        nonlocal left
+        if request["Key"].startswith("releases/") and left:
+            before_it, left = left, 0
+            act()
+            left = before_it - 1
+        put(**request)
+
+    monkeypatch.setattr(store, "put_object", put_after_a_rival)
+
+
+def test_of_two_writers_neither_mixes_with_nor_forgets_the_other(
+    publish: Publish, run: Run, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rival promotes while a challenge is being written: the last release is made of both."""
+    a, b, c = publish(1), publish(2), publish(3)
+    run("promote", a)
+    rival(store, monkeypatch, lambda: run("promote", b), times=1)
+    assert run("challenge", c) == 0
+    found = releases(store)
+    assert [each["action"] for each in found] == ["promote", "promote", "challenge"]
+    assert (found[2]["model"]["version"], found[2]["challenger"]["version"]) == (b, c)
+    assert found[2]["risk"]["version"] == b
+
+
+def test_a_writer_gives_up_where_others_are_always_first(
+    publish: Publish,
+    run: Run,
+    store: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    a, b = publish(1), publish(2)
+    run("promote", a)
+    rival(store, monkeypatch, lambda: release_by_hand(store), times=1_000)
+    assert run("promote", b) == 1
+    assert "try again" in capsys.readouterr().err
+    assert current(store) == a
+
+
+def test_a_writer_that_meets_its_own_write_has_written(
+    publish: Publish, run: Run, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to a request got lost, and the client sent it again."""
+    a, b = publish(1), publish(2)
+    run("promote", a)
+    put = store.put_object
+
+    def put_twice(**request: Any) -> None:  # noqa: ANN401 - boto3's
+        put(**request)
+        put(**request)
+
+    monkeypatch.setattr(store, "put_object", put_twice)
+    assert run("promote", b) == 0
+    assert [each["model"]["version"] for each in releases(store)] == [a, b]
+
+
+def test_a_release_that_cannot_be_read_is_left_behind(
+    publish: Publish, run: Run, store: MemoryStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b, c = publish(1), publish(2), publish(3)
+    run("promote", a)
+    run("promote", b)
+    store.objects["models"]["releases/00000003.json"] = b"nonsense"
+    assert listed(run, capsys)[b] == ["current"]
+    assert run("promote", c) == 0
+    assert listed(run, capsys) == {a: [], b: ["previous"], c: ["current"]}
+    assert run("log") == 0
+    assert "3  cannot be read" in capsys.readouterr().out
+
+
+def by_pointers(store: MemoryStore, *versions: str) -> None:
+    """Leave what versions without releases left: the last is promoted."""
+    models, features = store.objects["models"], store.objects["features"]
+    log = [{"version": version, "at": f"2026-01-0{n + 1}T00:00:00Z"} for n, version in enumerate(versions)]
+    models["promotions.json"] = json.dumps(log).encode()
+    version = versions[-1]
+    digest = hashlib.sha256(models[f"{version}/manifest.json"]).hexdigest()
+    models["current.json"] = json.dumps({"version": version, "manifest_sha256": digest}).encode()
+    key = f"terminal_risk/{version}.parquet"
+    risk = {"version": version, "key": key, "sha256": hashlib.sha256(features[key]).hexdigest()}
+    features["terminal_risk/current.json"] = json.dumps(risk).encode()
+
+
+def test_what_pointers_said_is_served_and_becomes_the_first_release(
+    settings: Settings, publish: Publish, run: Run, store: MemoryStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b, c = publish(1), publish(2), publish(3)
+    by_pointers(store, a, b)
+    pointers = dict(store.objects["models"])
+    scorer = ServedScorer(ModelRegistry(settings), poll_s=3600)
+    assert scorer.current.version == b
+    assert listed(run, capsys) == {a: ["previous"], b: ["current"], c: []}
+    run("promote", c)
+    told = [(each["action"], each["model"]["version"]) for each in releases(store)]
+    assert told == [("change-over", b), ("promote", c)]
+    scorer.refresh()
+    assert scorer.current.version == c
+    run("rollback")
+    run("rollback")
+    scorer.refresh()
+    assert current(store) == scorer.current.version == a
+    assert pointers.items() <= store.objects["models"].items()
+
+
+def test_what_was_renewed_stays_over_promotion_and_rollback(
+    settings: Settings, publish: Publish, run: Run, store: MemoryStore
+) -> None:
+    """What is known of terminals is not the model's, unless the model was published with later days."""
+    a, b = publish(1), publish(2)
+    run("promote", a)
+    scorer = ServedScorer(ModelRegistry(settings), poll_s=3600)
+    counts = scorer.current.drift
+    renewed = releases(store)[-1]["risk"]
+    renewed |= {"version": "r", "first_day": "1970-01-05", "last_day": "1970-01-08", "renewed": True}
+    release_by_hand(store, risk=renewed)
+    scorer.refresh()
+    assert scorer.current.version == a
+    assert scorer.current.drift is counts, "counts go on, the model is not loaded again"
+    for command in (("promote", b), ("rollback",)):
+        run(*command)
+        assert releases(store)[-1]["risk"] == renewed
+    release_by_hand(store, risk=renewed | {"last_day": "1970-01-04"})
+    run("promote", b)
+    assert releases(store)[-1]["risk"]["version"] == b
 
 
 def test_a_list_shows_what_there_is_to_choose_from(
@@ -250,7 +432,7 @@ def test_a_model_without_its_terminal_risk_is_refused(
     del store.objects["features"][key]
     assert run("promote", version) == 1
     assert "is not there" in capsys.readouterr().err
-    assert "current.json" not in store.objects["models"]
+    assert not releases(store)
 
 
 # What the job does about it
@@ -342,7 +524,7 @@ def test_the_job_refuses_a_corrupt_model_loudly_and_goes_on(  # noqa: PLR0913, P
     CORRUPTIONS[kind][0](models, bad)
     if f"{bad}/manifest.json" in models:
         digest = hashlib.sha256(models[f"{bad}/manifest.json"]).hexdigest()
-        models["current.json"] = json.dumps({"version": bad, "manifest_sha256": digest}).encode()
+        release_by_hand(store, model={"version": bad, "manifest_sha256": digest})
     with caplog.at_level(logging.ERROR):
         scorer.refresh()
     assert scorer.current.version == first
@@ -372,16 +554,15 @@ def test_what_the_store_does_not_give_is_asked_for_again(
     assert scorer.current.version == second
 
 
-def test_a_broken_pointer_and_a_silent_store_stop_nothing(
+def test_a_broken_release_and_a_silent_store_stop_nothing(
     served: tuple[ServedScorer, str], store: MemoryStore
 ) -> None:
     scorer, first = served
-    pointer = store.objects["models"]["current.json"]
-    store.objects["models"]["current.json"] = b"nonsense"
+    release_by_hand(store, b"nonsense")
     scorer.refresh()
     models = store.objects.pop("models")
     scorer.refresh()
-    store.objects["models"] = models | {"current.json": pointer}
+    store.objects["models"] = models
     scorer.refresh()
     assert scorer.current.version == first
     assert "challenger_score" not in prediction(scorer)

@@ -11,14 +11,14 @@ import pytest
 from memory_store import MemoryStore
 from sklearn.ensemble import RandomForestClassifier
 
-from flink_jobs.domain import model_registry
 from flink_jobs.domain.drift import DriftCounts
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import ServedModel
-from flink_jobs.domain.model_registry import CurrentModel, CurrentRisk
+from flink_jobs.domain.model_registry import ModelRegistry
 from flink_jobs.domain.object_store import ObjectStoreError
 from flink_jobs.domain.reasons import Reason
+from flink_jobs.domain.release import Release
 from flink_jobs.domain.scoring import Record
 from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
@@ -83,9 +83,8 @@ def test_the_job_loads_what_explains_a_model_where_it_was_published_with_it(
     tmp_path: Path,
     settings: Settings,
     store: MemoryStore,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(model_registry, "s3_client", lambda _settings: store)
+    del store
     columns = dict(
         zip(candidate.features, candidate.holdout[candidate.holdout[:, 0].argmax()].tolist(), strict=True)
     )
@@ -96,8 +95,7 @@ def test_the_job_loads_what_explains_a_model_where_it_was_published_with_it(
 
     def reasons() -> list[Reason]:
         promote(tmp_path, settings)
-        registry = model_registry.ModelRegistry(settings)
-        scorer = registry.load(registry.pointers())
+        scorer = ModelRegistry(settings).load_newest()
         (alert,) = scorer.score([Record(0, 0, 0, len(payload), payload)], {}, 4e9).alerts  # type: ignore[arg-type]
         return alert.reasons
 
@@ -152,15 +150,14 @@ def test_promotion_points_at_the_model_last(
         f"models/{version}/explainer.onnx",
         f"models/{version}/manifest.json",
         f"features/terminal_risk/{version}.parquet",
-        "models/promotions.json",
-        "features/terminal_risk/current.json",
-        "models/current.json",
+        "models/releases/00000001.json",
     ]
     models, features = store.objects["models"], store.objects["features"]
-    current = msgspec.json.decode(models["current.json"], type=CurrentModel)
-    assert current.version == version
-    assert current.manifest_sha256 == sha256(models[f"{version}/manifest.json"])
-    risk = msgspec.json.decode(features["terminal_risk/current.json"], type=CurrentRisk)
+    release = msgspec.json.decode(models["releases/00000001.json"], type=Release)
+    assert release.model.version == version
+    assert release.model.manifest_sha256 == sha256(models[f"{version}/manifest.json"])
+    risk = release.risk
+    assert risk is not None
     assert risk.sha256 == sha256(features[risk.key])
     served = TerminalRisk.from_parquet(features[risk.key])
     assert served.as_of(["t"], np.array([5])).tolist() == [[1.0, 0.5, 1.0, 0.5, 1.0, 0.5, 0.5, 1.0]]
@@ -174,7 +171,7 @@ def test_ready_columns_need_no_terminal_risk(
     write(candidate, tmp_path)
     promote(tmp_path, settings)
     assert not store.objects["features"]
-    assert store.written[-1] == "models/current.json"
+    assert store.written[-1] == "models/releases/00000001.json"
 
 
 def test_a_file_changed_since_it_was_written_is_not_promoted(
@@ -190,16 +187,20 @@ def test_a_file_changed_since_it_was_written_is_not_promoted(
 def test_nothing_promoted_is_told_from_no_bucket(settings: Settings, store: MemoryStore) -> None:
     assert promoted_manifest(settings) is None
     del store.objects["models"]
-    with pytest.raises(ObjectStoreError, match=r"cannot read s3://models/current\.json.*NoSuchBucket"):
+    with pytest.raises(ObjectStoreError, match=r"cannot list s3://models/releases/.*NoSuchBucket"):
         promoted_manifest(settings)
 
 
-@pytest.mark.parametrize("pointer", [b"{}", b"broken", b'{"version": "gone", "manifest_sha256": ""}'])
-def test_a_promoted_model_that_makes_no_sense_can_be_replaced(
-    settings: Settings, store: MemoryStore, pointer: bytes
+@pytest.mark.parametrize("key", ["current.json", "releases/00000001.json"])
+@pytest.mark.parametrize("content", [b"{}", b"broken", b'{"version": "gone", "manifest_sha256": ""}'])
+def test_a_promoted_model_that_makes_no_sense_can_be_replaced(  # noqa: PLR0913, PLR0917 - fixtures
+    candidate: Candidate, tmp_path: Path, settings: Settings, store: MemoryStore, key: str, content: bytes
 ) -> None:
-    store.put_object(Bucket="models", Key="current.json", Body=pointer)
+    store.put_object(Bucket="models", Key=key, Body=content)
     assert promoted_manifest(settings) is None
+    manifest = write(candidate, tmp_path)
+    promote(tmp_path, settings)
+    assert promoted_manifest(settings) == manifest
 
 
 def test_a_missing_bucket_is_named(

@@ -106,7 +106,7 @@ def test_a_second_run_on_the_same_data_changes_nothing(
 ) -> None:
     command = [*promoting, "--if-changed"]
     assert main(command) == 0
-    first = json.loads(store.objects["models"]["current.json"])["version"]
+    first = json.loads(store.objects["models"][max(store.objects["models"])])["model"]["version"]
     assert f"Promoted {first}" in capsys.readouterr().out
     writes = len(store.written)
     assert main(command) == 0
@@ -126,7 +126,7 @@ def test_a_promoted_model_stays_if_any_will_do(
     assert "unchanged: " in capsys.readouterr().out
     assert len(store.written) == writes
     # a model of kind `history` with features that this version does not compute
-    current = json.loads(store.objects["models"]["current.json"])["version"]
+    current = json.loads(store.objects["models"][max(store.objects["models"])])["model"]["version"]
     manifest = json.loads(store.objects["models"][f"{current}/manifest.json"])
     store.objects["models"][f"{current}/manifest.json"] = json.dumps(manifest | {"kind": "history"}).encode()
     assert main(command) == 0
@@ -165,7 +165,7 @@ def test_a_server_that_does_not_answer_is_said_before_training(
 ) -> None:
     command = ["--data", str(ready_file), "--output", str(tmp_path / "model"), *FAST]
     assert main([*command, "--promote", "--settings", str(settings_file)]) == 1
-    assert "cannot read s3://models/current.json at http://127.0.0.1:9" in capsys.readouterr().err
+    assert "cannot list s3://models/releases/ at http://127.0.0.1:9" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
 
 

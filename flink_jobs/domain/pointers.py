@@ -1,0 +1,85 @@
+"""Said what is served before there were releases: read once more, for the change-over, and never written.
+
+The first release takes over what stands here; after that nothing here is looked at.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from flink_jobs.domain.object_store import read_object
+from flink_jobs.domain.settings import Buckets
+
+CURRENT_KEY = "current.json"
+CHALLENGER_KEY = "challenger.json"
+RISK_CURRENT_KEY = "terminal_risk/current.json"
+HISTORY_KEY = "promotions.json"
+
+Pointer = TypeVar("Pointer")
+
+
+class Promotion(msgspec.Struct, frozen=True):
+    """An entry of `promotions.json`: what was promoted, when, and whether in place of what came after it."""
+
+    version: str
+    at: str
+    rollback: bool = False
+
+
+def read_pointers(client: Any, buckets: Buckets) -> dict[str, Any] | None:  # noqa: ANN401 - boto3 makes its classes at run time
+    """Give what the pointers say, as the fields of a release; None where no model is promoted.
+
+    Raises:
+        ObjectStoreError: the store does not answer.
+        ValueError: a pointer that cannot be read.
+
+    """
+
+    def read(bucket: str, key: str, pointer_type: type[Pointer]) -> Pointer | None:
+        content = read_object(client, bucket, key, missing_ok=True)
+        try:
+            return None if content is None else msgspec.json.decode(content, type=pointer_type)
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"{key}: {error}") from None
+
+    model = read(buckets.models, CURRENT_KEY, dict[str, str])
+    if model is None:
+        return None
+    if not {"version", "manifest_sha256"} <= model.keys():
+        raise ValueError(f"{CURRENT_KEY}: names no version and manifest_sha256")
+    history = read(buckets.models, HISTORY_KEY, list[Promotion]) or []
+    at = [entry.at for entry in history if entry.version == model["version"]]
+    return {
+        "number": 0,
+        "writer": "",
+        "action": "change-over",
+        "model": model,
+        "risk": read(buckets.features, RISK_CURRENT_KEY, dict[str, str]),
+        "challenger": read(buckets.models, CHALLENGER_KEY, dict[str, str]),
+        "promoted_at": at[-1] if at else "",
+        "former": [msgspec.to_builtins(each) for each in before(model["version"], history)],
+    }
+
+
+def before(current: str, history: Sequence[Promotion]) -> list[Promotion]:
+    """Tell what was in use before the current version, as if what was rolled back had never been.
+
+    Args:
+        current: what the pointer says, which may have been moved by other means.
+        history: the latest last.
+
+    """
+    stack: list[Promotion] = []
+    for promotion in history:
+        versions = [each.version for each in stack]
+        if promotion.rollback and promotion.version in versions:
+            while stack[-1].version != promotion.version:
+                stack.pop()
+        elif versions[-1:] != [promotion.version]:
+            stack.append(promotion)
+    while current in [each.version for each in stack]:
+        # what comes after it was recorded, but never got to be in use
+        if stack.pop().version == current:
+            break
+    return stack
