@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.domain.object_store import ObjectStoreError, read_object, s3_client
 from flink_jobs.domain.settings import SettingsError, load_settings
 from training.lake import LakeError, open_folder, transactions
@@ -76,6 +77,10 @@ class Dataset:
     amount (`history`) or the ready columns (`columns`), and is_fraud (0 or 1) where `label` is not None.
     Where labels were joined to it, they are all in `labels`; is_fraud is the latest then, and a column
     LABEL_AFTER_DELAY tells what was known as soon as the delay of labels was over.
+
+    Attributes:
+        label_delay_days: how late labels come.
+
     """
 
     kind: Kind
@@ -85,6 +90,7 @@ class Dataset:
     sha256: str
     labels: "LabelHistory | None" = None
     left_out: int = 0
+    label_delay_days: int = LABEL_DELAY_DAYS
 
     def between(self, since: str | datetime | None, until: str | datetime | None) -> "Dataset":
         """Transactions with since <= event time < until; None leaves a side open."""

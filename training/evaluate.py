@@ -10,7 +10,7 @@ from typing import Any
 import sklearn
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from flink_jobs.domain.features import RISK_DELAY_DAYS
+from flink_jobs.domain.settings import SettingsError
 from training.dataset import Dataset, DatasetError
 from training.evaluation import Evaluation, Fit, Plan, evaluate, importance, quality, thresholds
 from training.options import add_data, add_forest, forest_of, positive, read, step
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         return _run(options)
-    except (DatasetError, OSError) as error:
+    except (DatasetError, OSError, SettingsError) as error:
         print(f"fraud-evaluate: {error}", file=sys.stderr)
         return 1
 
@@ -58,7 +58,7 @@ def _numbers(dataset: Dataset, plan: Plan, name: str, evaluation: Evaluation, se
     return {
         **quality(evaluation),
         "model": name,
-        "plan": {**plan._asdict(), "delay_days": RISK_DELAY_DAYS},
+        "plan": {**plan._asdict(), "delay_days": dataset.label_delay_days},
         "data": {
             "source": dataset.source,
             "sha256": dataset.sha256,
@@ -98,8 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     add_data(
         parser,
         train_days=7,
-        tested=f"{RISK_DELAY_DAYS} days after the training period; the last one ends the data, the others "
-        "come before it, one after another",
+        tested="after the labels' delay; the last one ends the data, the others come "
+        " before it, one after another",
     )
     parser.add_argument(
         "--splits", type=positive, default=4, metavar="N", help="how many test periods (default: %(default)s)"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from flink_jobs.domain.features import FEATURE_NAMES, RISK_DELAY_DAYS
+from flink_jobs.domain.features import FEATURE_NAMES
 from training import metrics
 from training.dataset import Dataset
 from training.examples import Examples, prepare_each
@@ -100,7 +100,7 @@ def evaluate(dataset: Dataset, plan: Plan, fit: Fit) -> Evaluation:
     """
     last = int(dataset.days()[-1]) + 1 if len(dataset.frame) else 0
     ends = [last - number * plan.test_days for number in reversed(range(plan.splits))]
-    before = plan.test_days + RISK_DELAY_DAYS
+    before = plan.test_days + dataset.label_delay_days
     every = sorted({*ends, *(end - before for end in ends)})
     examples = prepare_each(dataset, plan.train_days, plan.test_days, every)
     tested = {end: score_period(examples[end], fit) for end in every}

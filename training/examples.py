@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flink_jobs.domain.features import FEATURE_NAMES, RISK_DELAY_DAYS
+from flink_jobs.domain.features import FEATURE_NAMES, LABEL_DELAY_DAYS
 from training.dataset import LABEL, SCHEMAS, Dataset, DatasetError
 from training.labels import first_labels, known_labels, later_changes
 from training.metrics import known_compromised
@@ -31,6 +31,7 @@ class Examples:
         features: names of the matrix' columns.
         split: which rows to train and test on.
         terminal_risk: the snapshot to serve beside the model; None where the data names no terminals.
+        label_delay_days: how late labels come.
 
     """
 
@@ -41,6 +42,7 @@ class Examples:
     features: tuple[str, ...]
     split: Split
     terminal_risk: pa.Table | None
+    label_delay_days: int = LABEL_DELAY_DAYS
 
     def known_compromised(self) -> NDArray[np.bool_]:
         """Tell which test rows are of cards known to be compromised by then: [test rows]."""
@@ -49,7 +51,7 @@ class Examples:
             return np.zeros(_count(test), dtype=bool)
         known = slice(self.split.train.start, test.stop)
         blocked = known_compromised(
-            self.days[known], self.customers[known], self.labels[known], RISK_DELAY_DAYS
+            self.days[known], self.customers[known], self.labels[known], self.label_delay_days
         )
         return blocked[-_count(test) :]
 
@@ -112,14 +114,18 @@ def prepare_each(
         raise DatasetError(f"{dataset.source}: ready columns have no customers and days to split by")
     days = dataset.days()
     splits = {
-        end: split_by_days(dataset.source, days, train_days, RISK_DELAY_DAYS, test_days, end=end)
+        end: split_by_days(dataset.source, days, train_days, dataset.label_delay_days, test_days, end=end)
         for end in ends
     }
     labels = {end: _labels(dataset, split, end - test_days) for end, split in splits.items()}
     for end, split in splits.items():
         check_classes(dataset.source, labels[end], split, validate=validate)
     terminals = TerminalLabels(
-        dataset.frame["terminal_id"].tolist(), days, first_labels(dataset), later_changes(dataset)
+        dataset.frame["terminal_id"].tolist(),
+        days,
+        first_labels(dataset),
+        later_changes(dataset),
+        dataset.label_delay_days,
     )
     # Older transactions are out of every window: leaving them out changes no feature.
     earliest = min(split.train.start for split in splits.values())
@@ -136,6 +142,7 @@ def prepare_each(
             features=FEATURE_NAMES,
             split=Split(*(slice(rows.start - first, rows.stop - first) for rows in split)),
             terminal_risk=snapshot,
+            label_delay_days=dataset.label_delay_days,
         )
         for end, split in splits.items()
     }

@@ -1,6 +1,6 @@
 """Labels that came back: joined to transactions by id, each from the day on which it was known.
 
-A label counts from RISK_DELAY_DAYS after its transaction at the earliest, and never before it was given.
+A label counts from the delay of labels after its transaction at the earliest, and never before it was given.
 So what a feature of a day knows is what was known when that day began.
 """
 
@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from flink_jobs.domain.features import RISK_DELAY_DAYS
 from flink_jobs.domain.label import parse_label
 from training.dataset import (
     LABEL,
@@ -28,8 +27,6 @@ from training.dataset import (
 )
 from training.lake import LakeError, open_folder
 
-# A label of a day's transactions is known when the day this many days later begins, if it was given by then.
-KNOWN_AFTER_DAYS = RISK_DELAY_DAYS + 1
 _COLUMNS = ("transaction_id", "is_fraud", "labelled_at")
 
 
@@ -66,14 +63,19 @@ class LabelHistory:
             return self
         return replace(self, frame=self.frame[self.frame["labelled_at"].to_numpy() < instant(until)])
 
-    def on(self, transaction_ids: "pd.Series[str]", days: NDArray[np.int32]) -> Changes:
+    def on(self, transaction_ids: "pd.Series[str]", days: NDArray[np.int32], delay_days: int) -> Changes:
         """Join to transactions, of which `days` says when they were."""
         rows = pd.DataFrame({"transaction_id": transaction_ids.to_numpy(), "row": np.arange(len(days))})
         joined = self.frame.merge(rows, on="transaction_id")
         at = joined["row"].to_numpy(np.int64)
         given = joined["labelled_at"].to_numpy().astype("datetime64[D]").astype(np.int32)
-        known = np.maximum(given + 1, days[at] + KNOWN_AFTER_DAYS).astype(np.int32)
+        known = np.maximum(given + 1, days[at] + known_after_days(delay_days)).astype(np.int32)
         return Changes(at, known, joined["is_fraud"].to_numpy(np.int8))
+
+
+def known_after_days(delay_days: int) -> int:
+    """Tell when a label of a day's transactions counts: as that many days later begin, if given by then."""
+    return delay_days + 1
 
 
 def read_labels(location: str, settings_file: str | Path | None = None) -> LabelHistory:
@@ -111,10 +113,10 @@ def read_labels(location: str, settings_file: str | Path | None = None) -> Label
 def with_labels(dataset: Dataset, labels: LabelHistory) -> Dataset:
     """Take the latest label of each transaction; what nobody labelled is as the data says, else honest."""
     frame, days = dataset.frame, dataset.days()
-    changes = labels.on(frame["transaction_id"], days)
+    changes = labels.on(frame["transaction_id"], days, dataset.label_delay_days)
     latest = frame[LABEL].to_numpy(np.int8, copy=True) if dataset.label else np.zeros(len(frame), np.int8)
     after_delay = latest.copy()
-    soon = changes.known_days <= days[changes.rows] + KNOWN_AFTER_DAYS
+    soon = changes.known_days <= days[changes.rows] + known_after_days(dataset.label_delay_days)
     after_delay[changes.rows[soon]] = changes.frauds[soon]
     # of several labels of a row, the last stays
     latest[changes.rows] = changes.frauds
@@ -138,8 +140,8 @@ def later_changes(dataset: Dataset) -> Changes | None:
     if dataset.labels is None:
         return None
     days = dataset.days()
-    changes = dataset.labels.on(dataset.frame["transaction_id"], days)
-    late = changes.known_days > days[changes.rows] + KNOWN_AFTER_DAYS
+    changes = dataset.labels.on(dataset.frame["transaction_id"], days, dataset.label_delay_days)
+    late = changes.known_days > days[changes.rows] + known_after_days(dataset.label_delay_days)
     order = np.argsort(changes.known_days[late], kind="stable")
     if not late.any():
         return None
@@ -148,7 +150,8 @@ def later_changes(dataset: Dataset) -> Changes | None:
 
 def known_labels(dataset: Dataset, day: int) -> NDArray[np.int8]:
     """Give what is known of each transaction when a day begins; what is not known yet counts as honest."""
-    labels = np.where(dataset.days() + KNOWN_AFTER_DAYS <= day, first_labels(dataset), 0).astype(np.int8)
+    after_days = known_after_days(dataset.label_delay_days)
+    labels = np.where(dataset.days() + after_days <= day, first_labels(dataset), 0).astype(np.int8)
     changes = later_changes(dataset)
     if changes is not None:
         known = changes.known_days <= day

@@ -87,6 +87,7 @@ def _show(options: argparse.Namespace) -> None:
         "verified": verdict,
         "kind": manifest.kind,
         "features": ", ".join(manifest.features),
+        "label delay": f"{manifest.label_delay_days} days",
         "threshold": f"{manifest.threshold:.6g}",
         "chosen by": _pairs(manifest.threshold_choice),
         **{f"metric {name}": f"{value:.4f}" for name, value in manifest.metrics.items()},

@@ -4,7 +4,10 @@ import argparse
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
+from flink_jobs.domain.features import LABEL_DELAY_DAYS
+from flink_jobs.domain.settings import MAX_LABEL_DELAY_DAYS, NoSettingsError, load_settings
 from training.dataset import LABEL, Dataset, load, parse_instant
 from training.forest import Forest
 from training.labels import read_labels, with_labels
@@ -54,6 +57,12 @@ def add_data(parser: argparse.ArgumentParser, *, train_days: int, tested: str) -
         help=f"length of the test period, {tested} (default: %(default)s)",
     )
     data.add_argument(
+        "--label-delay",
+        type=days,
+        metavar="DAYS",
+        help=f"how late labels come (default: the settings' label_delay_days, else {LABEL_DELAY_DAYS})",
+    )
+    data.add_argument(
         "--settings",
         metavar="FILE",
         help="where MinIO is (default: $FRAUD_SETTINGS, build/lab/settings.json)",
@@ -74,13 +83,27 @@ def add_forest(parser: argparse.ArgumentParser) -> None:
 
 
 def read(options: argparse.Namespace) -> Dataset:
-    """Read what the options of `add_data` ask for; DatasetError as for `training.dataset.load`."""
+    """Read what the options of `add_data` ask for; DatasetError as for `training.dataset.load`.
+
+    Afterwards `options.label_delay` is a number, whoever said it; SettingsError where the settings cannot.
+    """
+    if options.label_delay is None:
+        options.label_delay = _label_delay_days(options.settings)
     with step(f"Reading {options.data or 'a simulation'}"):
         dataset = load(options.data, options.settings) if options.data else simulated_dataset()
-        dataset = dataset.between(options.since, options.until)
+        dataset = replace(dataset.between(options.since, options.until), label_delay_days=options.label_delay)
     if dataset.left_out:
         print(f"  left out {dataset.left_out:,} records that are refused, repeated, or of no customer")
     return _join_labels(dataset, options) if options.labels else dataset
+
+
+def _label_delay_days(settings_file: str | None) -> int:
+    try:
+        return load_settings(settings_file).label_delay_days
+    except NoSettingsError:
+        if settings_file:
+            raise
+        return LABEL_DELAY_DAYS
 
 
 def _join_labels(dataset: Dataset, options: argparse.Namespace) -> Dataset:
@@ -122,6 +145,13 @@ def instant(text: str) -> str:
         return parse_instant(text).isoformat()
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no date or time such as 2018-07-01") from None
+
+
+def days(text: str) -> int:
+    """Read an argument that is a number of days, which may be none."""
+    if not text.isdecimal() or int(text) > MAX_LABEL_DELAY_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {MAX_LABEL_DELAY_DAYS}")
+    return int(text)
 
 
 def positive(text: str) -> int:

@@ -286,6 +286,7 @@ class Promotions:
             action=action,
             model=verified.model,
             risk=self._risk_for(base, verified),
+            label_delay_days=verified.manifest.label_delay_days,
             challenger=challenger,
             promoted_at=_now(),
             former=former,
@@ -294,7 +295,9 @@ class Promotions:
     def _risk_for(self, base: Release | None, verified: _Verified) -> RiskReference | None:
         """Keep what the system renewed, unless the model was published with what is later."""
         published, served = verified.risk, None if base is None else base.risk
-        if published is None or served is None or not served.renewed:
+        if base is None or published is None or served is None or not served.renewed:
+            return published
+        if base.label_delay_days != verified.manifest.label_delay_days:
             return published
         if served.last_day is None or published.first_day is None:
             return published

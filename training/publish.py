@@ -18,6 +18,7 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn.ensemble import RandomForestClassifier
 
 from flink_jobs.domain.drift import SCORE, Distribution, distribution
+from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.domain.manifest import Manifest, ModelKind
 from flink_jobs.domain.model import EXPLAINER_FILE, ONNX_FILE, ServedModel
 from flink_jobs.domain.model_registry import (
@@ -62,6 +63,7 @@ class Candidate:
     fingerprint: str
     holdout: NDArray[np.float32]
     terminal_risk: pa.Table | None
+    label_delay_days: int = LABEL_DELAY_DAYS
 
 
 def write(candidate: Candidate, folder: Path) -> Manifest:
@@ -209,6 +211,7 @@ def _describe(candidate: Candidate, files: dict[str, bytes]) -> Manifest:
         libraries=_library_versions(),
         files=digests,
         fingerprint=candidate.fingerprint,
+        label_delay_days=candidate.label_delay_days,
     )
 
 

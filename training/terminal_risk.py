@@ -1,6 +1,6 @@
 """How often each terminal was defrauded, as of a day: for training rows and for the snapshot that is served.
 
-Labels come RISK_DELAY_DAYS late, so the windows as of day D cover the days [D - delay - window, D - delay).
+Labels come some days late, so the windows as of day D cover the days [D - delay - window, D - delay).
 No label of a later day can reach a row, and none that was given later than the delay before it was.
 """
 
@@ -13,15 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from flink_jobs.domain.features import LAST_PAYMENTS, NO_FRAUD_DAYS, NO_RISK, RISK_DELAY_DAYS
+from flink_jobs.domain.features import LABEL_DELAY_DAYS, LAST_PAYMENTS, NO_RISK, no_fraud_days
 from flink_jobs.domain.history import WINDOW_DAYS
-from flink_jobs.domain.terminal_risk import SCHEMA, VALUE_COLUMNS
+from flink_jobs.domain.terminal_risk import DELAY_KEY, SCHEMA, VALUE_COLUMNS
 
 if TYPE_CHECKING:
     from training.labels import Changes
-
-# As of the day after the last label, and on until every label's delay is over: no later day knows more.
-SNAPSHOT_DAYS = RISK_DELAY_DAYS + 1
 
 
 class TerminalLabels:
@@ -33,6 +30,7 @@ class TerminalLabels:
         days: NDArray[np.int32],
         frauds: NDArray[np.int8],
         changes: "Changes | None" = None,
+        label_delay_days: int = LABEL_DELAY_DAYS,
     ) -> None:
         """Take the labels.
 
@@ -41,8 +39,10 @@ class TerminalLabels:
             days: since 1970-01-01.
             frauds: 0 or 1, as known when the delay is over.
             changes: what was found out later than that, ascending by the day on which it was known.
+            label_delay_days: how late labels come.
 
         """
+        self._delay_days = label_delay_days
         names, terminals = np.unique(np.asarray(terminal_ids, dtype=object), return_inverse=True)
         self.terminal_ids: list[str] = names.tolist()
         self.last_day = int(days.max())
@@ -65,8 +65,12 @@ class TerminalLabels:
         codes = np.fromiter((self._codes.get(name, -1) for name in terminal_ids), np.int64, len(terminal_ids))
         return self._values_as_known(codes, days)
 
-    def snapshot(self, first_day: int, number_of_days: int = SNAPSHOT_DAYS) -> pa.Table:
-        """Make the table that serving looks up, for each terminal and each of the days from `first_day`."""
+    def snapshot(self, first_day: int, number_of_days: int | None = None) -> pa.Table:
+        """Make the table that serving looks up, for each terminal and each of the days from `first_day`.
+
+        By default until the delay of every label is over: no later day knows more.
+        """
+        number_of_days = number_of_days or self._delay_days + 1
         codes = np.repeat(np.arange(len(self.terminal_ids)), number_of_days)
         days = np.tile(
             np.arange(first_day, first_day + number_of_days, dtype=np.int32), len(self.terminal_ids)
@@ -74,7 +78,8 @@ class TerminalLabels:
         values = self._values_as_known(codes, days)
         columns = {name: values[:, n] for n, name in enumerate(VALUE_COLUMNS)}
         names = np.repeat(np.asarray(self.terminal_ids, dtype=object), number_of_days)
-        return pa.table({"terminal_id": names, "day": days, **columns}, schema=SCHEMA)
+        table = pa.table({"terminal_id": names, "day": days, **columns}, schema=SCHEMA)
+        return table.replace_schema_metadata({DELAY_KEY: str(self._delay_days)})
 
     def _values_as_known(self, codes: NDArray[np.int64], days: NDArray[np.int32]) -> NDArray[np.float32]:
         """Give each row what was known when its day began."""
@@ -108,17 +113,17 @@ class TerminalLabels:
     def _values(
         self, codes: NDArray[np.int64], days: NDArray[np.int32], known: "_Known"
     ) -> NDArray[np.float32]:
-        end = np.searchsorted(self._sorted_keys, self._keys(codes, days - RISK_DELAY_DAYS))
+        end = np.searchsorted(self._sorted_keys, self._keys(codes, days - self._delay_days))
         values = np.empty((len(codes), len(NO_RISK)), dtype=np.float32)
         for n, window in enumerate(WINDOW_DAYS):
-            first = np.searchsorted(self._sorted_keys, self._keys(codes, days - RISK_DELAY_DAYS - window))
+            first = np.searchsorted(self._sorted_keys, self._keys(codes, days - self._delay_days - window))
             values[:, 2 * n] = end - first
             values[:, 2 * n + 1] = known.share(first, end)
         # first, by now, is where the longest window begins
         values[:, -2] = known.share(np.maximum(end - LAST_PAYMENTS, first), end)
         at = known.first_fraud(first)
         fraud_days = np.append(self._days, 0)[at]
-        values[:, -1] = np.where(at < end, days - fraud_days, NO_FRAUD_DAYS)
+        values[:, -1] = np.where(at < end, days - fraud_days, no_fraud_days(self._delay_days))
         return values
 
     def _keys(self, codes: NDArray[np.int64], days: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flink_jobs.domain.features import FEATURE_NAMES, RISK_DELAY_DAYS
+from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import check_features
 from flink_jobs.domain.object_store import ObjectStoreError
@@ -90,6 +90,7 @@ def train(dataset: Dataset, examples: Examples, options: argparse.Namespace, fin
         fingerprint=fingerprint,
         holdout=examples.matrix[split.test],
         terminal_risk=examples.terminal_risk,
+        label_delay_days=dataset.label_delay_days,
     )
 
 
@@ -174,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     add_data(
         parser,
         train_days=28,
-        tested=f"which ends the data, {RISK_DELAY_DAYS} days after the training period; tables of ready "
+        tested="which ends the data, the labels' delay after the training period; tables of ready "
         "columns are tested on their last fifth instead",
     )
     add_forest(parser)

@@ -5,6 +5,7 @@ The first fifteen are those of the Fraud Detection Handbook (Le Borgne et al., 2
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +15,9 @@ from flink_jobs.domain import words
 from flink_jobs.domain.history import DAY_S, ENTRY, ENTRY_BYTES, WINDOW_DAYS
 from flink_jobs.domain.words import Words
 
-RISK_DELAY_DAYS = 7
+# How late labels come where nothing else is said; each model and table of terminal risk says it of its own.
+LABEL_DELAY_DAYS = 7
 LAST_PAYMENTS = 3
-# A terminal without a known fraud is as one whose first was a day too old to be counted.
-NO_FRAUD_DAYS = RISK_DELAY_DAYS + WINDOW_DAYS[-1] + 1
 _MONTH = WINDOW_DAYS[-1]
 _WEEK = WINDOW_DAYS[-2]
 
@@ -53,50 +53,68 @@ def _customer_window(days: int) -> tuple[Feature, Feature]:
     )
 
 
-def _terminal_window(days: int) -> tuple[Feature, Feature]:
+def _terminal_window(days: int, delay_days: int) -> tuple[Feature, Feature]:
     count, risk = f"terminal_count_{days}d", f"terminal_risk_{days}d"
-    when = words.before(days, RISK_DELAY_DAYS)
+    when = words.before(days, delay_days)
     return (
         Feature(
             count,
             "transactions",
-            f"the terminal's pace over {days} d, ending {RISK_DELAY_DAYS} d ago",
+            f"the terminal's pace over {days} d, ending {delay_days} d ago",
             words.payments(count, f"at the terminal {when}"),
         ),
         Feature(
             risk,
             "share",
-            f"the terminal's frauds over {days} d, ending {RISK_DELAY_DAYS} d ago",
+            f"the terminal's frauds over {days} d, ending {delay_days} d ago",
             words.frauds(risk, count, when),
         ),
     )
 
 
-TERMINAL_FEATURES: tuple[Feature, ...] = (
-    *(feature for days in WINDOW_DAYS for feature in _terminal_window(days)),
-    Feature(
-        f"terminal_risk_last_{LAST_PAYMENTS}",
-        "share",
-        f"frauds among the terminal's last {LAST_PAYMENTS} of these {_MONTH} d: is it still going on?",
-        words.frauds(
+def no_fraud_days(delay_days: int) -> int:
+    """Tell what stands for no fraud: the age of one that is a day too old to be counted."""
+    return delay_days + _MONTH + 1
+
+
+def no_risk(delay_days: int) -> tuple[float, ...]:
+    """Tell what is said of a terminal that is not known."""
+    return (0.0,) * (len(TERMINAL_FEATURES) - 1) + (float(no_fraud_days(delay_days)),)
+
+
+@cache
+def terminal_features(delay_days: int) -> tuple[Feature, ...]:
+    """Give the features that ask for terminal risk, where labels come so many days late."""
+    return (
+        *(feature for days in WINDOW_DAYS for feature in _terminal_window(days, delay_days)),
+        Feature(
             f"terminal_risk_last_{LAST_PAYMENTS}",
-            f"terminal_count_{_MONTH}d",
-            f"until {words.span(RISK_DELAY_DAYS)} ago",
-            last=LAST_PAYMENTS,
+            "share",
+            f"frauds among the terminal's last {LAST_PAYMENTS} of these {_MONTH} d: is it still going on?",
+            words.frauds(
+                f"terminal_risk_last_{LAST_PAYMENTS}",
+                f"terminal_count_{_MONTH}d",
+                f"until {words.span(delay_days)} ago",
+                last=LAST_PAYMENTS,
+            ),
         ),
-    ),
-    Feature(
-        "terminal_fraud_age",
-        "days",
-        f"since the terminal's first fraud of these {_MONTH} d ({NO_FRAUD_DAYS}: none): frauds end some day",
-        words.age(
+        Feature(
             "terminal_fraud_age",
-            "the terminal's first known fraud was",
-            NO_FRAUD_DAYS,
-            f"no fraud at the terminal {words.before(_MONTH, RISK_DELAY_DAYS)}",
+            "days",
+            f"since the terminal's first fraud of these {_MONTH} d ({no_fraud_days(delay_days)}: none): "
+            "frauds end some day",
+            words.age(
+                "terminal_fraud_age",
+                "the terminal's first known fraud was",
+                no_fraud_days(delay_days),
+                f"no fraud at the terminal {words.before(_MONTH, delay_days)}",
+            ),
         ),
-    ),
-)
+    )
+
+
+# Names are the same whatever the delay.
+TERMINAL_FEATURES: tuple[Feature, ...] = terminal_features(LABEL_DELAY_DAYS)
 FEATURES: tuple[Feature, ...] = (
     Feature("amount", "currency", "frauds are often larger than usual", words.amount("amount", "amount")),
     Feature(
@@ -132,8 +150,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
 )
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
-# What is said of a terminal that is not known.
-NO_RISK = (0.0,) * (len(TERMINAL_FEATURES) - 1) + (float(NO_FRAUD_DAYS),)
+NO_RISK = no_risk(LABEL_DELAY_DAYS)
 
 
 def compute_features(

@@ -7,6 +7,7 @@ from typing import Literal, Self
 import msgspec
 
 from flink_jobs.domain.drift import Distribution
+from flink_jobs.domain.features import LABEL_DELAY_DAYS
 
 # "history": FEATURE_NAMES, computed from the customer's past; "columns": taken from the record as they are.
 ModelKind = Literal["history", "columns"]
@@ -27,6 +28,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         libraries: versions that made it.
         files: SHA-256 by file name.
         fingerprint: of data and parameters; equal ones need no new training.
+        label_delay_days: how late labels come: what it learnt of terminals ends so many days before.
         distributions: of each feature, in their order, and of the score, in the test period; none in models
             from before there were any.
 
@@ -43,6 +45,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     files: dict[str, str]
     fingerprint: str
     threshold_choice: dict[str, str | int | float | None] = {}
+    label_delay_days: int = LABEL_DELAY_DAYS
     distributions: dict[str, Distribution] = {}
 
     def to_json(self) -> bytes:

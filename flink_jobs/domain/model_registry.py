@@ -73,6 +73,7 @@ class ModelRegistry:
             return TerminalRisk.empty()
         if release.risk is None:
             raise ValueError(f"model {manifest.version} needs terminal risk, which the release does not name")
+        _check_delay(f"release {release.number}", release.label_delay_days, manifest)
         return self.load_risk(manifest, release.risk)
 
     def load_challenger(self, release: Release, champion: Manifest) -> ServedModel | None:
@@ -122,12 +123,14 @@ class ModelRegistry:
         """Load a snapshot of terminal risk for a model; errors as for `load`."""
         content = self._verified(self._buckets.features, reference.key, reference.sha256)
         try:
-            return TerminalRisk.from_parquet(content)
+            risk = TerminalRisk.from_parquet(content)
         except pa.ArrowException as error:
             raise ValueError(
                 f"s3://{self._buckets.features}/{reference.key} of model {manifest.version} cannot be read "
                 f"({error}): publish it again"
             ) from None
+        _check_delay(f"terminal risk {reference.key}", risk.label_delay_days, manifest)
+        return risk
 
     def _model_file(self, manifest: Manifest, name: str) -> bytes:
         return read_object(self._client, self._buckets.models, model_key(manifest.version, name))
@@ -144,16 +147,26 @@ def check_challenger(challenger: Manifest, champion: Manifest) -> None:
     """Refuse a challenger that cannot be held against the champion.
 
     Raises:
-        ValueError: it is the champion itself, or takes other features.
+        ValueError: it is the champion itself, takes other features, or learnt of labels of another delay.
 
     """
     if challenger.version == champion.version:
         raise ValueError(f"model {champion.version} is the promoted one itself")
+    _check_delay(f"the promoted model {champion.version}", champion.label_delay_days, challenger)
     if (challenger.kind, challenger.features) != (champion.kind, champion.features):
         differing = differing_features(challenger.features, champion.features)
         raise ValueError(
             f"model {challenger.version} takes other features than the promoted {champion.version} "
             f"(differs in {differing}), so it cannot score the same transactions"
+        )
+
+
+def _check_delay(what: str, delay_days: int, manifest: Manifest) -> None:
+    """Refuse what knows of terminals up to another day than the model learnt from."""
+    if delay_days != manifest.label_delay_days:
+        raise ValueError(
+            f"{what} is of labels that come {delay_days} days late, model {manifest.version} of "
+            f"{manifest.label_delay_days}: train it with --label-delay {delay_days}, or promote another"
         )
 
 

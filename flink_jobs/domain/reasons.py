@@ -2,12 +2,14 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Literal
 
 import msgspec
 
 from flink_jobs.domain.drift import Distribution
-from flink_jobs.domain.features import FEATURES, TERMINAL_FEATURES
+from flink_jobs.domain.features import FEATURES, LABEL_DELAY_DAYS, terminal_features
+from flink_jobs.domain.words import Words
 
 MOST_REASONS = 3
 # From which share on a ready column is said to be higher or lower than most.
@@ -16,7 +18,6 @@ _MOST = 0.89
 TERMINAL_UNKNOWN = "nothing is known of the terminal's frauds on this day"
 
 _WORDS = {feature.name: feature.words for feature in FEATURES}
-_OF_TERMINAL = {feature.name for feature in TERMINAL_FEATURES}
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
@@ -45,6 +46,7 @@ def strongest_reasons(
     usual: Mapping[str, Distribution] | None = None,
     *,
     terminal_known: bool = True,
+    label_delay_days: int = LABEL_DELAY_DAYS,
 ) -> list[Reason]:
     """Name what moved a score most, the strongest first.
 
@@ -53,8 +55,10 @@ def strongest_reasons(
         contributions: one for each of them; what moved nothing is no reason.
         usual: distributions by name, to say more of ready columns than their value.
         terminal_known: whether anything was known of terminals on that day; else no words say anything of it.
+        label_delay_days: how many days before that day what is known of terminals ended.
 
     """
+    speak = _WORDS | _of_terminal(label_delay_days, terminal_known=terminal_known)
     strongest = sorted(zip(features, contributions, strict=True), key=lambda each: -abs(each[1]))
     return [
         Reason(
@@ -62,15 +66,21 @@ def strongest_reasons(
             features[name],
             round(contribution, 6),
             "raises" if contribution > 0 else "lowers",
-            TERMINAL_UNKNOWN
-            if name in _OF_TERMINAL and not terminal_known
-            else _WORDS[name](features)
-            if name in _WORDS
+            speak[name](features)
+            if name in speak
             else _column(name, features[name], (usual or {}).get(name)),
         )
         for name, contribution in strongest[:MOST_REASONS]
         if contribution
     ]
+
+
+@cache
+def _of_terminal(label_delay_days: int, *, terminal_known: bool) -> dict[str, Words]:
+    return {
+        each.name: each.words if terminal_known else lambda _: TERMINAL_UNKNOWN
+        for each in terminal_features(label_delay_days)
+    }
 
 
 def _column(name: str, value: float, usual: Distribution | None) -> str:

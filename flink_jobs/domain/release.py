@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from flink_jobs.domain.features import RISK_DELAY_DAYS
+from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.domain.object_store import list_keys, read_object, s3_client
 from flink_jobs.domain.pointers import read_pointers
 from flink_jobs.domain.settings import Settings
@@ -80,7 +80,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelReference
     risk: RiskReference | None = None
     challenger: ModelReference | None = None
-    label_delay_days: int = RISK_DELAY_DAYS
+    label_delay_days: int = LABEL_DELAY_DAYS
     promoted_at: str = ""
     former: list[Promoted] = []
     who: str = ""

@@ -209,8 +209,14 @@ class Scorer:
         contributions = self._model.explain(matrix[alerted]).tolist()
         for number, moved in zip(alerted.tolist(), contributions, strict=True):
             seen = dict(zip(manifest.features, features[number].tolist(), strict=True))
-            known = batch.knows_terminal(number)
-            yield number, seen, strongest_reasons(seen, moved, manifest.distributions, terminal_known=known)
+            reasons = strongest_reasons(
+                seen,
+                moved,
+                manifest.distributions,
+                terminal_known=batch.knows_terminal(number),
+                label_delay_days=manifest.label_delay_days,
+            )
+            yield number, seen, reasons
 
     def _alert(
         self,

@@ -2,9 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
+from flink_jobs.domain.features import LABEL_DELAY_DAYS
+
+MAX_LABEL_DELAY_DAYS = 180
+LabelDelay = Annotated[int, msgspec.Meta(ge=0, le=MAX_LABEL_DELAY_DAYS)]
 ON_A_HOST = Path("/etc/fraud-detection/settings.json")
 
 
@@ -43,16 +48,27 @@ class Buckets(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """The whole file."""
+    """The whole file.
+
+    Attributes:
+        label_delay_days: how late labels come; models that are trained from now on say it, and with them
+            what is released.
+
+    """
 
     kafka: Kafka
     topics: Topics
     s3: S3
     buckets: Buckets
+    label_delay_days: LabelDelay = LABEL_DELAY_DAYS
 
 
 class SettingsError(RuntimeError):
     """No settings file, or one that is not understood."""
+
+
+class NoSettingsError(SettingsError):
+    """There is none that may be read."""
 
 
 def looked_up() -> tuple[Path, Path]:
@@ -76,14 +92,14 @@ def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise SettingsError(
+            raise NoSettingsError(
                 f"{candidate}: {error.strerror}; it is read by root and its owner only"
             ) from None
         try:
             return msgspec.json.decode(content, type=Settings)
         except msgspec.MsgspecError as error:
             raise SettingsError(f"{candidate}: {error}; ansible-playbook site.yml writes it anew") from None
-    raise SettingsError(
+    raise NoSettingsError(
         f"no settings file at {' or '.join(map(str, candidates))}; ansible-playbook site.yml writes one, "
         "--settings or FRAUD_SETTINGS names another"
     )

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from flink_jobs.domain.features import NO_RISK, TERMINAL_FEATURES
+from flink_jobs.domain.features import LABEL_DELAY_DAYS, TERMINAL_FEATURES, no_risk
 from flink_jobs.domain.id_index import IdIndex
 
 RISK_FILE = "terminal_risk.parquet"
@@ -24,10 +24,15 @@ SCHEMA = pa.schema(
 )
 
 
+# Says in a file's metadata how late labels come; in those from before it stood there, LABEL_DELAY_DAYS.
+DELAY_KEY = b"label_delay_days"
+
+
 class TerminalRisk:
     """What is known of each terminal, by day.
 
     Attributes:
+        label_delay_days: how many days before each of them what is known ends.
         days: that the table has, ascending, since 1970-01-01.
 
     """
@@ -38,6 +43,7 @@ class TerminalRisk:
                 f"terminal risk table has columns {table.schema.names}, expected {SCHEMA.names}: "
                 "publish it again with this version"
             )
+        self.label_delay_days = int((table.schema.metadata or {}).get(DELAY_KEY, LABEL_DELAY_DAYS))
         days = table["day"].to_numpy()
         self.days = np.unique(days).astype(np.int64)
         self._days_and_none = np.append(self.days, -1)
@@ -45,7 +51,7 @@ class TerminalRisk:
         self._values = np.empty((len(table) + 1, len(VALUE_COLUMNS)), dtype=np.float32)
         for number, name in enumerate(VALUE_COLUMNS):
             self._values[:-1, number] = table[name].to_numpy()
-        self._values[-1] = NO_RISK
+        self._values[-1] = no_risk(self.label_delay_days)
         ids = table["terminal_id"].dictionary_encode().unify_dictionaries().combine_chunks()
         self._terminals = IdIndex(ids.dictionary)
         # [terminals, days]: the row of each

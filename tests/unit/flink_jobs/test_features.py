@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flink_jobs.domain.features import FEATURE_NAMES, FEATURES
+from flink_jobs.domain.features import FEATURE_NAMES, FEATURES, terminal_features
 
 README = Path(__file__).parents[3] / "README.md"
 
@@ -83,6 +83,12 @@ def test_an_alert_speaks_of_a_feature_in_plain_words(name: str, value: float | N
     values = SUSPICIOUS if value is None else SUSPICIOUS | {name: value}
     (feature,) = (each for each in FEATURES if each.name == name)
     assert feature.words(values) == text
+
+
+def test_words_say_how_late_the_labels_of_the_model_come() -> None:
+    spoken = {each.name: each.words(SUSPICIOUS) for each in terminal_features(3)}
+    assert "ended 3 days ago" in spoken["terminal_risk_7d"]
+    assert "until 3 days ago" in spoken["terminal_risk_last_3"]
 
 
 def test_an_unknown_terminal_has_no_payments_to_speak_of() -> None:

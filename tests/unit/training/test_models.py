@@ -1,6 +1,7 @@
 """Models are listed, promoted, rolled back and challenged; one that cannot be served moves nothing."""
 
 import hashlib
+import io
 import json
 import logging
 import re
@@ -17,6 +18,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from memory_store import MemoryStore
 from sklearn.ensemble import RandomForestClassifier
@@ -27,7 +29,7 @@ from flink_jobs.domain.model_registry import ModelRegistry, ModelUnavailableErro
 from flink_jobs.domain.pointers import Promotion, before
 from flink_jobs.domain.scoring import Record
 from flink_jobs.domain.settings import Settings
-from flink_jobs.domain.terminal_risk import SCHEMA
+from flink_jobs.domain.terminal_risk import DELAY_KEY, SCHEMA
 from training.models import main
 from training.publish import Candidate, upload, write
 
@@ -538,6 +540,39 @@ def test_the_job_refuses_a_corrupt_model_loudly_and_goes_on(  # noqa: PLR0913, P
     run("promote", bad)
     scorer.refresh()
     assert scorer.current.version == bad
+
+
+@pytest.mark.parametrize("said_by", ["release", "risk", "manifest"])
+def test_model_and_risk_of_labels_of_another_delay_are_refused(  # noqa: PLR0913, PLR0917 - fixtures
+    served: tuple[ServedScorer, str],
+    publish: Publish,
+    run: Run,
+    store: MemoryStore,
+    caplog: pytest.LogCaptureFixture,
+    said_by: str,
+) -> None:
+    scorer, first = served
+    bad = publish(2)
+    run("promote", bad)
+    released = releases(store)[-1]
+    models, features = store.objects["models"], store.objects["features"]
+    if said_by == "manifest":
+        with_manifest(models, bad, label_delay_days=3)
+        released["model"]["manifest_sha256"] = hashlib.sha256(models[f"{bad}/manifest.json"]).hexdigest()
+        assert run("promote", bad) == 1
+        assert run("challenge", bad) == 1
+    elif said_by == "risk":
+        content, key = io.BytesIO(), released["risk"]["key"]
+        table = pq.read_table(io.BytesIO(features[key]))
+        pq.write_table(table.replace_schema_metadata({DELAY_KEY: "3"}), content)
+        features[key] = content.getvalue()
+        released["risk"]["sha256"] = hashlib.sha256(features[key]).hexdigest()
+    delay_days = 3 if said_by == "release" else 7
+    del models["releases/00000002.json"]
+    release_by_hand(store, **{**released, "label_delay_days": delay_days})
+    scorer.refresh()
+    assert scorer.current.version == first
+    assert "labels that come" in caplog.text
 
 
 def test_what_the_store_does_not_give_is_asked_for_again(

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flink_jobs.domain.features import NO_FRAUD_DAYS, NO_RISK
+from flink_jobs.domain.features import NO_RISK, no_fraud_days
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
 from training.dataset import Dataset, from_frame
 from training.examples import prepare
@@ -16,44 +16,52 @@ def data(handbook_frame: pd.DataFrame) -> Dataset:
     return from_frame(handbook_frame, "simulated", "")
 
 
-def labels_of(data: Dataset) -> TerminalLabels:
+def labels_of(data: Dataset, delay_days: int = 7) -> TerminalLabels:
     frame = data.frame
-    return TerminalLabels(frame["terminal_id"].tolist(), data.days(), frame["is_fraud"].to_numpy())
+    return TerminalLabels(
+        frame["terminal_id"].tolist(),
+        data.days(),
+        frame["is_fraud"].to_numpy(),
+        label_delay_days=delay_days,
+    )
 
 
-def test_values_are_those_of_a_plain_count(data: Dataset) -> None:
+@pytest.mark.parametrize("delay_days", [7, 3, 0])
+def test_values_are_those_of_a_plain_count(data: Dataset, delay_days: int) -> None:
     terminals = data.frame["terminal_id"].to_numpy()
     frauds = data.frame["is_fraud"].to_numpy()
     days = data.days()
     # at random, and where there is something to tell
     rows = np.random.default_rng(1).integers(0, len(days), 200)
     rows = np.concatenate((rows, np.flatnonzero(frauds)[-200:]))
-    values = labels_of(data).as_of(terminals[rows].tolist(), days[rows])
+    values = labels_of(data, delay_days).as_of(terminals[rows].tolist(), days[rows])
     for row, value in zip(rows, values, strict=True):
         expected: list[float] = []
         for window in (1, 7, 30):
-            end = days[row] - 7
+            end = days[row] - delay_days
             seen = frauds[(terminals == terminals[row]) & (days >= end - window) & (days < end)]
             expected += [len(seen), seen.mean() if len(seen) else 0.0]
         month = np.flatnonzero((terminals == terminals[row]) & (days >= end - 30) & (days < end))
         expected.append(frauds[month[-3:]].mean() if len(month) else 0.0)
         first = days[month[frauds[month] == 1]]
-        expected.append(days[row] - first[0] if len(first) else NO_FRAUD_DAYS)
+        expected.append(days[row] - first[0] if len(first) else no_fraud_days(delay_days))
         assert value.tolist() == np.array(expected, dtype=np.float32).tolist()
 
 
-def test_the_snapshot_serves_what_training_saw(data: Dataset) -> None:
-    labels = labels_of(data)
+@pytest.mark.parametrize("delay_days", [7, 3])
+def test_the_snapshot_serves_what_training_saw(data: Dataset, delay_days: int) -> None:
+    labels = labels_of(data, delay_days)
     first = labels.last_day + 1
     content = to_parquet(labels.snapshot(first))
     risk = TerminalRisk.from_parquet(content)
-    assert risk.days.tolist() == list(range(first, first + 8))
-    terminals = labels.terminal_ids
-    for day in range(first, first + 8):
+    assert risk.days.tolist() == list(range(first, first + delay_days + 1))
+    assert risk.label_delay_days == delay_days
+    terminals = [*labels.terminal_ids, "nowhere"]
+    for day in range(first, first + delay_days + 1):
         values = labels.as_of(terminals, np.full(len(terminals), day, dtype=np.int32))
         served = risk.as_of(terminals, np.full(len(terminals), day))
         assert served.tobytes() == values.tobytes()
-        assert served[:, -1].min() < NO_FRAUD_DAYS
+        assert served[:, -1].min() < no_fraud_days(delay_days) == served[-1, -1]
 
 
 def test_the_snapshot_has_the_columns_that_serving_knows(data: Dataset) -> None:

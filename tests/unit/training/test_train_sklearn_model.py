@@ -1,12 +1,15 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pandas as pd
 import pytest
 from memory_store import MemoryStore
 
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
+from flink_jobs.domain.settings import Settings
+from flink_jobs.domain.terminal_risk import TerminalRisk
 from training.dataset import READY_COLUMNS
 from training.train_sklearn_model import main
 
@@ -49,6 +52,20 @@ def test_history_is_trained_measured_and_written(
     shown = capsys.readouterr().out
     for word in ("trained on", "tested on", "AUC", "average precision", "CardPrecision@100", "threshold"):
         assert word in shown
+
+
+def test_the_delay_of_labels_is_the_settings_or_the_commands_and_goes_into_model_and_risk(
+    handbook_file: Path, tmp_path: Path, settings: Settings, settings_file: Path
+) -> None:
+    settings_file.write_bytes(msgspec.json.encode(msgspec.structs.replace(settings, label_delay_days=5)))
+    command = ["--data", str(handbook_file), "--until", "2024-04-25", "--settings", str(settings_file), *FAST]
+    for given, delay_days, train_to in (([], 5, "2024-04-12"), (["--label-delay", "3"], 3, "2024-04-14")):
+        assert main([*command, "--output", str(tmp_path / "model"), *given]) == 0
+        manifest = manifest_in(tmp_path / "model")
+        risk = TerminalRisk.from_parquet((tmp_path / "model/terminal_risk.parquet").read_bytes())
+        assert manifest.label_delay_days == risk.label_delay_days == delay_days
+        assert manifest.data["train_to"] == train_to
+        assert len(risk.days) == delay_days + 1
 
 
 def test_ready_columns_go_to_the_model_as_they_are(
