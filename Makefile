@@ -50,7 +50,7 @@ chosen = $(if $(filter file,$(origin TFVARS)),,yes)
 pools = $(if $(TFVARS),-var-file='$(TFVARS)',$(if $(chosen),,$(addprefix -var-file=../../,$(wildcard $(POOLS)))))
 remember_pools = $(if $(TFVARS),(cd $(LAB) && cat '$(TFVARS)') >$(POOLS),$(if $(chosen),rm -f $(POOLS),true))
 
-.PHONY: help demo up stream down evaluate bench check test test-roles test-lab test-slow test-machines lock
+.PHONY: help demo plan up stream down evaluate bench check test test-check test-roles test-lab test-slow test-machines lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,11 +62,13 @@ demo: ## from a bare machine to the first alert; DATA=file UNTIL=time LIMIT=6000
 	fi
 	$(MAKE) --no-print-directory up stream
 
-up: .venv/installed ## hosts, services, a model and the jobs; what is there and unchanged is left alone
+plan: .venv/installed ## prepare this machine, and show which hosts make up would make, change or delete
 	@$(call step,Prepare this machine,(cd ansible && ansible-playbook playbooks/control_node.yml),The task that failed stands above. Once its cause is mended: make up goes on from there.)
 	mkdir -p $(DEPLOYMENT)
 	$(call step,Plan the hosts,$(TERRAFORM) -chdir=$(LAB) init -input=false && $(TERRAFORM) -chdir=$(LAB) plan -input=false -out=../../$(DEPLOYMENT)/plan $(pools) && $(TERRAFORM) -chdir=$(LAB) show -json ../../$(DEPLOYMENT)/plan | $(LAB)/scripts/check_plan.py $(DELETE),What is wrong stands above; no host was changed.)
-	$(remember_pools)
+
+up: plan ## hosts, services, a model and the jobs; what is there and unchanged is left alone
+	@$(remember_pools)
 	$(call step,Make the hosts,$(TERRAFORM) -chdir=$(LAB) apply -input=false ../../$(DEPLOYMENT)/plan,The host that failed stands above; incus list shows what is there. Once its cause is mended: make up goes on from there.)
 	rm -f $(DEPLOYMENT)/plan
 	$(call step,Put the system on them,(cd ansible && ansible-playbook site.yml $(if $(DATA),-e "{training_data: '$(data)'}") -e training_until=$(UNTIL)),Task and host that failed stand above; ssh -F $(DEPLOYMENT)/ssh_config HOST reaches it. Once its cause is mended: make up goes on from there.)
@@ -128,13 +130,25 @@ check: .venv/installed ## lint, types and unit tests, for the daily loop
 	if command -v tflint >/dev/null; then tflint --chdir=terraform --recursive; else echo 'tflint is not here; make test PART=machines builds it'; fi
 	pytest tests/unit tests/parity
 
+# The parts of make test, and how many minutes each may take on a quiet machine of two cores. The last prints what they
+# took (tests/machines/conftest.py).
+BUDGETS := check=4 roles=32 lab=10 machines=14
+
 test: ## every check and test but the slow; PART=check, roles, lab, slow, machines, or a scenario such as PART=kafka
 	@case '$(PART)' in
-	  '') $(MAKE) --no-print-directory check test-roles test-lab test-machines ;;
-	  check) $(MAKE) --no-print-directory check ;;
-	  roles | lab | slow | machines) $(MAKE) --no-print-directory test-$(PART) ;;
+	  '')
+	    mkdir -p build
+	    export TEST_TIMES='$(CURDIR)/build/test-times'
+	    : >"$$TEST_TIMES"
+	    for part in $(BUDGETS); do
+	      echo "$${part/=/ } $$(date +%s)" >>"$$TEST_TIMES"
+	      $(MAKE) --no-print-directory "test-$${part%=*}"
+	    done ;;
+	  check | roles | lab | slow | machines) $(MAKE) --no-print-directory test-$(PART) ;;
 	  *) $(MAKE) --no-print-directory test-roles SCENARIO='$(PART)' ;;
 	esac
+
+test-check: check
 
 test-roles: .venv/installed
 	@if [ -n '$(SCENARIO)' ] && [ ! -e 'molecule/$(SCENARIO)/molecule.yml' ]; then
@@ -143,8 +157,8 @@ test-roles: .venv/installed
 	fi
 	$(call step,Prepare this machine,(cd ansible && ansible-playbook playbooks/control_node.yml playbooks/artifacts.yml),The task that failed stands above.)
 	printf '\n\033[1m==> %s\033[0m\n' 'Apply each role to hosts of its own'
-	# what scenario cluster shows, the lab's own tests show too; PART=cluster runs it
-	pytest -v --durations=0 --durations-min=1 $(if $(SCENARIO),'tests/roles/test_scenarios.py::test_role[$(SCENARIO)]',tests/roles --deselect 'tests/roles/test_scenarios.py::test_role[cluster]')
+	# what scenario cluster shows, the lab's own tests show too, and control_node builds all there is: each by its own PART
+	pytest -v --durations=0 --durations-min=1 $(if $(SCENARIO),'tests/roles/test_scenarios.py::test_role[$(SCENARIO)]',tests/roles $(foreach own,cluster control_node,--deselect 'tests/roles/test_scenarios.py::test_role[$(own)]'))
 
 test-lab: up
 	@pytest -v tests/terraform

@@ -1,14 +1,17 @@
 """What make calls, in which order and with what, seen by stand-ins for Terraform and Ansible."""
 
+import os
+import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 # what the recipes of up and down need of a bare machine; neither terraform nor tofu is among it
-BARE = ("bash", "cat", "chmod", "make", "mkdir", "rm", "sh", "test")
+BARE = ("bash", "cat", "chmod", "date", "make", "mkdir", "rm", "sh", "test")
 STAND_IN = """#!/bin/sh
 printf '%s\\037' "${0##*/}" "$TERRAFORM_ROOT" "$ANSIBLE_CONFIG" "$@" >> "${0%/*}/calls"
 echo >> "${0%/*}/calls"
@@ -108,19 +111,51 @@ def test_a_plan_that_is_refused_is_neither_applied_nor_remembered(checkout: Chec
     assert planned_with(checkout.make("up")) == []
 
 
-def test_down_removes_the_lab_and_nothing_of_others(checkout: Checkout) -> None:
+# the second: of a lab that an earlier version made
+@pytest.mark.parametrize("state", ["terraform/lab/terraform.tfstate"])
+def test_down_removes_the_lab_and_nothing_of_others(checkout: Checkout, state: str) -> None:
     checkout.make("up", "TFVARS=grown.tfvars")
     for path in ("build/libvirt/secrets/minio_root", "build/aws/ssh/id_ed25519", "build/evaluation.html"):
         (checkout.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (checkout.folder / path).touch()
     others = {path for path in checkout.folder.glob("build/**/*") if "lab" not in path.parts}
     (checkout.folder / "build/lab/secrets").mkdir()
-    (checkout.folder / "terraform/lab/terraform.tfstate").touch()
+    (checkout.folder / state).touch()
 
     calls = checkout.make("down")
     assert ["destroy" in call for call in calls] == [True, False]
     assert set(checkout.folder.glob("build/**/*")) == others
-    assert not (checkout.folder / "terraform/lab/terraform.tfstate").exists()
+    assert not (checkout.folder / state).exists()
+
+
+def test_the_parts_of_make_test_and_their_budgets(checkout: Checkout) -> None:
+    for name in ("ansible-lint", "git", "mypy", "pytest", "ruff", "shellcheck", "yamllint"):
+        checkout.program(f".venv/bin/{name}", STAND_IN)
+    calls = checkout.make("test")
+    folders = [word for call in calls if call[0] == "pytest" for word in call if word.startswith("tests/")]
+    parts = ["tests/unit", "tests/parity", "tests/roles", "tests/terraform", "tests/system", "tests/machines"]
+    assert [folder for folder in folders if "::" not in folder] == parts
+    own = {folder.partition("::")[2] for folder in folders if "::" in folder}
+    assert own == {"test_role[cluster]", "test_role[control_node]"}
+    times = [line.split() for line in (checkout.folder / "build/test-times").read_text().splitlines()]
+    assert [part for part, _, _ in times] == ["check", "roles", "lab", "machines"]
+    assert sum(int(budget) for _, budget, _ in times) == 60
+
+
+def test_what_the_parts_took_is_printed_before_the_last_line(tmp_path: Path) -> None:
+    now = int(time.time())
+    (tmp_path / "times").write_text(f"check 4 {now - 600}\nmachines 14 {now - 420}\n")
+    shown = subprocess.run(
+        ["pytest", "--collect-only", "--quiet", "tests/machines/test_lint.py"],
+        cwd=ROOT,
+        env=os.environ | {"TEST_TIMES": str(tmp_path / "times")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert re.search(
+        r"\ncheck +3\.0 of +4\nmachines +7\.\d of +14\ntogether +10\.\d of +18\n.*collected.*\n$", shown
+    )
 
 
 @pytest.mark.parametrize(
