@@ -17,7 +17,8 @@ export ANSIBLE_FORCE_COLOR ?= $(shell test -t 1 && echo 1 || echo 0)
 # looked up by the shell of each command: the step before may just have built it
 TERRAFORM = "$$(command -v terraform || command -v tofu || echo terraform)"
 LAB := terraform/lab
-# what is this lab's alone; Ansible and the commands find it by the root's name
+# What is this lab's alone; Ansible and the commands find it by the root's name. Earlier versions kept Terraform's state in
+# the root itself: -force-copy takes it along.
 DEPLOYMENT := build/lab
 export TERRAFORM_ROOT := $(LAB)
 
@@ -65,7 +66,7 @@ demo: ## from a bare machine to the first alert; DATA=file UNTIL=time LIMIT=6000
 plan: .venv/installed ## prepare this machine, and show which hosts make up would make, change or delete
 	@$(call step,Prepare this machine,(cd ansible && ansible-playbook playbooks/control_node.yml),The task that failed stands above. Once its cause is mended: make up goes on from there.)
 	mkdir -p $(DEPLOYMENT)
-	$(call step,Plan the hosts,$(TERRAFORM) -chdir=$(LAB) init -input=false && $(TERRAFORM) -chdir=$(LAB) plan -input=false -out=../../$(DEPLOYMENT)/plan $(pools) && $(TERRAFORM) -chdir=$(LAB) show -json ../../$(DEPLOYMENT)/plan | $(LAB)/scripts/check_plan.py $(DELETE),What is wrong stands above; no host was changed.)
+	$(call step,Plan the hosts,$(TERRAFORM) -chdir=$(LAB) init -input=false -force-copy && $(TERRAFORM) -chdir=$(LAB) plan -input=false -out=../../$(DEPLOYMENT)/plan $(pools) && $(TERRAFORM) -chdir=$(LAB) show -json ../../$(DEPLOYMENT)/plan | $(LAB)/scripts/check_plan.py $(DELETE),What is wrong stands above; no host was changed.)
 
 up: plan ## hosts, services, a model and the jobs; what is there and unchanged is left alone
 	@$(remember_pools)
@@ -94,8 +95,8 @@ stream: ## what make demo does once everything is up: send, print alerts, hold t
 	cat $(DEPLOYMENT)/where-to-look.txt
 
 down: ## remove the hosts, their network, keys and secrets, and all else that make demo made here
-	@if [ -e $(LAB)/terraform.tfstate ]; then
-	  $(call step,Remove the hosts,$(TERRAFORM) -chdir=$(LAB) destroy -auto-approve -input=false,incus list shows what is left. If the daemon is not started: (cd ansible && ansible-playbook playbooks/control_node.yml) starts it; then make down again.)
+	@if [ -e $(DEPLOYMENT)/terraform.tfstate ] || [ -e $(LAB)/terraform.tfstate ]; then
+	  $(call step,Remove the hosts,$(TERRAFORM) -chdir=$(LAB) init -input=false -force-copy && $(TERRAFORM) -chdir=$(LAB) destroy -auto-approve -input=false,incus list shows what is left. If the daemon is not started: (cd ansible && ansible-playbook playbooks/control_node.yml) starts it; then make down again.)
 	  $(call step,Remove their image and stop the daemons,(cd ansible && ansible-playbook playbooks/control_node_remove.yml),incus list shows what is left)
 	fi
 	rm -rf $(DEPLOYMENT) $(LAB)/terraform.tfstate* $(LAB)/.terraform $(LAB)/.terraform.lock.hcl

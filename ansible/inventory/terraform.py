@@ -20,10 +20,11 @@ def read_outputs(root: Path) -> dict[str, Any]:
     """Return all outputs of the Terraform root, {} before its first apply."""
     if not root.is_dir():
         sys.exit(f"terraform.py: {root} is no directory; set TERRAFORM_ROOT to a folder under terraform/")
-    if not (root / "terraform.tfstate").is_file():
+    state = root.resolve().parents[1] / "build" / root.resolve().name / "terraform.tfstate"
+    if not state.is_file():
         return {}
     program = shutil.which("terraform") or shutil.which("tofu") or PROJECT / ".venv/bin/tofu"
-    command = [str(program), f"-chdir={root}", "output", "-json", "-no-color"]
+    command = [str(program), f"-chdir={root}", "output", "-json", "-no-color", f"-state={state}"]
     # A configuration that is missing would mix a warning in, and nothing here needs it.
     env = {key: value for key, value in os.environ.items() if key != "TF_CLI_CONFIG_FILE"}
     try:

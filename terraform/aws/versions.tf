@@ -1,6 +1,11 @@
 terraform {
   required_version = ">= 1.6"
 
+  # With all else that is this deployment's alone.
+  backend "local" {
+    path = "../../build/aws/terraform.tfstate"
+  }
+
   required_providers {
     aws = {
       source  = "hashicorp/aws"

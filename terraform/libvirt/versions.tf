@@ -2,6 +2,11 @@
 terraform {
   required_version = ">= 1.6"
 
+  # With all else that is this deployment's alone.
+  backend "local" {
+    path = "../../build/libvirt/terraform.tfstate"
+  }
+
   required_providers {
     libvirt = {
       source  = "dmacvicar/libvirt"

@@ -27,7 +27,7 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
     env = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
 
     def run(folder: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [str(program), f"-chdir={copy}/terraform/{folder}", *arguments, "-no-color"]
+        command = [str(program), f"-chdir={copy / 'terraform' / folder}", *arguments, "-no-color"]
         return subprocess.run(command, check=False, capture_output=True, text=True, env=env)
 
     for folder in ("lab", *TESTED_MODULES):

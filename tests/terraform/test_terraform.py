@@ -108,6 +108,18 @@ def test_wrong_tfvars_name_the_key(
     assert message in " ".join(result.stderr.replace("│", "").split())
 
 
+def test_the_state_of_a_lab_that_an_earlier_version_made_is_taken_along(
+    terraform: Terraform, tmp_path: Path
+) -> None:
+    root = tmp_path / "terraform/lab"
+    root.mkdir(parents=True)
+    (root / "terraform.tfstate").write_text(json.dumps(state_of(GROWN)))
+    (root / "versions.tf").write_text((PROJECT / "terraform/lab/versions.tf").read_text())
+    assert terraform(str(root), "init", "-input=false", "-force-copy").returncode == 0
+    taken = json.loads((tmp_path / "build/lab/terraform.tfstate").read_text())
+    assert set(taken["outputs"]["hosts"]["value"]) == set(GROWN)
+
+
 def test_files_of_ssh_are_written_again_when_lost(terraform: Terraform) -> None:
     # Of the lab, only what needs no Incus.
     def apply() -> None:
@@ -263,8 +275,10 @@ def test_inventory_has_groups_and_connection(tmp_path: Path) -> None:
         "resources": [],
         "check_results": None,
     }
-    (tmp_path / "terraform.tfstate").write_text(json.dumps(state))
-    result = inventory(tmp_path)
+    for folder in ("build/lab", "terraform/lab"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "build/lab/terraform.tfstate").write_text(json.dumps(state))
+    result = inventory(tmp_path / "terraform/lab")
     assert result.returncode == 0, result.stderr
     listed = json.loads(result.stdout)
     assert listed["flink_jobmanager"] == {"hosts": ["node1"]}
