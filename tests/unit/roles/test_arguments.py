@@ -1,11 +1,19 @@
 """A role's argument specs are its documentation: they name what its defaults name, and what has none."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 ROLES = sorted((Path(__file__).parents[3] / "ansible/roles").iterdir())
+
+
+def test_each_role_is_verified_somewhere() -> None:
+    molecule = Path(__file__).parents[3] / "molecule"
+    scenarios = {file.parent.name for file in molecule.glob("*/molecule.yml")}
+    others = set(re.findall(r"^\| (\w+) \| [^|]*\|$", (molecule / "README.md").read_text(), re.MULTILINE))
+    assert {role.name for role in ROLES} - scenarios == others - {"role"}
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
