@@ -63,10 +63,11 @@ demo: ## from a bare machine to the first alert; DATA=file UNTIL=time LIMIT=6000
 	fi
 	$(MAKE) --no-print-directory up stream
 
+# `show` without TF_CLI_CONFIG_FILE: of one that is missing it would warn in the midst of the JSON
 plan: .venv/installed ## prepare this machine, and show which hosts make up would make, change or delete
 	@$(call step,Prepare this machine,(cd ansible && ansible-playbook playbooks/control_node.yml),The task that failed stands above. Once its cause is mended: make up goes on from there.)
 	mkdir -p $(DEPLOYMENT)
-	$(call step,Plan the hosts,$(TERRAFORM) -chdir=$(LAB) init -input=false -force-copy && $(TERRAFORM) -chdir=$(LAB) plan -input=false -out=../../$(DEPLOYMENT)/plan $(pools) && $(TERRAFORM) -chdir=$(LAB) show -json ../../$(DEPLOYMENT)/plan | $(LAB)/scripts/check_plan.py $(DELETE),What is wrong stands above; no host was changed.)
+	$(call step,Plan the hosts,$(TERRAFORM) -chdir=$(LAB) init -input=false -force-copy && $(TERRAFORM) -chdir=$(LAB) plan -input=false -out=../../$(DEPLOYMENT)/plan $(pools) && env -u TF_CLI_CONFIG_FILE $(TERRAFORM) -chdir=$(LAB) show -json ../../$(DEPLOYMENT)/plan | $(LAB)/scripts/check_plan.py $(DELETE),What is wrong stands above; no host was changed.)
 
 up: plan ## hosts, services, a model and the jobs; what is there and unchanged is left alone
 	@$(remember_pools)
