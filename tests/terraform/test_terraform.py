@@ -241,6 +241,19 @@ def check_plan(
     )
 
 
+def test_hosts_are_reached_from_a_checkout_with_a_space_in_its_path(tmp_path: Path) -> None:
+    (tmp_path / "ssh").write_text('#!/bin/sh\nprintf "%s\\n" "$@" > "${0%/*}/arguments"\n')
+    (tmp_path / "ssh").chmod(0o755)
+    folder = tmp_path / "a checkout"
+    given = {"NAME": "node1", "ADDRESS": "192.0.2.1", "SSH_DIR": str(folder), "TIMEOUT_S": "5"}
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    script = PROJECT / "terraform/modules/ssh_access/scripts/wait_for_ssh.sh"
+    subprocess.run([str(script)], env=os.environ | given | path, check=True)
+    # ssh takes what is not in quotes for two files
+    arguments = (tmp_path / "arguments").read_text().splitlines()
+    assert f'UserKnownHostsFile="{folder}/known_hosts.d/node1"' in arguments
+
+
 def inventory(root: Path) -> subprocess.CompletedProcess[str]:
     script = PROJECT / "ansible/inventory/terraform.py"
     env = os.environ | {"TERRAFORM_ROOT": str(root)}

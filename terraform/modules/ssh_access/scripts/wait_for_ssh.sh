@@ -6,7 +6,7 @@ set -euo pipefail
 # Ended from here as well: a host whose start hangs lets in, and never says that it has started.
 until timeout $((SECONDS < TIMEOUT_S ? TIMEOUT_S - SECONDS : 1)) \
   ssh -F none -i "$SSH_DIR/id_ed25519" -o BatchMode=yes -o ConnectTimeout="${CONNECT_TIMEOUT_S:-2}" -o LogLevel=ERROR \
-  -o HostKeyAlias="$NAME" -o UserKnownHostsFile="$SSH_DIR/known_hosts.d/$NAME" "ops@$ADDRESS" \
+  -o HostKeyAlias="$NAME" -o UserKnownHostsFile="\"$SSH_DIR/known_hosts.d/$NAME\"" "ops@$ADDRESS" \
   "systemctl is-system-running --wait > /dev/null; sudo -n ${FINALLY:-true}" 2> /dev/null; do
   ((SECONDS < TIMEOUT_S)) || {
     echo "$NAME has not started and let ops in by SSH at $ADDRESS within $SECONDS s" >&2
