@@ -89,11 +89,13 @@ def test_brokers_and_taskmanagers_are_taken_out(
     brokers: list[str],
     flink: Callable[[str], Any],
 ) -> None:
-    leaving = [
-        name for name, host in lab_hosts().items() if "kafka" in host["groups"] and name not in brokers
-    ]
+    leaving = sorted(set(lab_hosts()) - set(hosts))
     with nothing_is_lost(tmp_path):
-        playbook("playbooks/rebalance.yml", rebalance_without=",".join(leaving))
+        playbook("playbooks/remove.yml", remove_host=",".join(leaving))
+        registered = ssh(brokers[0], "kafka-cluster list-endpoints --include-fenced-brokers")
+        assert re.findall(r"^(\d+)\s", registered, re.MULTILINE) == ["1", "2", "3"], registered
+        # before the hosts go: the jobs have moved already
+        assert parallelism(flink) == dict.fromkeys(JOBS, 2)
         terraform(*APPLY)
         playbook("site.yml")
         playbook("playbooks/health.yml")
