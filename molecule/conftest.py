@@ -8,22 +8,28 @@ import socket
 import subprocess
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import testinfra
 import yaml
+from kafka import KafkaConsumer, KafkaProducer
 from process_lists import no_secret_on_a_command_line, read_secrets
 from testinfra.host import Host
 
 ROOT = Path(__file__).parents[1]
 UNITS = ("kafka", "minio", "flink-*")
+# records sent in a block, however fast it is
+ENOUGH = 500
 
 HostsOf = Callable[[str], dict[str, Host]]
 Apply = Callable[..., subprocess.CompletedProcess[str]]
 NextRelease = Callable[[str], dict[str, str]]
+Produced = Callable[[], AbstractContextManager[None]]
 Outages = Callable[[dict[str, int]], AbstractContextManager[list[set[str]]]]
 
 
@@ -164,6 +170,49 @@ def outages() -> Outages:
             watcher.join()
 
     return watch
+
+
+@pytest.fixture
+def nothing_is_lost(hosts_of: HostsOf) -> Generator[Produced]:
+    """Send numbers for as long as a block takes, and until there are enough; none is missing afterwards."""
+    # a fourth one may be about to go
+    brokers = list(hosts_of("kafka").values())[:3]
+    servers = [f"{broker.ansible.get_variables()['ansible_host']}:9092" for broker in brokers]
+    brokers[0].check_output("kafka-topics --create --topic molecule-rolling --partitions 3")
+
+    @contextmanager
+    def producing() -> Iterator[None]:
+        producer = KafkaProducer(bootstrap_servers=servers, acks="all", delivery_timeout_ms=120_000)
+        done = threading.Event()
+        sent: list[Any] = []
+
+        def send() -> None:
+            while not done.is_set() or len(sent) < ENOUGH:
+                sent.append(producer.send("molecule-rolling", str(len(sent)).encode()))
+                time.sleep(0.01)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            yield
+        finally:
+            done.set()
+            sender.join()
+            confirmed = [number for number, record in enumerate(sent) if record.get(120)]
+            producer.close()
+        consumer = KafkaConsumer(
+            "molecule-rolling",
+            bootstrap_servers=servers,
+            auto_offset_reset="earliest",
+            consumer_timeout_ms=10_000,
+        )
+        received = {int(record.value) for record in consumer}
+        consumer.close()
+        assert len(confirmed) == len(sent) >= ENOUGH
+        assert received == set(confirmed)
+
+    yield producing
+    brokers[0].check_output("kafka-topics --delete --topic molecule-rolling")
 
 
 @pytest.hookimpl(wrapper=True)

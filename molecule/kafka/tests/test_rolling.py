@@ -2,69 +2,22 @@
 
 import json
 import re
-import threading
-import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import pytest
-from kafka import KafkaConsumer, KafkaProducer
 from testinfra.host import Host
 
 testinfra_hosts = ["ansible://kafka-1"]
 ROOT = Path(__file__).parents[3]
 REBALANCE = ROOT / "ansible/playbooks/rebalance.yml"
 PORT = 9092
-# records sent in a block, however fast it is
-ENOUGH = 500
 Produced = Callable[[], AbstractContextManager[None]]
 
 
 def addresses_of(nodes: dict[str, Host]) -> list[str]:
     return [str(host.ansible.get_variables()["ansible_host"]) for host in nodes.values()]
-
-
-@pytest.fixture
-def nothing_is_lost(host: Host, nodes: dict[str, Host]) -> Generator[Produced]:
-    """Send numbers for as long as a block takes, and until there are enough; none is missing afterwards."""
-    servers = [f"{address}:{PORT}" for address in addresses_of(nodes)]
-    host.check_output("kafka-topics --create --topic molecule-rolling --partitions 3")
-
-    @contextmanager
-    def producing() -> Iterator[None]:
-        producer = KafkaProducer(bootstrap_servers=servers, acks="all", delivery_timeout_ms=120_000)
-        done = threading.Event()
-        sent: list[Any] = []
-
-        def send() -> None:
-            while not done.is_set() or len(sent) < ENOUGH:
-                sent.append(producer.send("molecule-rolling", str(len(sent)).encode()))
-                time.sleep(0.01)
-
-        sender = threading.Thread(target=send)
-        sender.start()
-        try:
-            yield
-        finally:
-            done.set()
-            sender.join()
-            confirmed = [number for number, record in enumerate(sent) if record.get(120)]
-            producer.close()
-        consumer = KafkaConsumer(
-            "molecule-rolling",
-            bootstrap_servers=servers,
-            auto_offset_reset="earliest",
-            consumer_timeout_ms=10_000,
-        )
-        received = {int(record.value) for record in consumer}
-        consumer.close()
-        assert len(confirmed) == len(sent) >= ENOUGH
-        assert received == set(confirmed)
-
-    yield producing
-    host.check_output("kafka-topics --delete --topic molecule-rolling")
 
 
 def started(nodes: dict[str, Host]) -> dict[str, str]:
