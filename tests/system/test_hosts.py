@@ -37,6 +37,7 @@ def replicas(broker: str) -> dict[str, Counter[str]]:
             assert len(assigned) == 3, line
             assert set(assigned) == set(in_sync), line
             kept.setdefault(topic, Counter()).update(assigned)
+    assert "transactions" in kept, "topics are described in another way than they were"
     return kept
 
 

@@ -48,8 +48,9 @@ def test_credentials_are_for_the_services_only(host: Host) -> None:
     assert secret not in host.check_output("journalctl --unit='flink-*' --no-pager")
 
 
-def test_operator_lists_jobs_without_privileges(host: Host) -> None:
+def test_operator_lists_jobs_without_privileges(host: Host, jobs: dict[str, str]) -> None:
     listing = host.run("runuser -u ops -- flink list")
     assert listing.rc == 0
-    assert "jobs" in listing.stdout.lower()
+    for name, job_id in jobs.items():
+        assert f"{job_id} : {name} (" in listing.stdout
     assert listing.stderr == ""

@@ -206,14 +206,25 @@ def test_only_the_run_s_days_are_looked_at(tmp_path: Path) -> None:
     ]
 
 
-def test_the_audit_waits_for_the_lake_and_gives_up_when_nothing_comes(tmp_path: Path) -> None:
+def test_the_audit_waits_for_the_lake_and_gives_up_when_nothing_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, "part-0", everything()[:6])
     counts = OffsetCounts(RANGES)
     audit.read_lake(lake_at(tmp_path), RUN, counts, timeout_s=0.1, stop=Stop())
     assert counts.distinct == 6
-    write(tmp_path, "part-1", everything()[6:])
+    monkeypatch.setattr(audit, "_LAKE_PERIOD_S", 0.01)
+    slept = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            write(tmp_path, "part-1", everything()[6:])
+
+    monkeypatch.setattr(audit.time, "sleep", sleep)
     audit.read_lake(lake_at(tmp_path), RUN, full := OffsetCounts(RANGES), timeout_s=60, stop=Stop())
     assert full.distinct == 10
+    assert len(slept) >= 3
 
 
 def test_a_broken_file_in_the_lake_is_named(tmp_path: Path) -> None:

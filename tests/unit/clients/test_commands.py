@@ -118,7 +118,9 @@ def test_an_unreachable_broker_is_named_with_the_remedy(
     monkeypatch.setattr(kafka_clients, "BOOTSTRAP_TIMEOUT_MS", 200)
     assert producer.main(["--settings", str(settings_file), "--data", str(data_file)]) == 2
     assert consumer.main(["--settings", str(settings_file)]) == 2
-    for line in capsys.readouterr().err.splitlines():
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    for line in lines:
         assert "cannot reach Kafka at 127.0.0.1:1" in line
         assert "make demo" in line
 

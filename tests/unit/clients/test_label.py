@@ -59,6 +59,7 @@ def test_ids_are_labelled_from_now_on(
     run: Run, producer: Producer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = tmp_path / "report.json"
+    before = datetime.now(UTC)
     assert run("932554", "007", "--fraud", "--by", "alice", "--report", str(report)) == 0
     assert [(topic, key) for topic, _, key in producer.messages] == [
         ("fraud_labels", b"932554"),
@@ -67,7 +68,7 @@ def test_ids_are_labelled_from_now_on(
     first = sent(producer)[0]
     assert first.keys() == {"transaction_id", "is_fraud", "labelled_by", "labelled_at"}
     assert (first["is_fraud"], first["labelled_by"]) == (True, "alice")
-    assert datetime.fromisoformat(first["labelled_at"]) <= datetime.now(UTC)
+    assert before <= datetime.fromisoformat(first["labelled_at"]) <= datetime.now(UTC)
     assert first["labelled_at"].endswith("Z")
     assert "2 labels sent to fraud_labels, each confirmed: 2 fraud, 0 honest" in capsys.readouterr().out
     assert json.loads(report.read_text())["sent"] == 2
