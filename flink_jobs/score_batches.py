@@ -19,7 +19,7 @@ from flink_jobs.domain.model_registry import ModelRegistry, ServedScorer
 from flink_jobs.domain.scoring import Outcomes, Scorer
 from flink_jobs.domain.settings import Topics, load_settings
 from flink_jobs.domain.stored_histories import StoredHistories
-from flink_jobs.release import RELEASE, check_release
+from flink_jobs.installation import INSTALLATION, check_installation
 
 BATCH_TYPE = Types.PRIMITIVE_ARRAY(Types.BYTE())
 # Topic, and messages for it: each row crosses into Java by itself.
@@ -41,11 +41,11 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
     def __init__(self, topics: Topics) -> None:
         """Name the topics that outcomes are for; made where the job is submitted."""
         self._topics = topics
-        self._release = RELEASE
+        self._installation = INSTALLATION
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Load the promoted model; without one the task fails, says so, and Flink tries again."""
-        check_release(self._release)
+        check_installation(self._installation)
         # read here, so that no secret travels in the job graph
         settings = load_settings()
         histories, added = (

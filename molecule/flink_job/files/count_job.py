@@ -8,7 +8,7 @@ from pyflink.datastream import KeyedProcessFunction, RuntimeContext, StreamExecu
 from pyflink.datastream.state import ValueStateDescriptor
 from pyflink.table import StreamTableEnvironment
 
-from flink_jobs.release import RELEASE, check_release
+from flink_jobs.installation import INSTALLATION, check_installation
 
 SOURCE = """
 CREATE TABLE numbers (id BIGINT) WITH (
@@ -22,10 +22,10 @@ class Count(KeyedProcessFunction):
 
     def __init__(self, label: str) -> None:
         self.label = label
-        self.release = RELEASE
+        self.installation = INSTALLATION
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        check_release(self.release)
+        check_installation(self.installation)
         if self.label == "broken":
             raise ValueError("this label is broken")
         self.count = runtime_context.get_state(ValueStateDescriptor("count", Types.LONG()))

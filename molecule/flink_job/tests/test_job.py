@@ -219,7 +219,9 @@ def test_job_does_not_run_with_code_that_it_was_not_submitted_from(
 
     def refusal() -> str:
         history = get(host, f"/jobs/{job_id}/exceptions?maxExceptions=5")["exceptionHistory"]["entries"]
-        return next((entry["stacktrace"] for entry in history if "ReleaseError" in entry["stacktrace"]), "")
+        return next(
+            (entry["stacktrace"] for entry in history if "OtherInstallationError" in entry["stacktrace"]), ""
+        )
 
     for _ in range(60):
         if refusal():

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flink_jobs import release
-from flink_jobs.release import RELEASE, check_release, release_of
+from flink_jobs import installation
+from flink_jobs.installation import INSTALLATION, check_installation, installation_of
 
-PACKAGE = Path(release.__file__).parent
+PACKAGE = Path(installation.__file__).parent
 
 
 def installed(folder: Path) -> Path:
@@ -48,7 +48,7 @@ def plan_of(folder: Path) -> bytes:
     ).stdout
 
 
-def test_a_task_meets_its_own_release_or_says_what_to_do(tmp_path: Path) -> None:
+def test_a_task_meets_its_own_installation_or_says_what_to_do(tmp_path: Path) -> None:
     old, new, same = (tmp_path / name for name in ("venv-1", "venv-2", "link"))
     for folder in (old, new):
         installed(folder)
@@ -58,26 +58,26 @@ def test_a_task_meets_its_own_release_or_says_what_to_do(tmp_path: Path) -> None
     for folder in (old, same):
         assert "SettingsError" in opened_in(folder, plan)
     refusal = opened_in(new, plan)
-    assert "ReleaseError" in refusal
+    assert "OtherInstallationError" in refusal
     for part in (str(old), str(new), "playbooks/jobs.yml"):
         assert part in refusal
 
 
-def test_code_that_changed_in_its_place_is_another_release(tmp_path: Path) -> None:
+def test_code_that_changed_in_its_place_is_another_installation(tmp_path: Path) -> None:
     package = installed(tmp_path)
-    before = release_of(package)
-    assert release_of(package) == before
+    before = installation_of(package)
+    assert installation_of(package) == before
     (package / "domain/features.py").open("a").write("\n")
-    assert release_of(package) != before
+    assert installation_of(package) != before
 
 
-def test_a_process_keeps_the_release_that_it_imported(tmp_path: Path) -> None:
+def test_a_process_keeps_the_installation_that_it_imported(tmp_path: Path) -> None:
     installed(tmp_path)
     program = (
-        "import flink_jobs.release as release, pathlib;"
+        "import flink_jobs.installation as installation, pathlib;"
         "pathlib.Path('flink_jobs/words.py').write_text('');"
-        "release.check_release(release.RELEASE);"
-        "print(release.release_of(pathlib.Path('flink_jobs')) == release.RELEASE)"
+        "installation.check_installation(installation.INSTALLATION);"
+        "print(installation.installation_of(pathlib.Path('flink_jobs')) == installation.INSTALLATION)"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
@@ -85,8 +85,8 @@ def test_a_process_keeps_the_release_that_it_imported(tmp_path: Path) -> None:
     assert ran.stdout == "False\n"
 
 
-def test_one_release_is_the_same_in_each_process() -> None:
-    program = "from flink_jobs.release import RELEASE; print(RELEASE)"
+def test_one_installation_is_the_same_in_each_process() -> None:
+    program = "from flink_jobs.installation import INSTALLATION; print(INSTALLATION)"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == RELEASE
-    check_release(pickle.loads(pickle.dumps(RELEASE)))  # noqa: S301 - of our own
+    assert ran.stdout.strip() == INSTALLATION
+    check_installation(pickle.loads(pickle.dumps(INSTALLATION)))  # noqa: S301 - of our own
