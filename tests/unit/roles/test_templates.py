@@ -36,6 +36,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "flink": {
         "flink_version": "2.3.0",
         "flink_archive": "/cache/flink.tar.gz",
+        "flink_release_dir": "/opt/flink-2.3.0-0123456789ab",
         "flink_address": "192.0.2.1",
         "flink_jobmanager_address": "192.0.2.1",
         "flink_jobmanager_enabled": True,
@@ -47,7 +48,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "kafka": {
         "kafka_version": "4.3.1",
         "kafka_archive": "/cache/kafka.tar.gz",
-        "kafka_archive_stat": {"stat": {"checksum": "0123456789"}},
+        "kafka_release_dir": "/opt/kafka-4.3.1-0123456789ab",
         "kafka_cluster_id": "AAAAAAAAAAAAAAAAAAAAAA",
         "kafka_nodes": {1: "192.0.2.1", 2: "192.0.2.2", 3: "192.0.2.3"},
         "kafka_node_id": 1,
@@ -56,6 +57,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "lab_image": {},
     "minio": {
         "minio_binaries_dir": "/cache/minio",
+        "minio_release_dir": "/opt/minio-0123456789ab",
         "minio_hosts": ["192.0.2.1", "192.0.2.2"],
         "minio_memory_mb": 512,
         "minio_root_user": "root",

@@ -1,0 +1,120 @@
+"""What has changed since a service started: by content, whatever clocks and times of files say."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(__file__).parents[3] / "ansible/roles/service_inputs/files/service-inputs.sh"
+UNIT = "some.service"
+
+
+class Host:
+    """A unit, its files, and a systemctl that tells of them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.properties = {
+            "ActiveState": "active",
+            "InvocationID": "1",
+            "NeedDaemonReload": "no",
+            "FragmentPath": str(self.write("some.service", "[Service]")),
+            "DropInPaths": "",
+        }
+        self.settings = self.write("settings", "a=1")
+        self.link = root / "release"
+        self.link.symlink_to("release-1")
+        systemctl = self.write("bin/systemctl", '#!/bin/sh\ncat "$ROOT/properties/$3"\n')
+        systemctl.chmod(0o755)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.root / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def run(self, *arguments: str | Path) -> list[str]:
+        for name, value in self.properties.items():
+            self.write(f"properties/{name}", f"{value}\n")
+        environment = {
+            "PATH": f"{self.root}/bin:{os.environ['PATH']}",
+            "ROOT": str(self.root),
+            "SERVICE_INPUTS_DIR": str(self.root / "notes"),
+            "INVOCATION_ID": self.properties["InvocationID"],
+        }
+        ran = subprocess.run(
+            [COMMAND, *arguments], env=environment, capture_output=True, text=True, check=True
+        )
+        assert ran.stderr == ""
+        return ran.stdout.splitlines()
+
+    def start(self) -> None:
+        self.run("note", UNIT, self.settings, self.link)
+
+    def changed(self) -> list[str]:
+        return [line.removeprefix(f"{UNIT} ") for line in self.run("changed", UNIT)]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    host = Host(tmp_path)
+    host.start()
+    return host
+
+
+def test_nothing_changed(host: Host) -> None:
+    assert host.changed() == []
+
+
+def test_another_content_counts_though_the_file_is_old(host: Host) -> None:
+    host.settings.write_text("a=2")
+    os.utime(host.settings, (0, 0))
+    assert host.changed() == [str(host.settings)]
+    host.start()
+    assert host.changed() == []
+
+
+def test_the_same_content_written_again_does_not_count(host: Host) -> None:
+    host.settings.unlink()
+    host.write("settings", "a=1")
+    os.utime(host.settings, (2**32, 2**32))
+    assert host.changed() == []
+
+
+def test_a_link_is_what_it_points_to(host: Host) -> None:
+    host.link.unlink()
+    host.link.symlink_to("release-2")
+    assert host.changed() == [str(host.link)]
+
+
+def test_a_file_that_is_gone_counts(host: Host) -> None:
+    host.settings.unlink()
+    assert host.changed() == [str(host.settings)]
+
+
+def test_the_unit_and_what_is_added_to_it_count(host: Host) -> None:
+    host.write("some.service", "[Service]\nNice=1")
+    added = host.properties["DropInPaths"] = str(host.write("limits.conf", "[Service]"))
+    assert host.changed() == sorted([host.properties["FragmentPath"], added])
+
+
+def test_a_process_that_was_started_by_an_older_unit_than_the_one_that_lies_there(host: Host) -> None:
+    """As systemd does at a crash when the new unit was written, but it was not told to read it."""
+    host.properties["NeedDaemonReload"] = "yes"
+    host.start()
+    host.properties["NeedDaemonReload"] = "no"
+    assert host.changed() == [host.properties["FragmentPath"]]
+
+
+def test_a_start_that_was_not_noted_counts(host: Host) -> None:
+    host.properties["InvocationID"] = "2"
+    assert host.changed() == [UNIT]
+    (host.root / f"notes/{UNIT}").unlink()
+    assert host.changed() == [UNIT]
+
+
+def test_what_does_not_run_need_not_be_restarted(host: Host) -> None:
+    host.settings.write_text("a=2")
+    host.properties["ActiveState"] = "failed"
+    assert host.changed() == []
