@@ -54,3 +54,10 @@ def test_operator_lists_jobs_without_privileges(host: Host, jobs: dict[str, str]
     for name, job_id in jobs.items():
         assert f"{job_id} : {name} (" in listing.stdout
     assert listing.stderr == ""
+
+
+def test_python_comes_from_its_release_and_not_from_the_link_to_it(host: Host, unit: str) -> None:
+    release = host.file("/opt/fraud-detection/venv").linked_to
+    environment = host.check_output(f"systemctl show --property=Environment --value {unit}")
+    path = f"PYTHONPATH={release}/lib/python3.11/site-packages"
+    assert (path in environment.split()) is (unit != "flink-jobmanager")

@@ -53,7 +53,3 @@ def test_commands_are_where_models_are_trained(host: Host, command: str) -> None
     assert host.exists(command) is is_training(host)
     if is_training(host):
         assert host.run(f"{command} --help").succeeded
-
-
-def test_no_packed_packages_are_left(host: Host) -> None:
-    assert not host.file("/opt/fraud-detection/.packages").exists
