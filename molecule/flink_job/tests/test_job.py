@@ -253,6 +253,7 @@ def test_another_version_of_flink_goes_on_with_the_job(
     processes = host.process.filter(user="flink", comm="java")
     assert len(processes) == 2
     for process in processes:
-        assert f"-cp /opt/flink-{release['flink_version']}/lib/" in process.args
+        assert f"-cp {host.file('/opt/flink').linked_to}/lib/" in process.args
+    assert host.file("/opt/flink").linked_to.startswith(f"/opt/flink-{release['flink_version']}-")
     assert host.file("/opt/flink/NEXT").is_file
     assert wait_for_output(host, EIGHT)[0][0] > 1
