@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import random
 import re
 import shutil
 import socket
@@ -30,6 +31,8 @@ HostsOf = Callable[[str], dict[str, Host]]
 Apply = Callable[..., subprocess.CompletedProcess[str]]
 NextRelease = Callable[[str], dict[str, str]]
 Produced = Callable[[], AbstractContextManager[None]]
+UpToDate = Callable[..., bool]
+Breaks = Callable[[int, int], list[int]]
 Outages = Callable[[dict[str, int]], AbstractContextManager[list[set[str]]]]
 
 
@@ -76,19 +79,31 @@ def exposure(host: Host) -> Callable[[str], float]:
 
 @pytest.fixture(scope="session")
 def apply() -> Apply:
-    """Run a playbook on the scenario's hosts, as Molecule does; what it printed is shown if it fails."""
+    """Run a playbook on the scenario's hosts, as Molecule does; what it printed is shown if it fails.
 
-    def run(playbook: Path, *arguments: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
+    With `break_off_after`, it ends without a word after so many changes, if it makes as many.
+    """
+
+    def run(
+        playbook: Path, *arguments: str, fails: bool = False, break_off_after: int = 0
+    ) -> subprocess.CompletedProcess[str]:
         inventory, variables = os.environ["MOLECULE_INVENTORY_FILE"], ROOT / "molecule/shared/vars.yml"
         command = ["ansible-playbook", "--inventory", inventory, "--extra-vars", f"@{variables}"]
+        breaking = {
+            "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "molecule/shared/callbacks"),
+            "ANSIBLE_CALLBACKS_ENABLED": "break_off",
+            "BREAK_OFF_AFTER": str(break_off_after),
+        }
         ran = subprocess.run(  # noqa: S603 - a fixed command
             [*command, str(playbook), *arguments],
-            env=os.environ | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
+            env=os.environ
+            | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+            | (breaking if break_off_after else {}),
             capture_output=True,
             text=True,
             check=False,
         )
-        assert (ran.returncode != 0) is fails, ran.stdout + ran.stderr
+        assert (ran.returncode != 0) is (fails or "broken off after: " in ran.stdout), ran.stdout + ran.stderr
         return ran
 
     return run
@@ -119,6 +134,30 @@ def secretly(apply: Apply, tmp_path: Path) -> Apply:
     return run
 
 
+@pytest.fixture(scope="session")
+def breaks() -> Breaks:
+    """After how many of a run's changes to break it off: a few by chance (FRAUD_SEED), or each ("all")."""
+
+    def choose(changes: int, count: int) -> list[int]:
+        numbers, seed = range(1, changes + 1), os.environ.get("FRAUD_SEED", "5")
+        return list(numbers) if seed == "all" else random.Random(seed).sample(numbers, count)  # noqa: S311 - no secret
+
+    return choose
+
+
+@pytest.fixture(scope="session")
+def up_to_date() -> UpToDate:
+    """Whether a process started after the last change to its unit and to these files, by the host's clock."""
+
+    def is_so(host: Host, unit: str, *paths: str) -> bool:
+        show = f"systemctl show --value --timestamp=unix --property={{}} {unit}"
+        started = host.check_output(show.format("ExecMainStartTimestamp")).removeprefix("@")
+        files = " ".join((host.check_output(show.format("FragmentPath")), *paths))
+        return int(started) >= max(map(int, host.check_output(f"stat --format=%Z {files}").split()))
+
+    return is_so
+
+
 @pytest.fixture
 def next_release(tmp_path: Path) -> Generator[NextRelease]:
     """Variables of the next version of kafka or flink: it has a file NEXT, and all else as it was."""
@@ -127,8 +166,9 @@ def next_release(tmp_path: Path) -> Generator[NextRelease]:
 
     def of(program: str) -> dict[str, str]:
         version = versions[f"{program}_version"]
+        built = max(cache.glob(f"{program}-{version}-*.tar.gz"), key=lambda file: file.stat().st_mtime)
         archive = tmp_path / f"{program}-{version}-next.tar"
-        with gzip.open(cache / f"{program}-{version}.tar.gz") as packed, archive.open("wb") as plain:
+        with gzip.open(built) as packed, archive.open("wb") as plain:
             shutil.copyfileobj(packed, plain)
         with tarfile.open(archive, "a:") as members:
             members.addfile(tarfile.TarInfo(f"{members.getnames()[0].partition('/')[0]}/NEXT"))

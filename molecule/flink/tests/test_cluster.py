@@ -128,6 +128,21 @@ def test_a_changed_setting_goes_round_one_taskmanager_at_a_time(
     assert cluster.counted(first).count(1) == 1
 
 
+def test_a_run_that_is_broken_off_is_made_up_for(
+    cluster: Cluster,
+    apply: Callable[..., Any],
+    breaks: Callable[[int, int], list[int]],
+    up_to_date: Callable[..., bool],
+) -> None:
+    # configuration, unit, question and restart on each
+    for changes in breaks(8, 1):
+        changed = json.dumps({"flink_python_memory_mb": 510 + changes})
+        apply(CONVERGE, "--extra-vars", changed, break_off_after=changes)
+        apply(CONVERGE, "--extra-vars", changed)
+        for host in cluster.taskmanagers:
+            assert up_to_date(host, "flink-taskmanager@1", "/etc/flink/*", "/opt/flink")
+
+
 def test_a_taskmanager_where_python_cannot_start_is_restarted(cluster: Cluster) -> None:
     host, unit, show = cluster.taskmanagers[0], "flink-taskmanager@1", "systemctl show --value --property"
     before = host.check_output(f"{show} MainPID {unit}")

@@ -35,6 +35,7 @@ def test_another_configuration_and_version_go_round_one_broker_at_a_time(
 ) -> None:
     addresses = addresses_of(nodes)
     before = started(nodes)
+    releases = {name: host.file("/opt/kafka").linked_to for name, host in nodes.items()}
     release = next_release("kafka")
     changed = release | {"kafka_properties": {"log.cleaner.backoff.ms": 16000}}
     with nothing_is_lost(), outages(dict.fromkeys(addresses, PORT)) as seen:
@@ -49,6 +50,22 @@ def test_another_configuration_and_version_go_round_one_broker_at_a_time(
         assert host.file("/opt/kafka/NEXT").is_file
         jars = f"-cp {host.file('/opt/kafka').linked_to}/libs/"
         assert jars in host.process.get(user="kafka", comm="java").args
+        assert host.file("/opt/kafka.previous").linked_to == releases[name]
+
+
+def test_a_run_that_is_broken_off_is_made_up_for(
+    nodes: dict[str, Host],
+    apply: Callable[..., Any],
+    breaks: Callable[[int, int], list[int]],
+    up_to_date: Callable[..., bool],
+) -> None:
+    # configuration, question and restart on each
+    for changes in breaks(9, 1):
+        changed = json.dumps({"kafka_properties": {"log.cleaner.backoff.ms": 17000 + changes}})
+        apply(ROOT / "molecule/kafka/converge.yml", "--extra-vars", changed, break_off_after=changes)
+        apply(ROOT / "molecule/kafka/converge.yml", "--extra-vars", changed)
+        for name, host in nodes.items():
+            assert up_to_date(host, "kafka.service", "/etc/kafka/*", "/opt/kafka"), name
 
 
 def test_a_broker_without_partitions_gets_its_share(
