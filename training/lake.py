@@ -57,10 +57,16 @@ class Folder:
 
     def records(self) -> Iterator[tuple[bytes, float]]:
         """Give the bytes of each record, and when it came, in seconds since 1970."""
+        for payload, time_us, _, _ in self.placed_records():
+            yield payload, time_us / _MICROSECONDS
+
+    def placed_records(self) -> Iterator[tuple[bytes, int, int, int]]:
+        """Give the bytes of each record, when it came, in microseconds since 1970, partition and offset."""
         for batch in self._table.to_batches(_RECORDS_AT_ONCE):
-            times = batch["kafka_time"].cast(pa.timestamp("us"), safe=False).cast(pa.int64()).to_pylist()
-            for payload, time_us in zip(batch["payload"].to_pylist(), times, strict=True):
-                yield payload or b"", time_us / _MICROSECONDS
+            times = batch["kafka_time"].cast(pa.timestamp("us"), safe=False).cast(pa.int64())
+            columns = (batch["payload"], times, batch["kafka_partition"], batch["kafka_offset"])
+            for payload, *place in zip(*(column.to_pylist() for column in columns), strict=True):
+                yield payload or b"", *place
 
 
 def open_folder(location: str, settings_file: str | Path | None = None) -> Folder | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS, LAST_PAYMENTS, NO_RISK, no_fraud_days
 from flink_jobs.domain.history import WINDOW_DAYS
-from flink_jobs.domain.terminal_risk import DELAY_KEY, SCHEMA, VALUE_COLUMNS
+from flink_jobs.domain.terminal_risk import SCHEMA, VALUE_COLUMNS, said_of_table
 
 if TYPE_CHECKING:
     from training.labels import Changes
@@ -79,7 +79,8 @@ class TerminalLabels:
         columns = {name: values[:, n] for n, name in enumerate(VALUE_COLUMNS)}
         names = np.repeat(np.asarray(self.terminal_ids, dtype=object), number_of_days)
         table = pa.table({"terminal_id": names, "day": days, **columns}, schema=SCHEMA)
-        return table.replace_schema_metadata({DELAY_KEY: str(self._delay_days)})
+        covered = range(first_day, first_day + number_of_days)
+        return table.replace_schema_metadata(said_of_table(self._delay_days, covered))
 
     def _values_as_known(self, codes: NDArray[np.int64], days: NDArray[np.int32]) -> NDArray[np.float32]:
         """Give each row what was known when its day began."""

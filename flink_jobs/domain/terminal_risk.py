@@ -6,7 +6,7 @@ nothing is known: what was true weeks ago is not told.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import numpy as np
@@ -26,6 +26,13 @@ SCHEMA = pa.schema(
 
 # Says in a file's metadata how late labels come; in those from before it stood there, LABEL_DELAY_DAYS.
 DELAY_KEY = b"label_delay_days"
+# Days that the table knows all of, though it may have no row of them; in addition to those of its rows.
+DAYS_KEY = b"days"
+
+
+def said_of_table(label_delay_days: int, days: Iterable[int]) -> dict[bytes, str]:
+    """Give the metadata of a file."""
+    return {DELAY_KEY: str(label_delay_days), DAYS_KEY: " ".join(map(str, sorted(days)))}
 
 
 class TerminalRisk:
@@ -43,9 +50,10 @@ class TerminalRisk:
                 f"terminal risk table has columns {table.schema.names}, expected {SCHEMA.names}: "
                 "publish it again with this version"
             )
-        self.label_delay_days = int((table.schema.metadata or {}).get(DELAY_KEY, LABEL_DELAY_DAYS))
+        said = table.schema.metadata or {}
+        self.label_delay_days = int(said.get(DELAY_KEY, LABEL_DELAY_DAYS))
         days = table["day"].to_numpy()
-        self.days = np.unique(days).astype(np.int64)
+        self.days = np.union1d(days, [int(day) for day in said.get(DAYS_KEY, b"").split()]).astype(np.int64)
         self._days_and_none = np.append(self.days, -1)
         # the last row is for terminals and days that are not known
         self._values = np.empty((len(table) + 1, len(VALUE_COLUMNS)), dtype=np.float32)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from flink_jobs.domain.features import NO_RISK
 from flink_jobs.domain.id_index import IdIndex
-from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
+from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk, said_of_table
 
 
 def table(*rows: tuple[str, int, float]) -> pa.Table:
@@ -57,6 +57,15 @@ def test_a_table_tells_how_far_a_day_is_past_what_it_knows(day: int, known: bool
     assert risk.age_days(day) == age
     assert not TerminalRisk.empty().covers(day)
     assert TerminalRisk.empty().age_days(day) == 0
+
+
+def test_a_table_may_know_a_day_without_a_row() -> None:
+    """On which no terminal had a payment to speak of."""
+    said = said_of_table(7, [100, 101])
+    risk = TerminalRisk(table(("t", 100, 0.25)).replace_schema_metadata(said))
+    assert risk.covers(101)
+    assert as_of(risk, "t", 101) == NO_RISK
+    assert risk.age_days(102) == 1
 
 
 ids = st.text(st.characters(codec="utf-8"), max_size=20) | st.sampled_from(

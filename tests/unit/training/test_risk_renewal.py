@@ -1,0 +1,347 @@
+"""Terminal risk is renewed of what came into the lake: the numbers of a full count, at the cost of a day."""
+
+import io
+import json
+import random
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from memory_store import MemoryStore
+
+from flink_jobs.domain.release import ModelReference, Release, RiskReference
+from flink_jobs.domain.settings import Settings
+from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
+from training import risk_renewal
+from training.dataset import load
+from training.labels import read_labels, with_labels
+from training.promotions import Promotions
+from training.risk_renewal import DAYS_AHEAD, DAYS_BEHIND, Renewal, main
+from training.terminal_risk import TerminalLabels, to_parquet
+
+EPOCH = date(1970, 1, 1)
+NOW = datetime(2026, 6, 15, 10, tzinfo=UTC)
+TODAY = (NOW.date() - EPOCH).days
+SERVED = range(TODAY - DAYS_BEHIND, TODAY + DAYS_AHEAD + 1)
+
+
+class Lake:
+    """Writes files as the lake's job does, in whatever order they come."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._objects = store.objects["datalake"]
+        self._files = 0
+        self.offset = 0
+
+    def write(self, folder: str, messages: list[dict[str, Any] | bytes], came: datetime = NOW) -> None:
+        places = [(self.offset + n, came) for n in range(len(messages))]
+        self.offset += len(messages)
+        self.write_at(folder, list(zip(places, messages, strict=True)))
+
+    def write_at(
+        self, folder: str, records: list[tuple[tuple[int, datetime], dict[str, Any] | bytes]]
+    ) -> None:
+        table = pa.table(
+            {
+                "kafka_partition": pa.array([0] * len(records), pa.int32()),
+                "kafka_offset": pa.array([offset for (offset, _), _ in records], pa.int64()),
+                "kafka_time": pa.array([came for (_, came), _ in records], pa.timestamp("ms", "UTC")),
+                "payload": [
+                    message if isinstance(message, bytes) else json.dumps(message).encode()
+                    for _, message in records
+                ],
+            }
+        )
+        content = io.BytesIO()
+        pq.write_table(table, content)
+        self._files += 1
+        came = records[0][0][1]
+        self._objects[f"{folder}/dt={came:%Y-%m-%d}/part-{self._files}"] = content.getvalue()
+
+
+def payment(name: str, days_ago: float, terminal: str = "t") -> dict[str, Any]:
+    return {
+        "transaction_id": name,
+        "event_time": (NOW - timedelta(days=days_ago)).isoformat(),
+        "customer_id": "c",
+        "terminal_id": terminal,
+        "amount": 1.0,
+    }
+
+
+def label(name: str, days_ago: float = 0, *, fraud: bool = True) -> dict[str, Any]:
+    at = (NOW - timedelta(days=days_ago)).isoformat()
+    return {"transaction_id": name, "is_fraud": fraud, "labelled_by": "me", "labelled_at": at}
+
+
+def release_something(settings: Settings, store: MemoryStore, *rows: tuple[str, int]) -> None:
+    """Release a table of terminals and days of which a quarter of everything was fraud."""
+    values = dict.fromkeys(SCHEMA.names[2:], 0.25)
+    content = to_parquet(
+        pa.Table.from_pylist([{"terminal_id": t, "day": d} | values for t, d in rows], SCHEMA)
+    )
+    store.objects["features"]["published"] = content
+    risk = RiskReference("v", "published", risk_renewal.hashlib.sha256(content).hexdigest())
+    Promotions(settings).release(
+        lambda _: Release(number=0, writer="", action="promote", model=ModelReference("v", ""), risk=risk)
+    )
+
+
+@pytest.fixture
+def lake(settings: Settings, store: MemoryStore) -> Lake:
+    release_something(settings, store, ("t", 1))
+    store.now = NOW
+    return Lake(store)
+
+
+def served(settings: Settings, store: MemoryStore) -> TerminalRisk:
+    released = Promotions(settings).released()
+    assert released is not None
+    assert released.risk is not None
+    return TerminalRisk.from_parquet(store.objects["features"][released.risk.key])
+
+
+def told(risk: TerminalRisk, terminal: str, day: int = TODAY) -> dict[str, float]:
+    return dict(zip(SCHEMA.names[2:], risk.as_of([terminal], np.array([day]))[0].tolist(), strict=True))
+
+
+def test_a_label_given_now_changes_what_is_told_of_its_terminal_now(
+    settings: Settings, store: MemoryStore, lake: Lake
+) -> None:
+    lake.write("raw/transactions", [payment(str(n), 8 + n) for n in range(4)] + [payment("new", 0)])
+    lake.write("labels", [label("3", fraud=False, days_ago=1)])
+    first = Renewal(settings, NOW).run()
+    assert (first.records, first.labels, len(first.days)) == (5, 1, 5)
+    assert first.release is not None
+    assert first.release.action == "renew"
+    assert (first.release.risk.first_day, first.release.risk.last_day) == tuple(  # type: ignore[union-attr]
+        EPOCH + timedelta(days=day) for day in (SERVED[0], SERVED[-1])
+    )
+    assert told(served(settings, store), "t")["risk_30d"] == 0
+    lake.write("labels", [label("0"), label("2")])
+    second = Renewal(settings, NOW).run()
+    assert (second.records, second.labels) == (0, 2)
+    assert second.days == [TODAY - 10, TODAY - 8]
+    known = told(served(settings, store), "t")
+    assert known["risk_30d"] == 0.5
+    assert known["risk_last_3"] == np.float32(2 / 3)
+    assert known["fraud_age"] == 10
+    again = Renewal(settings, NOW).run()
+    assert again.release is None
+    assert "it is what is released" in again.reason
+
+
+def test_a_renewal_costs_the_days_that_changed(settings: Settings, store: MemoryStore, lake: Lake) -> None:
+    """Of the lake it reads new files only, and of what it kept it counts one day."""
+    for day in range(1, 40):
+        lake.write("raw/transactions", [payment(f"{day}-{n}", day) for n in range(20)])
+    lake.write("labels", [label("20-1")])
+    Renewal(settings, NOW).run()
+    read: list[str] = []
+    get = store.get_object
+
+    def counting(**request: str) -> dict[str, io.BytesIO]:
+        read.append(f"{request['Bucket']}/{request['Key']}")
+        return get(**request)
+
+    store.get_object = counting  # type: ignore[method-assign, assignment]
+    lake.write("raw/transactions", [payment("late", 9)])
+    store.written.clear()
+    renewed = Renewal(settings, NOW).run()
+    assert renewed.days == [TODAY - 9]
+    assert sum(key.startswith("datalake/") for key in read) == 1
+    day = str(EPOCH + timedelta(days=TODAY - 9))
+    counted = [key for key in store.written if key.startswith("features/terminal_days/2")]
+    assert len(counted) == 3
+    assert all(f"/{day}/" in key for key in counted)
+
+
+def test_nothing_is_told_where_nobody_labelled_anything(
+    settings: Settings, store: MemoryStore, lake: Lake
+) -> None:
+    """What was published with the model stays: no label is not the same as no fraud."""
+    lake.write("raw/transactions", [payment("old", 20), payment("older", 60)])
+    lake.write("labels", [label("older"), label("not here")])
+    renewed = Renewal(settings, NOW).run()
+    assert renewed.release is None
+    assert "no label" in renewed.reason
+    assert served(settings, store).days.tolist() == [1]
+
+
+def test_a_stream_of_the_past_is_told_what_was_known_then(
+    settings: Settings, store: MemoryStore, lake: Lake
+) -> None:
+    """Of the days around most of its last records, whatever the clock says; one from now moves nothing."""
+    stream_day = TODAY - 400
+    past = [payment(str(n), 400 + 8 + n) for n in range(6)]
+    lake.write("raw/transactions", [*past, *(payment(f"last-{n}", 400) for n in range(5)), payment("now", 0)])
+    lake.write("labels", [label("0", 400), label("1", 399), label("2", 390)])
+    Renewal(settings, NOW).run()
+    risk = served(settings, store)
+    assert risk.days.tolist() == list(range(stream_day - DAYS_BEHIND, stream_day + DAYS_AHEAD + 1))
+    assert told(risk, "t", stream_day)["risk_30d"] == np.float32(1 / 6), "the others were found out later"
+    assert Renewal(settings, NOW).run(as_of=stream_day + 1).release is not None
+    assert told(served(settings, store), "t", stream_day + 1)["risk_30d"] == np.float32(2 / 6)
+
+
+def test_days_of_the_stream_that_labels_tell_nothing_of_stay_as_they_were_published(
+    settings: Settings, store: MemoryStore, lake: Lake
+) -> None:
+    """Of a stream of the past without labels, while there are labels of these days."""
+    stream_day = TODAY - 400
+    release_something(settings, store, ("t", stream_day), ("t", stream_day + 3), ("t", stream_day - 9))
+    lake.write("raw/transactions", [payment("8", 8), *(payment(f"last-{n}", 400) for n in range(5))])
+    lake.write("labels", [label("8")])
+    Renewal(settings, NOW).run()
+    risk = served(settings, store)
+    assert risk.days.tolist() == [stream_day, stream_day + 3, *SERVED]
+    assert told(risk, "t")["risk_30d"] == 1
+    assert told(risk, "t", stream_day)["risk_30d"] == 0.25
+
+
+class Killed(Exception):  # noqa: N818 - what happened to it
+    """As by SIGKILL: nothing is cleaned up."""
+
+
+@pytest.mark.parametrize("after", range(12))
+def test_a_renewal_that_is_killed_leaves_things_whole_and_is_made_up_for(
+    settings: Settings, store: MemoryStore, lake: Lake, after: int
+) -> None:
+    lake.write("raw/transactions", [payment(str(n), 8 + n) for n in range(3)])
+    lake.write("labels", [label("0")])
+    put, left = store.put_object, after
+
+    def dying(**request: Any) -> None:  # noqa: ANN401 - boto3's
+        nonlocal left
+        if not left:
+            raise Killed
+        left -= 1
+        put(**request)
+
+    store.put_object = dying  # type: ignore[method-assign]
+    try:
+        Renewal(settings, NOW).run()
+    except Killed:
+        # what is released can be read, whole
+        served(settings, store)
+    else:
+        assert after == 11, "there are fewer writes than were tried"
+    store.put_object = put  # type: ignore[method-assign]
+    Renewal(settings, NOW).run()
+    assert told(served(settings, store), "t")["risk_30d"] == np.float32(1 / 3)
+
+
+def test_what_nobody_names_any_more_is_deleted_after_a_while(
+    settings: Settings, store: MemoryStore, lake: Lake
+) -> None:
+    lake.write("raw/transactions", [payment("8", 8)])
+    for hour in range(10):
+        store.now = NOW + timedelta(hours=hour)
+        lake.write("labels", [label("8", -hour / 24, fraud=hour % 2 == 0)])
+        assert Renewal(settings, store.now).run().release is not None
+    keys = store.objects["features"]
+    assert sum(key.startswith("terminal_risk/renewed/") for key in keys) == 5
+    assert sum("/labels-" in key for key in keys) == 7
+    served(settings, store)
+
+
+def test_the_command_says_what_it_did(
+    settings_file: Path, lake: Lake, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    old = payment("8", 0) | {"event_time": (now - timedelta(days=9)).isoformat()}
+    lake.write("raw/transactions", [old], now)
+    assert main(["--settings", str(settings_file)]) == 0
+    assert "unchanged: the lake has no label" in capsys.readouterr().out
+    lake.write("labels", [label("8") | {"labelled_at": now.isoformat()}], now)
+    assert main(["--settings", str(settings_file)]) == 0
+    shown = capsys.readouterr().out
+    assert "0 new transactions, 1 new labels; 1 days counted anew" in shown
+    assert "release 2: terminal risk of 1 terminals" in shown
+    monkeypatch.setattr(MemoryStore, "list_objects_v2", lambda *_, **_options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["--settings", str(settings_file)])
+
+
+Message = tuple[str, dict[str, Any] | bytes]
+transactions = st.builds(
+    payment,
+    st.integers(0, 25).map(str),  # some ids come twice, on other days and at other terminals too
+    st.integers(0, 50).map(lambda n: n * 0.9) | st.integers(0, 50).map(float),
+    st.sampled_from(["a", "b", "ü"]),
+)
+labels = st.builds(
+    lambda name, ago, fraud: label(str(name), ago, fraud=fraud),
+    st.integers(0, 30),
+    st.integers(-1, 45).map(lambda n: n * 0.8),
+    st.booleans(),
+)
+messages = st.lists(
+    st.tuples(st.just("raw/transactions"), transactions | st.sampled_from([b"bad", payment("x", -3)]))
+    | st.tuples(st.just("labels"), labels | st.just(b"no label")),
+    max_size=60,
+)
+
+
+@hypothesis_settings(
+    max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(messages, st.integers(1, 6), st.randoms(use_true_random=False), st.sampled_from([7, 3]))
+def test_renewed_step_by_step_is_counted_at_once_to_the_last_bit(  # noqa: PLR0913, PLR0917 - what is drawn
+    settings: Settings,
+    settings_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sent: list[Message],
+    steps: int,
+    chance: random.Random,
+    delay_days: int,
+) -> None:
+    """Whatever comes in whatever order, in files that are merged meanwhile, late records and late labels."""
+    store = MemoryStore()
+    monkeypatch.setattr("boto3.client", lambda *_, **_options: store)
+    release_something(settings, store, ("t", 1))
+    released = Promotions(settings).released()
+    assert released is not None
+    Promotions(settings).release(lambda r: msgspec.structs.replace(r, label_delay_days=delay_days))
+    lake = Lake(store)
+    # where each lies is settled, when its file is seen is not
+    placed = [
+        (folder, ((number, NOW - timedelta(seconds=chance.randrange(3))), message))
+        for number, (folder, message) in enumerate(
+            [*sent, ("labels", label("anchor")), ("raw/transactions", payment("anchor", 20))]
+        )
+    ]
+    chance.shuffle(placed)
+    for step in range(steps):
+        for folder in ("raw/transactions", "labels"):
+            part = [record for n, (each, record) in enumerate(placed) if n % steps == step and each == folder]
+            if part:
+                lake.write_at(folder, part)
+        Renewal(settings, NOW).run(TODAY)
+        if step == 2:
+            whole = [
+                record for n, (each, record) in enumerate(placed) if n % steps <= step and each == "labels"
+            ]
+            for key in [key for key in store.objects["datalake"] if key.startswith("labels/")]:
+                del store.objects["datalake"][key]
+            if whole:
+                lake.write_at("labels", whole)
+    known = read_labels("s3://datalake/labels", settings_file).before(NOW + timedelta(microseconds=1))
+    data = with_labels(load("s3://datalake/raw/transactions", settings_file), known)
+    terminals = data.frame["terminal_id"].tolist()
+    counted = TerminalLabels(
+        terminals, data.days(), data.frame["is_fraud"].to_numpy(np.int8), label_delay_days=delay_days
+    )
+    risk = served(settings, store)
+    names = [*sorted(set(terminals)), "nowhere"]
+    for day in SERVED:
+        expected = counted.as_of(names, np.full(len(names), day, dtype=np.int32))
+        assert risk.as_of(names, np.full(len(names), day)).tobytes() == expected.tobytes()
