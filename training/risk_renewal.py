@@ -70,8 +70,8 @@ class CountedDay(msgspec.Struct, kw_only=True):
 
     Attributes:
         payments: where they lie, as do `labels` and what they counted to, `counts`.
-        labelled: payments that have a label.
-        last_label_us: when the latest of the labels was given.
+        first_label_us: when the earliest of the labels was given; None where there is none.
+        last_label_us: when the latest was.
         came: the day, by Kafka's clock, on which the last of the payments came; since 1970-01-01.
 
     """
@@ -79,8 +79,8 @@ class CountedDay(msgspec.Struct, kw_only=True):
     payments: str
     labels: str
     counts: str
-    labelled: int
-    last_label_us: int
+    first_label_us: int | None
+    last_label_us: int | None
     came: int
 
 
@@ -240,8 +240,8 @@ class Renewal:
             payments=self._write(f"{name}/payments", payments),
             labels=self._write(f"{name}/labels", labels),
             counts=self._write(f"{name}/counts", count_day(payments, labels)),
-            labelled=int(labels["transaction_id"].nunique()),
-            last_label_us=int(labels["labelled_us"].max()) if len(labels) else 0,
+            first_label_us=int(labels["labelled_us"].min()) if len(labels) else None,
+            last_label_us=int(labels["labelled_us"].max()) if len(labels) else None,
             came=int(payments["kafka_time_us"].max()) // _DAY_US,
         )
 
@@ -252,10 +252,10 @@ class Renewal:
             served = range(known_day - DAYS_BEHIND, known_day + DAYS_AHEAD + 1)
             window = range(served[0] - delay_days - LONGEST_WINDOW_DAYS, served[-1] - delay_days)
             kept = {day: state.days[day] for day in window if day in state.days}
-            # what nobody labelled is not known to be honest
-            if not any(each.labelled for each in kept.values()):
-                continue
             until_us = min(self._now_us, (known_day + 1) * _DAY_US - 1)
+            # where nobody labelled anything, nothing is known to be honest either
+            if not any((each.first_label_us or until_us + 1) <= until_us for each in kept.values()):
+                continue
             days = TerminalDays(
                 {day: self._counted(each, until_us) for day, each in kept.items()}, delay_days
             )
@@ -264,7 +264,7 @@ class Renewal:
 
     def _counted(self, kept: CountedDay, until_us: int) -> pd.DataFrame:
         """Give what a day counted to, as far as it was known at a time."""
-        if kept.last_label_us <= until_us:
+        if kept.last_label_us is None or kept.last_label_us <= until_us:
             return self._frame(kept.counts)
         payments, labels = self._kept(kept)
         return count_day(payments, labels[labels["labelled_us"] <= until_us])

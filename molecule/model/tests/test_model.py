@@ -40,7 +40,7 @@ def test_it_finds_frauds(host: Host, current: dict[str, Any]) -> None:
 
 def test_terminal_risk_goes_with_it(host: Host, current: dict[str, Any]) -> None:
     snapshot = current["risk"]
-    assert snapshot["version"] == current["model"]["version"]
+    assert snapshot["version"] == current["model"]["version"] or snapshot["renewed"]
     stored = host.check_output(f"mc cat lab/features/{snapshot['key']} | sha256sum").split()[0]
     assert stored == snapshot["sha256"]
 
@@ -61,3 +61,61 @@ def test_bad_data_is_refused_in_one_line(host: Host) -> None:
     assert refused.rc == 1
     assert "short.csv: missing column" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
+
+
+LAKE = """
+import json, sys
+from datetime import UTC, datetime, timedelta
+import pyarrow as pa, pyarrow.parquet as pq
+now = datetime.now(UTC)
+old = (now - timedelta(days=9)).isoformat()
+payments = [
+    {"transaction_id": str(n), "event_time": old, "customer_id": "c", "terminal_id": "t", "amount": 1.0}
+    for n in range(4)
+]
+labels = [
+    {"transaction_id": "3", "is_fraud": True, "labelled_by": "me", "labelled_at": now.isoformat()}
+]
+for name, messages in (("payments", payments), ("labels", labels)):
+    pq.write_table(pa.table({
+        "kafka_partition": pa.array([0] * len(messages), pa.int32()),
+        "kafka_offset": pa.array(range(len(messages)), pa.int64()),
+        "kafka_time": pa.array([now] * len(messages), pa.timestamp("ms", "UTC")),
+        "payload": [json.dumps(message).encode() for message in messages],
+    }), name)
+print(f"dt={now:%Y-%m-%d}")
+"""
+SHARE = """
+import datetime, pyarrow.parquet as pq
+rows = pq.read_table("risk").to_pylist()
+today = (datetime.datetime.now(datetime.UTC).date() - datetime.date(1970, 1, 1)).days
+print([row["risk_30d"] for row in rows if row["terminal_id"] == "t" and row["day"] == today])
+"""
+
+
+def test_terminal_risk_is_renewed_by_its_timer(host: Host) -> None:
+    timer = host.service("risk-renewal.timer")
+    assert timer.is_enabled
+    assert timer.is_running
+    assert "OnCalendar=hourly" in host.check_output("systemctl show -p TimersCalendar risk-renewal.timer")
+
+
+def test_a_label_in_the_lake_changes_what_is_told_of_its_terminal(
+    host: Host, current: dict[str, Any]
+) -> None:
+    """As the timer runs it: no shell, a user of its own, the settings' access."""
+    python = "/opt/fraud-detection/venv/bin/python"
+    day = host.check_output("%s -c %s", python, LAKE)
+    host.run_expect([0], f"mc cp payments lab/datalake/raw/transactions/{day}/test-part")
+    host.run_expect([0], f"mc cp labels lab/datalake/labels/{day}/test-part")
+    host.run_expect([0], "systemctl start risk-renewal.service")
+    journal = host.check_output("journalctl -u risk-renewal.service -n 20 --no-pager")
+    last = host.check_output("mc ls lab/models/releases/").split()[-1]
+    release = json.loads(read(host, f"models/releases/{last}"))
+    assert release["action"] == "renew", journal
+    assert release["model"] == current["model"]
+    assert release["risk"]["renewed"]
+    host.run_expect([0], f"mc cp lab/features/{release['risk']['key']} risk")
+    assert host.check_output("%s -c %s", python, SHARE) == "[0.25]"
+    host.run_expect([0], "systemctl start risk-renewal.service")
+    assert "unchanged: it is what is released" in host.check_output("journalctl -u risk-renewal.service -n 5")

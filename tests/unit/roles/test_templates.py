@@ -55,6 +55,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "kafka_memory_mb": 1024,
     },
     "lab_image": {},
+    "risk_renewal": {},
     "minio": {
         "minio_binaries_dir": "/cache/minio",
         "minio_release_dir": "/opt/minio-0123456789ab",
@@ -106,6 +107,7 @@ KINDS: dict[str, Callable[[str], Any]] = {
     "properties": is_settings,
     # lines of a unit's [Service], included by others
     "sandbox": is_settings,
+    "timer": is_settings,
 }
 
 

@@ -169,7 +169,8 @@ def test_nothing_is_told_where_nobody_labelled_anything(
 ) -> None:
     """What was published with the model stays: no label is not the same as no fraud."""
     lake.write("raw/transactions", [payment("old", 20), payment("older", 60)])
-    lake.write("labels", [label("older"), label("not here")])
+    # of a payment too old for every window, of none, and one that is found out tomorrow only
+    lake.write("labels", [label("older"), label("not here"), label("old", -1)])
     renewed = Renewal(settings, NOW).run()
     assert renewed.release is None
     assert "no label" in renewed.reason
