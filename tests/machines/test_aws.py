@@ -94,7 +94,8 @@ def test_root_is_valid(root: Root) -> None:
 def test_everybody_is_no_operator(root: Root) -> None:
     settings = [setting.replace("10.0.8.0/24", "0.0.0.0/0") for setting in SETTINGS]
     result = root.run("plan", "-input=false", *settings, check=False)
-    assert "operator_cidr" in result.stderr
+    assert result.returncode == 1
+    assert 'operator_cidr is "0.0.0.0/0"; it must be' in " ".join(result.stderr.replace("│", "").split())
 
 
 @pytest.mark.usefixtures("applied")
