@@ -1,4 +1,4 @@
-"""Molecule leaves alone what it did not make, whatever that is called."""
+"""Molecule leaves alone what it did not make, whatever that is called; in Incus itself."""
 
 import json
 import os

@@ -190,6 +190,7 @@ GROWN = {"node105": ["flink_taskmanager", "kafka"], "node106": ["flink_taskmanag
             ["Incus has instance node1 already; something else made it", "incus delete --force node1"],
         ),
         (["node105"], {"node1": "/"}, ["Incus has instance node1 already; / made it", "-chdir=/ destroy"]),
+        (["node105"], {"fraud0": ""}, ["Incus has network fraud0 already", "incus network delete fraud0"]),
         # what a checkout left that is gone is replaced
         (["node105"], {"node1": "/no such checkout", "node9": ""}, []),
     ],
@@ -225,11 +226,14 @@ def test_a_host_is_made_anew_only_when_it_vanished(tmp_path: Path, identity: str
 def check_plan(
     shown: str, tmp_path: Path, arguments: list[str], present: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """Check a plan while Incus has these instances, by name, with their owners."""
+    """Check a plan while Incus has these instances and, if its name begins so, network, with their owners."""
     listed = [{"name": name, "config": {"user.fraud_owner": owner}} for name, owner in present.items()]
-    (tmp_path / "instances").write_text(json.dumps(listed))
+    for kind, begin in {"list": "node", "network": "fraud"}.items():
+        (tmp_path / kind).write_text(
+            json.dumps([item for item in listed if str(item["name"]).startswith(begin)])
+        )
     incus = tmp_path / "incus"
-    incus.write_text('#!/bin/sh\n[ "$1" = network ] && echo "[]" || cat "${0%/*}/instances"\n')
+    incus.write_text('#!/bin/sh\ncat "${0%/*}/$1"\n')
     incus.chmod(0o755)
     return subprocess.run(
         [str(PROJECT / "terraform/lab/scripts/check_plan.py"), *arguments],

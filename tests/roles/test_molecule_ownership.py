@@ -1,0 +1,90 @@
+"""What Molecule's playbooks change when instances or network are other people's; Incus is a stand-in."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+INCUS = """#!/bin/sh
+echo "$*" >> "${0%/*}/calls"
+case "$*" in
+  *csv*user.fraud_owner=*/molecule) cat "${0%/*}/own" ;;
+  "list --format=json") echo '[{"name": "fraud-molecule-web-1", "config": {}}]' ;;
+  "network get"*) cat "${0%/*}/network" ;;
+esac
+"""
+OWN = "fraud-detection/molecule"
+
+
+def play(
+    folder: Path, name: str, *, host: str = "kafka-1", own: str = "", network: str = ""
+) -> tuple[str, set[str]]:
+    """Play create or destroy of a scenario with one host; what it printed, and what it changed in Incus."""
+    (folder / "own").write_text(own)
+    (folder / "network").write_text(f"{network}\n")
+    (folder / "incus").write_text(INCUS)
+    (folder / "incus").chmod(0o755)
+    (folder / "id_ed25519").touch()
+    given = {
+        "molecule_yml": {"platforms": [{"name": host}], "scenario": {"name": "kafka"}},
+        "molecule_ephemeral_directory": str(folder),
+        "molecule_instance_config": str(folder / "instances.yml"),
+    }
+    variables = ["--extra-vars", f"@{ROOT}/molecule/shared/vars.yml", "--extra-vars", json.dumps(given)]
+    environment = {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "MOLECULE_PROJECT_DIRECTORY": "/srv/checkout",
+        "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_FORCE_COLOR": "0",
+    }
+    ran = subprocess.run(
+        [
+            "ansible-playbook",
+            "--inventory",
+            "localhost,",
+            *variables,
+            str(ROOT / f"molecule/shared/{name}.yml"),
+        ],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    asked = (folder / "calls").read_text().splitlines()
+    changing = {
+        " ".join(call.split()[:4]) for call in asked if " get " not in call and not call.startswith("list")
+    }
+    return " ".join((ran.stdout + ran.stderr).split()), changing
+
+
+@pytest.mark.parametrize(
+    ("own", "network", "deleted"),
+    [
+        (
+            "fraud-molecule-kafka-1\n",
+            OWN,
+            {"delete --force fraud-molecule-kafka-1", "network delete fraudmol0"},
+        ),
+        ("", OWN, {"network delete fraudmol0"}),
+        ("fraud-molecule-java-1\n", "", set()),
+        ("", "/srv/other", set()),
+    ],
+)
+def test_destroy_deletes_its_own(tmp_path: Path, own: str, network: str, deleted: set[str]) -> None:
+    assert play(tmp_path, "destroy", own=own, network=network)[1] == deleted
+
+
+def test_create_uses_no_network_of_others(tmp_path: Path) -> None:
+    told, changed = play(tmp_path, "create", network="")
+    assert "Incus has a network fraudmol0 already, and no scenario made it. Nothing was changed." in told
+    assert changed == set()
+
+
+def test_create_replaces_no_instance(tmp_path: Path) -> None:
+    told, changed = play(tmp_path, "create", host="web-1", network=OWN)
+    assert "Incus has an instance fraud-molecule-web-1 already; something else made it." in told
+    assert changed == set()
