@@ -20,7 +20,7 @@ def read_outputs(root: Path) -> dict[str, Any]:
     """Return all outputs of the Terraform root, {} before its first apply."""
     if not root.is_dir():
         sys.exit(f"terraform.py: {root} is no directory; set TERRAFORM_ROOT to a folder under terraform/")
-    state = root.resolve().parents[1] / "build" / root.resolve().name / "terraform.tfstate"
+    state = (root / "../../build" / root.resolve().name / "terraform.tfstate").resolve()
     if not state.is_file():
         return {}
     program = shutil.which("terraform") or shutil.which("tofu") or PROJECT / ".venv/bin/tofu"

@@ -264,8 +264,10 @@ def inventory(root: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(script), "--list"], check=False, capture_output=True, text=True, env=env)
 
 
-def test_inventory_is_empty_before_the_first_apply(tmp_path: Path) -> None:
-    result = inventory(tmp_path)
+@pytest.mark.parametrize("root", ["terraform/libvirt", "/"])
+def test_inventory_is_empty_before_the_first_apply(tmp_path: Path, root: str) -> None:
+    (tmp_path / root).mkdir(parents=True, exist_ok=True)
+    result = inventory(tmp_path / root)
     assert json.loads(result.stdout) == {"_meta": {"hostvars": {}}}
 
 
