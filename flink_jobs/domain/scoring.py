@@ -129,6 +129,11 @@ class Scorer:
         return int(self._risk.days[0]) if len(self._risk.days) else 0
 
     @property
+    def terminal_risk(self) -> TerminalRisk:
+        """What it knows of terminals."""
+        return self._risk
+
+    @property
     def risk_age_days(self) -> int:
         """By how many days the record scored last is past what is known of terminals; 0: it is not."""
         return self._risk.age_days(int(self._last_event_s // DAY_S))
