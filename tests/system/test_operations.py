@@ -12,7 +12,7 @@ import pytest
 from botocore.config import Config
 from conftest import ROOT, assert_unchanged, playbook, run, ssh, terraform, voters
 
-from flink_jobs.domain.model_registry import CURRENT_KEY
+from flink_jobs.domain.release import release_key
 from flink_jobs.domain.settings import Settings
 
 
@@ -106,7 +106,7 @@ def test_without_credentials_nothing_is_read_or_written(settings: Settings) -> N
     for bucket in msgspec.structs.astuple(settings.buckets):
         for call, arguments in (
             (client.list_objects_v2, {}),
-            (client.get_object, {"Key": CURRENT_KEY}),
+            (client.get_object, {"Key": release_key(1)}),
             (client.put_object, {"Key": "system-test", "Body": b""}),
         ):
             with pytest.raises(botocore.exceptions.ClientError) as refused:

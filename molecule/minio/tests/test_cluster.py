@@ -142,7 +142,7 @@ def test_users_cannot_administer(cluster: Cluster, refused: Refused) -> None:
 
 
 def test_anonymous_gets_nothing(cluster: Cluster) -> None:
-    for path in ("/", "/models", "/datalake/?list-type=2", "/models/current.json"):
+    for path in ("/", "/models", "/datalake/?list-type=2", "/models/releases/00000001.json"):
         assert status(cluster.addresses[0], path) == 403
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,10 +22,11 @@ from flink_jobs.domain.release import ModelReference, Release, RiskReference
 from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
 from training import risk_renewal
-from training.dataset import load
-from training.labels import read_labels, with_labels
+from training.dataset import from_frame, iter_transactions, load
+from training.labels import first_labels, later_changes, read_labels, with_labels
 from training.promotions import Promotions
 from training.risk_renewal import DAYS_AHEAD, DAYS_BEHIND, Renewal, main
+from training.simulate import simulate
 from training.terminal_risk import TerminalLabels, to_parquet
 
 EPOCH = date(1970, 1, 1)
@@ -270,6 +272,45 @@ def test_the_command_says_what_it_did(
     monkeypatch.setattr(MemoryStore, "list_objects_v2", lambda *_, **_options: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["--settings", str(settings_file)])
+
+
+def test_renewed_at_each_midnight_a_day_is_told_what_training_learnt_of_it(
+    settings: Settings, settings_file: Path, store: MemoryStore, lake: Lake
+) -> None:
+    """Two weeks after a promotion, labels late: features of terminals are those that training replays."""
+    town = from_frame(simulate(60, 40, 60, date(2026, 4, 1), 0), "simulated", "")
+    chance = np.random.default_rng(0)
+    by_day: dict[int, dict[str, list[Any]]] = {}
+    for (message, fraud), day in zip(iter_transactions(town), town.days().tolist(), strict=True):
+        by_day.setdefault(day, {}).setdefault("raw/transactions", []).append(message)
+        if fraud or chance.random() < 0.05:
+            known = pd.Timestamp(message["event_time"]) + pd.Timedelta(days=chance.choice([1, 6.5, 9, 20]))
+            given = label(message["transaction_id"], fraud=bool(fraud)) | {"labelled_at": known.isoformat()}
+            came = (known - pd.Timestamp(0, tz="UTC")).days
+            by_day.setdefault(came, {}).setdefault("labels", []).append(given)
+    told: dict[int, TerminalRisk] = {}
+    days = range(town.days()[0], town.days()[-1] + 1)
+    for day in days:
+        midnight = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)
+        if day > days[-15]:
+            Renewal(settings, midnight).run()
+            told[day] = served(settings, store)
+        for folder, messages in by_day[day].items():
+            lake.write(folder, messages, midnight)
+    data = with_labels(
+        load("s3://datalake/raw/transactions", settings_file),
+        read_labels("s3://datalake/labels", settings_file),
+    )
+    terminals = data.frame["terminal_id"]
+    learnt = TerminalLabels(terminals.tolist(), data.days(), first_labels(data), later_changes(data))
+    frauds = 0
+    for day, risk in told.items():
+        names = terminals[data.days() == day].tolist()
+        expected = learnt.as_of(names, np.full(len(names), day, dtype=np.int32))
+        assert risk.as_of(names, np.full(len(names), day)).tobytes() == expected.tobytes()
+        frauds += int((expected[:, SCHEMA.names.index("risk_30d") - 2] > 0).sum())
+    assert len(told) == 14
+    assert frauds > 100, "too few to speak of"
 
 
 Message = tuple[str, dict[str, Any] | bytes]
