@@ -1,6 +1,7 @@
 """What holds for the cluster as a whole; asked of one host, and of others where that matters."""
 
 import json
+import re
 from collections.abc import Generator
 
 import pytest
@@ -26,6 +27,8 @@ def test_topics_are_as_described(host: Host) -> None:
     described = host.check_output("kafka-topics --describe --topic transactions")
     assert "PartitionCount: 8\tReplicationFactor: 3" in described
     assert "retention.ms=604800000" in described
+    # of the brokers' disks
+    assert re.search(r"retention\.bytes=\d{6,}", described)
     assert "min.insync.replicas=2" in described
     listed = set(host.check_output("kafka-topics --list").split())
     assert listed >= {"fraud_alerts", "predictions", "transactions", "transactions_dlq"}

@@ -1,6 +1,7 @@
 """What the cluster does, seen from outside."""
 
 import http.client
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -133,6 +134,13 @@ def test_an_overwritten_model_can_be_had_back_and_its_versions_not_be_destroyed(
     trainer.delete_object(**target)
     assert trainer.get_object(**target, VersionId=first)["Body"].read() == b"first"
     assert refused(trainer.delete_object, **target, VersionId=first) == DENIED
+
+
+def test_old_versions_of_a_model_end(cluster: Cluster) -> None:
+    exported = cluster.hosts[0].check_output("mc --json ilm rule export lab/models")
+    (rule,) = json.loads(exported)["config"]["Rules"]
+    assert rule["Status"] == "Enabled"
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 90}
 
 
 def test_users_cannot_administer(cluster: Cluster, refused: Refused) -> None:

@@ -29,7 +29,10 @@ options:
     type: str
     required: true
   buckets:
-    description: "Name to options. C(versioning): true keeps versions, false stops that, left out leaves it."
+    description:
+      - "Name to options. C(versioning): true keeps versions, false stops that, left out leaves it."
+      - "C(old_versions_days): how long versions are kept that another or a deletion has replaced; left out
+        leaves it. Other rules of the bucket stay."
     type: dict
     default: {}
   users:
@@ -53,7 +56,7 @@ EXAMPLES = r"""
     alias: lab
     endpoint_url: http://127.0.0.1:9000
     buckets:
-      sales: {versioning: true}
+      sales: {versioning: true, old_versions_days: 30}
     users:
       shop: {sales: rw}
       reports: {sales: ro}
@@ -68,6 +71,7 @@ changes:
   elements: str
 """
 
+OLD_VERSIONS_RULE = "old-versions"
 BUCKET_ACTIONS = {
     "ro": ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketVersions"],
     "rw": [
@@ -184,7 +188,7 @@ class Access:
         return not self.module.check_mode
 
     def apply_buckets(self) -> None:
-        """Create buckets and set their versioning."""
+        """Create buckets, and set what becomes of their old versions."""
         present = {message["key"].rstrip("/") for message in self.client.run("ls", self.alias)}
         for bucket, options in self.module.params["buckets"].items():
             target = f"{self.alias}/{bucket}"
@@ -192,19 +196,61 @@ class Access:
                 f"create bucket {bucket}", "bucket", bucket, before="absent", after="present"
             ):
                 self.client.run("mb", target)
-            wanted = (options or {}).get("versioning")
-            if wanted is None:
-                continue
-            enabled = False
-            if bucket in present:
-                state = self.client.run("version", "info", target)[0].get("versioning") or {}
-                enabled = state.get("status") == "Enabled"
-            if enabled != wanted:
-                verb = "enable" if wanted else "suspend"
-                if self.note(
-                    f"{verb} versioning of {bucket}", "versioning", bucket, before=enabled, after=wanted
-                ):
-                    self.client.run("version", verb, target)
+            self.apply_versioning(bucket, (options or {}).get("versioning"), present)
+            self.apply_old_versions(bucket, (options or {}).get("old_versions_days"), present)
+
+    def apply_versioning(self, bucket: str, wanted: bool | None, present: set[str]) -> None:  # noqa: FBT001
+        """Keep versions, or stop that, unless nothing is said of it."""
+        target = f"{self.alias}/{bucket}"
+        if wanted is None:
+            return
+        enabled = False
+        if bucket in present:
+            state = self.client.run("version", "info", target)[0].get("versioning") or {}
+            enabled = state.get("status") == "Enabled"
+        if enabled != wanted:
+            verb = "enable" if wanted else "suspend"
+            if self.note(
+                f"{verb} versioning of {bucket}", "versioning", bucket, before=enabled, after=wanted
+            ):
+                self.client.run("version", verb, target)
+
+    def apply_old_versions(self, bucket: str, days: int | None, present: set[str]) -> None:
+        """Let old versions end after some days, unless nothing is said of it; other rules stay."""
+        if days is None:
+            return
+        rules = self.lifecycle_rules(bucket) if bucket in present else []
+        found = [rule for rule in rules if rule["ID"] == OLD_VERSIONS_RULE]
+        wanted = [
+            {
+                "ID": OLD_VERSIONS_RULE,
+                "Status": "Enabled",
+                # the marker of a deletion goes with the last of what it deleted
+                "Expiration": {"ExpiredObjectDeleteMarker": True},
+                "NoncurrentVersionExpiration": {"NoncurrentDays": days},
+            }
+        ]
+        if found != wanted and self.note(
+            f"keep old versions in {bucket} for {days} days",
+            "old versions",
+            bucket,
+            before=found,
+            after=wanted,
+        ):
+            others = [rule for rule in rules if rule["ID"] != OLD_VERSIONS_RULE]
+            document = json.dumps({"Rules": others + wanted})
+            self.client.run("ilm", "rule", "import", f"{self.alias}/{bucket}", stdin=document)
+
+    def lifecycle_rules(self, bucket: str) -> list[dict[str, Any]]:
+        """Return the rules by which objects of a bucket end."""
+        try:
+            exported = self.client.run("ilm", "rule", "export", f"{self.alias}/{bucket}")[0]
+        except CommandFailedError as error:
+            if error.code != "NoSuchLifecycleConfiguration":
+                raise
+            return []
+        rules: list[dict[str, Any]] = exported["config"]["Rules"]
+        return rules
 
     def apply_policy(self, name: str, document: dict[str, Any]) -> None:
         """Write a policy unless it grants just this already."""

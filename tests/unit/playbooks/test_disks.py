@@ -1,0 +1,129 @@
+"""What each topic may take of the brokers' disks, and what is said where that is too little."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from flink_jobs.domain.scoring import Prediction
+
+ANSIBLE = Path(__file__).parents[3] / "ansible"
+PLAYBOOKS = ANSIBLE / "playbooks"
+TOPICS = yaml.safe_load((ANSIBLE / "inventory/group_vars/all/topics.yml").read_text())
+GROUPS = {
+    "kafka": ["node1", "node2", "node3", "node4"],
+    "minio": ["node1", "node2", "node3", "node4", "node5"],
+    "flink_jobmanager": ["node1"],
+    "flink_taskmanager": ["node2"],
+}
+GB = 1_000_000_000
+PLAY = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - ansible.builtin.set_fact:
+        mounts: "{{ disks[inventory_hostname] }}"
+        virtualization_type: "{{ kind }}"
+        cacheable: true
+- hosts: node1
+  gather_facts: false
+  tasks:
+    - ansible.builtin.debug:
+        msg: "{{ {'topics': retention_topics, 'expected': retention_expected_mb_on_broker | int,
+                  'disks': groups['kafka'] | map('extract', hostvars, 'disk_mb') | list,
+                  'journal': journal_max_mb | int} | to_json }}"
+"""
+
+
+@pytest.fixture
+def sized(
+    run_playbook: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> Callable[..., dict[str, Any]]:
+    """What comes of disks of so many GB, by host and mount."""
+
+    def of(disks: dict[str, dict[str, int]], kind: str = "kvm") -> dict[str, Any]:
+        (tmp_path / "play.yml").write_text(PLAY)
+        mounts = {
+            host: [{"mount": mount, "size_total": size * GB} for mount, size in disk.items()]
+            for host, disk in disks.items()
+        }
+        ran = run_playbook(
+            tmp_path / "play.yml", GROUPS, "--extra-vars", json.dumps({"disks": mounts, "kind": kind})
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        found: dict[str, Any] = json.loads(
+            yaml.safe_load(re.findall(r"^ {4}msg: (?:.*\n)(?: {8}.*\n)*", ran.stdout, re.MULTILINE)[0])["msg"]
+        )
+        return found
+
+    return of
+
+
+def taken_mb(topics: dict[str, Any]) -> float:
+    """What all topics take at most on the fullest of four brokers, with three replicas each."""
+    total = 0
+    for topic in topics.values():
+        on_broker = -(-topic["partitions"] * 3 // 4)
+        config = topic["config"]
+        total += on_broker * (config["retention.bytes"] + config["segment.bytes"])
+    return total / 1e6
+
+
+def test_topics_fill_the_smallest_brokers_part_and_no_more(sized: Callable[..., dict[str, Any]]) -> None:
+    disks = {f"node{number}": {"/": 100} for number in range(1, 6)}
+    found = sized(disks | {"node3": {"/": 100, "/var/lib/kafka": 10, "/var/lib/kaf": 900}})
+    # shared with MinIO two to three, but for the one that has a disk of its own; a fifth is the system's
+    assert [disk["kafka"] for disk in found["disks"]] == [32_000, 32_000, 8_000, 32_000]
+    assert [disk["minio"] for disk in found["disks"]] == [48_000, 48_000, 80_000, 48_000]
+    assert 0.95 * 8_000 < taken_mb(found["topics"]) <= 8_000 * 1.01
+    assert found["topics"]["transactions"]["config"]["retention.ms"] == 604_800_000
+    assert found["journal"] == 1_000
+
+
+def test_containers_share_their_machines_disk(sized: Callable[..., dict[str, Any]]) -> None:
+    found = sized({f"node{number}": {"/": 100} for number in range(1, 6)}, kind="lxc")
+    assert {disk["kafka"] for disk in found["disks"]} == {6_400}
+    assert found["journal"] == 200
+
+
+def test_what_is_expected_follows_from_the_records_of_a_day(sized: Callable[..., dict[str, Any]]) -> None:
+    found = sized({f"node{number}": {"/": 100} for number in range(1, 6)})
+    # three replicas on four brokers: a week of transactions, three days of predictions, a month of the others
+    assert found["expected"] == round((7 * 160 + 3 * 280 + 30 * (15 + 2 + 2)) * 3 / 4 + 0.49)
+
+
+def test_a_disk_that_is_too_small_is_refused_with_figures(
+    run_playbook: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    many = "transactions_per_day=1000000000000"
+    ran = run_playbook(PLAYBOOKS / "validate.yml", GROUPS, "--limit", "node1", "--extra-vars", many)
+    assert ran.returncode != 0
+    told = " ".join((ran.stdout + ran.stderr).split())
+    needed, there, enough = re.findall(
+        r"node1: to keep 1000000000000 transactions a day .*? takes (\d+) MB of each broker's disk, "
+        r"but Kafka's part of this one is (\d+) MB, which is enough for (\d+) a day",
+        told,
+    )[0]
+    assert int(needed) > int(there) >= 0
+    assert int(enough) == 1000000000000 * int(there) // int(needed)
+
+
+def test_records_are_no_larger_than_is_counted_with() -> None:
+    transaction = (
+        b'{"transaction_id": "1754154", "event_time": "2018-09-30T23:59:59Z", "customer_id": "4999", '
+        b'"terminal_id": "9999", "amount": 12345.67}'
+    )
+    version = "20261124T154400Z-bea8c0a8"
+    prediction = Prediction(
+        "1754154", 0.123456789, version, 7, 9_999_999, 1_795_000_000_000, 0.123456789, version
+    )
+    key, overhead = len("1754154"), 12
+    counted = TOPICS["topics_bytes_per_transaction"]
+    assert 0.8 < (len(transaction) + key + overhead) / counted["transactions"] <= 1
+    assert 0.8 < (len(msgspec.json.encode(prediction)) + key + overhead) / counted["predictions"] <= 1
