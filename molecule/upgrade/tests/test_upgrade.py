@@ -40,7 +40,7 @@ def starts(nodes: dict[str, Host]) -> dict[str, str]:
 
 def level(host: Host) -> str:
     described = host.check_output("kafka-features describe")
-    return str(re.findall(r"metadata\.version\t.*FinalizedVersionLevel: ([0-9.]+)-", described)[0])
+    return str(re.findall(r"metadata\.version\s.*FinalizedVersionLevel: ([0-9.]+)-", described)[0])
 
 
 def test_brokers_get_the_new_version_one_at_a_time_and_may_go_back(
