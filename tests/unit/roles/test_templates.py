@@ -67,7 +67,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-def render(template: Path) -> str:
+def render(template: Path, **given: object) -> str:
     role = template.parents[1]
     loader = DataLoader()
     loader.set_basedir(str(template.parent))
@@ -75,7 +75,7 @@ def render(template: Path) -> str:
     for part in ("defaults", "vars"):
         if (file := role / part / "main.yml").exists():
             variables |= loader.load_from_file(str(file), trusted_as_template=True) or {}
-    templar = Templar(loader, variables | ARGUMENTS[role.name])
+    templar = Templar(loader, variables | ARGUMENTS[role.name] | given)
     rendered: str = templar.template(trust_as_template(template.read_text()))
     return rendered
 
@@ -86,6 +86,8 @@ def is_unit(text: str) -> None:
     parser.read_string(text.replace("\\\n", " "))
     assert parser["Service"]["ExecStart"].startswith("/")
     assert "MemoryMax" in parser["Service"]
+    # Java and Go raise the limit to the system's by themselves; a unit could only lower that.
+    assert "LimitNOFILE" not in parser["Service"]
 
 
 def is_shell(text: str) -> None:
@@ -117,3 +119,12 @@ def test_template(template: Path) -> None:
     assert rendered.strip()
     assert not re.search(r"\{\{|\{%|None", rendered), rendered
     KINDS[template.stem.rpartition(".")[2]](rendered)
+
+
+@pytest.mark.parametrize(("memory_mb", "heap"), [(1024, "512m"), (12288, "6144m"), (65536, "6144m")])
+def test_a_broker_takes_half_of_its_memory_as_heap_and_no_more_than_it_can_use(
+    memory_mb: int, heap: str
+) -> None:
+    unit = render(ROLES / "kafka/templates/kafka.service.j2", kafka_memory_mb=memory_mb)
+    assert f"-Xmx{heap} " in unit
+    assert f"MemoryMax={memory_mb}M" in unit
