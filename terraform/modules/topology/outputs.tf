@@ -14,6 +14,7 @@ output "inventory" {
     hosts = {
       for name, host in local.hosts : name => {
         ansible_host   = host.ip
+        host_address   = host.ip
         ansible_user   = var.ssh_user
         node_index     = host.node_index
         host_cpus      = host.cpus

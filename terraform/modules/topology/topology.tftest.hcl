@@ -46,6 +46,15 @@ run "inventory_has_groups_and_variables" {
   }
 }
 
+run "hosts_reach_each_other_at_their_own_addresses" {
+  command = plan
+
+  assert {
+    condition     = { for name, host in output.inventory.hosts : name => host.host_address } == { for name, host in output.hosts : name => host.ip }
+    error_message = jsonencode(output.inventory.hosts)
+  }
+}
+
 run "ssh_config_names_each_host_by_name_and_address" {
   command = plan
 
