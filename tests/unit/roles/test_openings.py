@@ -34,3 +34,10 @@ def test_no_port_is_in_two_openings() -> None:
     ]
     ports = [port for numbers in ranges for port in numbers]
     assert len(ports) == len(set(ports))
+
+
+def test_each_taskmanager_that_has_a_port_has_all_of_them() -> None:
+    defaults = yaml.safe_load((GROUP_VARS.parents[2] / "roles/flink/defaults/main.yml").read_text())
+    counts = {name: opening["count"] for name, opening in OPENINGS.items() if "count" in opening}
+    rpc = counts.pop("flink_taskmanager_rpc_first")
+    assert set(counts.values()) == {rpc // defaults["flink_taskmanager_rpc_ports"]}
