@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# four times what the longest takes
+LONGEST_S = 2700
 SCENARIOS = sorted(file.parent.name for file in ROOT.glob("molecule/*/molecule.yml"))
 
 
@@ -15,15 +17,16 @@ def test_role(scenario: str) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
         ran = subprocess.run(
-            ["molecule", "test", "--scenario-name", scenario],
+            ["timeout", "--kill-after=60", str(LONGEST_S), "molecule", "test", "--scenario-name", scenario],
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
         )
     if ran.returncode:
+        ended = f"ended with {ran.returncode}" if ran.returncode != 124 else f"took more than {LONGEST_S} s"
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-200:])
         pytest.fail(
-            f"molecule test -s {scenario} ended with {ran.returncode}; all of it is in {log}\n{tail}",
+            f"molecule test -s {scenario} {ended}; all of it is in {log}\n{tail}",
             pytrace=False,
         )

@@ -29,7 +29,13 @@ UNITS = ("kafka", "minio", "flink-jobmanager", "flink-taskmanager@*")
 def run(*command: str, cwd: Path = ROOT, codes: tuple[int, ...] = (0,), **environment: str) -> str:
     """Run what an operator would; what it printed."""
     ran = subprocess.run(
-        command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, check=False
+        command,
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=3600,
     )
     if ran.returncode not in codes:
         pytest.fail(
