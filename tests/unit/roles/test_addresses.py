@@ -36,7 +36,7 @@ def test_what_hosts_are_told_is_the_internal_address(tmp_path: Path) -> None:
 def test_playbooks_put_no_other_address_into_what_they_deploy() -> None:
     found = {
         file.name
-        for file in ANSIBLE.glob("playbooks/*.yml")
+        for file in ANSIBLE.glob("playbooks/**/*.yml")
         if re.search(r"\bansible_host\b", file.read_text())
     }
     assert found <= FOR_PEOPLE
