@@ -22,6 +22,7 @@ def test_shares_keep_equal_times_together() -> None:
     times = np.repeat(np.arange(20.0), 5)
     split = split_by_share(times)
     assert (split.train, split.test) == (slice(0, 80), slice(80, 100))
+    assert (split.fit, split.validation) == (slice(0, 60), slice(60, 80))
     assert times[split.train].max() < times[split.test].min()
     assert times[split.fit].max() < times[split.validation].min()
     uneven = split_by_share(np.array([0.0, 1, 2, 3, 3, 3, 3, 3, 3, 9]))
