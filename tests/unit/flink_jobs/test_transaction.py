@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import UTC, datetime
 
 import pytest
 
@@ -50,6 +51,31 @@ def test_a_table_of_ready_columns_needs_neither_customer_nor_terminal() -> None:
         "features": {"V1": -1.5},
     }
     assert parse_transaction(json.dumps(ready).encode(), NOW_S).features == {"V1": -1.5}
+
+
+def test_limits_are_within_what_is_read() -> None:
+    def padded(length: int) -> bytes:
+        content = payload(note="")
+        return content.replace(b'"note": ""', b'"note": "%s"' % (b"x" * (length - len(content))))
+
+    def ahead(seconds: float) -> bytes:
+        return payload(event_time=datetime.fromtimestamp(NOW_S + seconds, UTC).isoformat())
+
+    for within, beyond, reason in (
+        (padded(65_536), padded(65_537), "too_large"),
+        (ahead(86_400), ahead(86_400.001), "future_event_time"),
+        (payload(customer_id="x" * 64), payload(customer_id="x" * 65), "bad_id"),
+        (payload(amount=0), payload(amount=-5e-324), "bad_amount"),
+        (
+            payload(event_time="1970-01-01T00:00:00Z"),
+            payload(event_time="1969-12-31T23:59:59Z"),
+            "bad_event_time",
+        ),
+    ):
+        parse_transaction(within, NOW_S)
+        with pytest.raises(InvalidTransaction) as refused:
+            parse_transaction(beyond, NOW_S)
+        assert refused.value.reason == reason
 
 
 @pytest.mark.parametrize(
