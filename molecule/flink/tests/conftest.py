@@ -51,7 +51,9 @@ class Cluster:
         return known[0]["path"].split(":")[-1].split("/")[0] if known else ""
 
     def runs(self, job_id: str) -> bool:
-        return all(task["status"] == "RUNNING" for task in self.tasks(job_id))
+        tasks = self.tasks(job_id)
+        # one that is being initialized has none yet
+        return bool(tasks) and all(task["status"] == "RUNNING" for task in tasks)
 
     def counted(self, name: str) -> list[int]:
         """What the job printed, on all TaskManagers."""
