@@ -41,7 +41,7 @@ class Producer:
     def send(self, topic: str, value: bytes, key: bytes) -> Future:
         number = len(self.futures)
         partition = sum(key) % 2
-        error = KafkaTimeoutError("too slow") if number in self.fail else None
+        error = KafkaTimeoutError(f"record {number} too slow") if number in self.fail else None
         future = Future(Metadata(partition, self.next_offset[partition]), error)
         if error is None:
             self.next_offset[partition] += 1

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kafka.errors import KafkaError
 from kafka_fakes import Producer
 
 from clients import pacing
@@ -47,6 +48,24 @@ def test_refused_and_unanswered_deliveries_are_failures_and_no_frauds_of_the_run
     assert (report.sent, report.failed) == (8, 2)
     assert report.fraud_ids == ["id-0"]
     assert "2 were NOT confirmed" in summary(report, "too slow")
+
+
+def test_of_several_failures_the_first_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    producer = Producer(fail=frozenset({1, 3}))
+    delivery = Delivery(producer, "transactions")
+    for record in records(4):
+        delivery.send(record)
+
+    def full(*_: object) -> None:
+        raise KafkaError("no room")
+
+    monkeypatch.setattr(producer, "send", full)
+    producer.flush(0)
+    delivery.settle()
+    delivery.send(next(records(1)))
+    report = delivery.finish()
+    assert (report.sent, report.failed) == (2, 3)
+    assert "record 1 too slow" in delivery.first_error
 
 
 def test_records_of_others_in_between_are_noticed() -> None:
