@@ -133,6 +133,8 @@ def run(tmp_path: Path, cluster: FakeCluster, settings: Path) -> Run:
             "settings": str(settings),
             "state": "running",
             "restore": "latest",
+            "state_format": 1,
+            "state_formats_read": [],
             "allow_non_restored_state": False,
             "wait": True,
             "timeout_s": 5,
@@ -195,6 +197,33 @@ def test_settings_that_cannot_be_read_stop_nothing(run: Run, cluster: FakeCluste
     with pytest.raises(flink_cluster.JobError, match=r"settings\.json cannot be read.*playbooks/flink\.yml"):
         run()
     assert cluster.stopped == []
+
+
+@pytest.mark.parametrize("state", ["running", "current"])
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_release_that_cannot_read_the_state_stops_nothing(
+    run: Run, cluster: FakeCluster, state: str, *, check_mode: bool
+) -> None:
+    first = run(state_format=2, state_formats_read=[1])["job_id"]
+    with pytest.raises(
+        flink_cluster.JobError, match=r"state in form 2.*reads 1 only.*-e flink_jobs_anew=count"
+    ):
+        run(state=state, check_mode=check_mode)
+    assert list(cluster.jobs) == [first]
+    assert cluster.stopped == []
+    # giving it up begins with stopping it
+    assert run(state="stopped")["action"] == "stopped"
+
+
+def test_a_release_that_reads_the_former_state_takes_it_over(run: Run) -> None:
+    first = run(state_format=2)["job_id"]
+    assert run(state_format=3, state_formats_read=[1, 2])["snapshot"] == f"savepoint of {first}"
+
+
+def test_a_job_that_does_not_tell_the_form_of_its_state_is_replaced(run: Run, cluster: FakeCluster) -> None:
+    first = run()["job_id"]
+    del cluster.jobs[first]["state"]
+    assert run()["snapshot"] == f"savepoint of {first}"
 
 
 def test_two_runs_at_once_submit_the_job_once(run: Run, cluster: FakeCluster) -> None:

@@ -75,6 +75,17 @@ options:
     type: str
     choices: [latest, none]
     default: latest
+  state_format:
+    description:
+      - Number of the form in which the job keeps its state. A running job whose state this one cannot read is
+        neither stopped nor replaced.
+    type: int
+    default: 1
+  state_formats_read:
+    description: Numbers of the other forms that it can read.
+    type: list
+    elements: int
+    default: []
   allow_non_restored_state:
     description: Drop state of the snapshot that the new job has no place for.
     type: bool
@@ -194,6 +205,7 @@ def fingerprint(parameters: dict[str, Any]) -> dict[str, str]:
     """Say what the job is made of, part by part."""
     return {
         **settings_digests(parameters["settings"]),
+        "state": str(parameters["state_format"]),
         "code": code_digest([parameters["script"], *parameters["code"]]),
         "arguments": digest(json.dumps([parameters["script"], *parameters["arguments"]]).encode()),
         "properties": digest(json.dumps(parameters["properties"], sort_keys=True, default=str).encode()),
@@ -335,6 +347,8 @@ class Deployment:
         if job_id and deployed == wanted:
             return {"changed": False, "action": "unchanged", "job_id": job_id}
 
+        if job_id:
+            self.check_state(deployed)
         result: dict[str, Any] = {"changed": True, "diff": {"before": deployed, "after": wanted}}
         if state == "current":
             return {**result, **self.stop(job_id)}
@@ -349,6 +363,20 @@ class Deployment:
         # somebody may have submitted one by hand meanwhile
         self.the_one([*{new_id, *self.cluster.active_jobs(self.name)}])
         return {**result, "action": action, "job_id": new_id, "snapshot": snapshot}
+
+    def check_state(self, deployed: dict[str, str]) -> None:
+        """Refuse a job whose state this release cannot read; one of long ago does not tell its form."""
+        own = self.parameters["state_format"]
+        readable = sorted({own, *self.parameters["state_formats_read"]})
+        found = int(deployed.get("state", own))
+        if found not in readable:
+            raise JobError(
+                f"{self.name} keeps its state in form {found}, and this release reads "
+                f"{', '.join(map(str, readable))} only. It still runs. "
+                "Go back to the release that it is of; or give its state up: "
+                "ansible-playbook playbooks/jobs.yml -e flink_jobs_state=stopped, "
+                f"then ansible-playbook site.yml -e flink_jobs_anew={self.name}"
+            )
 
     def stop(self, job_id: str | None) -> dict[str, Any]:
         """Stop the job, if it runs."""
@@ -372,6 +400,8 @@ def main() -> None:
             "settings": {"type": "path"},
             "state": {"type": "str", "choices": ["running", "current", "stopped"], "default": "running"},
             "restore": {"type": "str", "choices": ["latest", "none"], "default": "latest"},
+            "state_format": {"type": "int", "default": 1},
+            "state_formats_read": {"type": "list", "elements": "int", "default": []},
             "allow_non_restored_state": {"type": "bool", "default": False},
             "wait": {"type": "bool", "default": True},
             "timeout_s": {"type": "int", "default": 300},
