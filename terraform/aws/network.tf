@@ -32,12 +32,14 @@ resource "aws_internet_gateway" "this" {
 resource "aws_route_table" "hosts" {
   vpc_id = aws_vpc.this.id
 
-  route {
-    cidr_block = "0.0.0.0/0"
-    gateway_id = aws_internet_gateway.this.id
-  }
-
   tags = { Name = local.name }
+}
+
+# By itself, so that a route to operators' networks may be added beside it.
+resource "aws_route" "out" {
+  route_table_id         = aws_route_table.hosts.id
+  destination_cidr_block = "0.0.0.0/0"
+  gateway_id             = aws_internet_gateway.this.id
 }
 
 resource "aws_route_table_association" "hosts" {

@@ -5,8 +5,14 @@ output "hosts" {
 
 output "inventory" {
   description = "For ansible/inventory/terraform.py."
-  value       = merge(module.topology.inventory, { ssh_config_file = local_file.ssh_config.filename })
-  depends_on  = [module.host, local_sensitive_file.private_key, local_file.known_host]
+  value = merge(module.topology.inventory, {
+    ssh_config_file = local_file.ssh_config.filename
+    hosts = {
+      for name, variables in module.topology.inventory.hosts :
+      name => merge(variables, { data_volumes = module.host[name].data_volumes })
+    }
+  })
+  depends_on = [module.host, local_sensitive_file.private_key, local_file.known_host]
 }
 
 output "ssh_config" {

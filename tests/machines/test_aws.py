@@ -4,6 +4,7 @@ moto answers as AWS does, but runs nothing. Providers come from terraform/plugin
 them, this is skipped.
 """
 
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -125,11 +126,29 @@ def test_plan_shows_no_change(applied: Root) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_inventory_is_that_of_the_lab(applied: Root) -> None:
+def test_inventory_is_that_of_the_lab_with_volumes(applied: Root) -> None:
     assert Path(applied.run("output", "-raw", "ssh_config").stdout).is_file()
+    hosts = json.loads(applied.run("output", "-json", "inventory").stdout)["hosts"]
+    assert {name: sorted(host["data_volumes"]) for name, host in hosts.items()} == {
+        "node1": ["kafka", "minio"],
+        "node2": ["kafka", "minio"],
+        "node3": ["kafka", "minio"],
+        "node4": ["minio"],
+    }
 
 
-def test_nothing_is_left(applied: Root, ec2: EC2) -> None:
+def test_data_is_not_destroyed_with_the_rest(applied: Root, ec2: EC2) -> None:
+    result = applied.run("destroy", "-auto-approve", "-input=false", *SETTINGS, check=False)
+    assert result.returncode == 1
+    assert "Instance cannot be destroyed" in result.stderr
+    assert len(instances(ec2)) == 4
+
+
+def test_nothing_but_data_is_left(applied: Root, ec2: EC2) -> None:
+    volumes = [name for name in applied.run("state", "list").stdout.split() if "aws_ebs_volume.data" in name]
+    applied.run("state", "rm", *volumes)
     applied.watch("destroy", "-auto-approve", "-input=false", *SETTINGS)
     assert instances(ec2) == []
+    kept = {volume["VolumeId"] for volume in ec2.describe_volumes()["Volumes"] if volume["Size"] in {50, 100}}
+    assert len(kept) == len(volumes) == 7
     assert not (applied.project / "build/aws/ssh/id_ed25519").exists()

@@ -11,6 +11,11 @@ resource "aws_ebs_volume" "data" {
   encrypted         = true
 
   tags = { Name = "${var.name_prefix}-${var.host.name}-${each.key}" }
+
+  lifecycle {
+    # Data goes when somebody says so, and not because a host or a group does.
+    prevent_destroy = true
+  }
 }
 
 module "cloud_init" {
@@ -21,11 +26,6 @@ module "cloud_init" {
   host_key = {
     private = tls_private_key.host.private_key_openssh
     public  = trimspace(tls_private_key.host.public_key_openssh)
-  }
-  # As udev names it, whatever place it was attached at.
-  volumes = {
-    for group, volume in aws_ebs_volume.data :
-    "/var/lib/${group}" => "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_${replace(volume.id, "-", "")}"
   }
 }
 

@@ -17,14 +17,5 @@ locals {
     }
     package_update = true
     packages       = var.packages
-    # Before packages and services, whose data they are for.
-    bootcmd = concat([], [
-      for point, device in var.volumes : [
-        # A volume is attached once its instance runs.
-        ["cloud-init-per", "once", "wait${replace(point, "/", "-")}", "sh", "-c", "until [ -b ${device} ]; do sleep 1; done"],
-        ["cloud-init-per", "once", "mkfs${replace(point, "/", "-")}", "sh", "-c", "blkid ${device} || mkfs.ext4 -q ${device}"],
-      ]
-    ]...)
-    mounts = [for point, device in var.volumes : [device, point, "ext4", "noatime,nofail", "0", "2"]]
   }
 }

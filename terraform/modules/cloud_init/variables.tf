@@ -25,9 +25,3 @@ variable "packages" {
   type        = list(string)
   default     = ["acl", "nftables", "python3-apt", "python3-venv", "rsync", "sudo"]
 }
-
-variable "volumes" {
-  description = "Volumes for data: mount point => path of the device. One that is blank gets a file system."
-  type        = map(string)
-  default     = {}
-}

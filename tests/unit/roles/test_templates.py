@@ -34,6 +34,11 @@ ITEMS = {"log4j.properties.j2": {"level": "INFO", "target": "SYSTEM_OUT"}, "task
 # What each role is given by the playbook that applies it.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "base": {},
+    "data_volume": {
+        "data_volume_service": "kafka",
+        "data_volume_path": "/var/lib/kafka",
+        "data_volume_device": "/dev/disk/by-id/volume",
+    },
     "flink": {
         "flink_version": "2.3.0",
         "flink_archive": "/cache/flink.tar.gz",
