@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +22,7 @@ from flink_jobs.domain.scoring import Record, Scorer
 from flink_jobs.domain.settings import Settings, load_settings
 from flink_jobs.domain.terminal_risk import RISK_FILE, TerminalRisk
 from flink_jobs.domain.transaction import MAX_FUTURE_S
+from training.risk_renewal import Renewal
 
 EXIT_DRIFTED = 1
 _BATCH = 1_000
@@ -33,9 +34,10 @@ examples:
   fraud-drift --model build/model --data july.csv     a model and transactions on disk
 
 The period is replayed through what the job does: histories reach back before it, and terminals' frauds are
-those that the job looks up. Each feature's PSI (population stability index) compares the shares of its
-values with those of the test period that the model was published with. Below {SOME} is read as no change, up
-to {LARGE} as some, above as large. Whole weeks are worth comparing: habits differ by day and hour.
+those that were known when each day began, as far as the lake still tells, else those that the job looks up.
+Each feature's PSI (population stability index) compares the shares of its values with those of the test
+period that the model was published with. Below {SOME} is read as no change, up to {LARGE} as some, above as
+large. Whole weeks are worth comparing: habits differ by day and hour.
 
 Ends with 0; with 1 where a PSI is large; with 2 where nothing could be measured.
 """
@@ -124,12 +126,22 @@ def _command(args: argparse.Namespace) -> int:
     scorer = local_scorer(args.model) if args.model else promoted_scorer(load_settings(args.settings))
     source: Source = File(args.data) if args.data else open_lake(load_settings(args.settings))
     until_s = args.until.timestamp() if args.until else None
-    drift = measure(scorer, source, args.days, until_s)
+    # a table that is served has few days, what it was made of has more
+    kept = (
+        None if args.model or args.data else Renewal(load_settings(args.settings), datetime.now(UTC)).replayed
+    )
+    drift = measure(scorer, source, args.days, until_s, kept)
     print(msgspec.json.encode(drift).decode() if args.json else table(drift), flush=True)
     return EXIT_DRIFTED if max(drift.psi.values()) > LARGE else 0
 
 
-def measure(scorer: Scorer, source: Source, number_of_days: int, until_s: float | None = None) -> Drift:
+def measure(
+    scorer: Scorer,
+    source: Source,
+    number_of_days: int,
+    until_s: float | None = None,
+    known_on: Callable[[range], TerminalRisk] | None = None,
+) -> Drift:
     """Score a period as the job does, and compare it with the model's test period.
 
     Args:
@@ -137,6 +149,7 @@ def measure(scorer: Scorer, source: Source, number_of_days: int, until_s: float 
         source: of the period, and of the time before it that histories reach back to.
         number_of_days: length of the period.
         until_s: its end in seconds since 1970; None: just after the last event.
+        known_on: tells what was known of terminals on days; None: what the scorer knows.
 
     Raises:
         ClientError: the model has nothing to compare with, or there are too few transactions.
@@ -151,6 +164,9 @@ def measure(scorer: Scorer, source: Source, number_of_days: int, until_s: float 
             raise ClientError(f"{source.name}: no transactions")
         until_s = last_s + 0.001
     since_s = until_s - number_of_days * DAY_S
+    if known_on is not None and manifest.kind == "history":
+        known = known_on(range(int(since_s // DAY_S), int(until_s // DAY_S) + 1))
+        scorer = scorer.told(known) if len(known.days) else scorer
     if since_s < scorer.first_day * DAY_S:
         since_s = scorer.first_day * DAY_S
         print(f"from {_time(since_s)} on: of terminals, the model knows nothing before", file=sys.stderr)

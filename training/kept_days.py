@@ -115,7 +115,7 @@ class KeptDays:
 
         """
         self._first_day = self._today - reach_days
-        before = self._state()
+        before = self.state()
         files = list(self._files(self._first_day))
         new = sorted(set(files).difference(before.files))
         payments = self._read_payments([key for key in new if key.startswith(TRANSACTIONS_FOLDER)])
@@ -226,7 +226,8 @@ class KeptDays:
             content = read_object(self._client, self._lake, key)
             yield from Folder(f"s3://{self._lake}", [(key, content)]).placed_records()
 
-    def _state(self) -> State:
+    def state(self) -> State:
+        """Read the state; ObjectStoreError as for `catch_up`."""
         content = read_object(self._client, self._features, STATE_KEY, missing_ok=True)
         try:
             return State() if content is None else msgspec.json.decode(content, type=State)

@@ -9,7 +9,7 @@ import hashlib
 import io
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.domain.object_store import (
     ObjectStoreError,
     delete_object,
@@ -28,7 +29,7 @@ from flink_jobs.domain.object_store import (
 )
 from flink_jobs.domain.release import Release, RiskReference
 from flink_jobs.domain.settings import Settings, SettingsError, load_settings
-from flink_jobs.domain.terminal_risk import TerminalRisk, said_of_table
+from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk, said_of_table
 from training.kept_days import KeptDays, State
 from training.lake import LakeError
 from training.promotions import PromotionError, Promotions, with_days
@@ -111,36 +112,52 @@ class Renewal:
         self._forget_tables(reference.key)
         return Renewed(records, labels, days, risk, release)
 
+    def replayed(self, days: Iterable[int]) -> TerminalRisk:
+        """Give what was known of terminals when each of these days began, as far as it is still kept.
+
+        Raises:
+            ObjectStoreError: the store does not answer.
+
+        """
+        base = self._promotions.released()
+        delay_days = LABEL_DELAY_DAYS if base is None else base.label_delay_days
+        state, tables = self._kept.state(), dict[int, pa.Table]()
+        for day in days:
+            tables |= self._told(state, [day], day * _DAY_US - 1, delay_days)
+        table = pa.concat_tables([SCHEMA.empty_table(), *tables.values()])
+        return TerminalRisk(table.replace_schema_metadata(said_of_table(delay_days, tables)))
+
     def _tables(self, state: State, as_of: list[int], delay_days: int) -> dict[int, pa.Table]:
         """Give the rows of each day that is to be served, as known at the end of the day it is made for."""
         tables: dict[int, pa.Table] = {}
         for known_day in as_of:
             served = range(known_day - DAYS_BEHIND, known_day + DAYS_AHEAD + 1)
-            window = range(served[0] - delay_days - LONGEST_WINDOW_DAYS, served[-1] - delay_days)
-            kept = {day: state.days[day] for day in window if day in state.days}
             until_us = min(self._now_us, (known_day + 1) * _DAY_US - 1)
-            # where nobody labelled anything, nothing is known to be honest either
-            if not any((each.first_label_us or until_us + 1) <= until_us for each in kept.values()):
-                continue
-            days = TerminalDays(
-                {day: self._kept.counted(each, until_us) for day, each in kept.items()}, delay_days
-            )
-            tables |= {day: days.table(day) for day in served}
+            tables |= self._told(state, served, until_us, delay_days)
         return tables
+
+    def _told(self, state: State, days: Sequence[int], until_us: int, delay_days: int) -> dict[int, pa.Table]:
+        """Give the rows of days that follow one another, as known at a time; none where nobody knew any."""
+        window = range(days[0] - delay_days - LONGEST_WINDOW_DAYS, days[-1] - delay_days)
+        kept = {day: state.days[day] for day in window if day in state.days}
+        # where nobody labelled anything, nothing is known to be honest either
+        if not any((each.first_label_us or until_us + 1) <= until_us for each in kept.values()):
+            return {}
+        counted = {day: self._kept.counted(each, until_us) for day, each in kept.items()}
+        summed = TerminalDays(counted, delay_days)
+        return {day: summed.table(day) for day in days}
 
     def _still_served(
         self, risk: RiskReference, state: State, delay_days: int, told: Collection[int]
     ) -> dict[int, pa.Table]:
-        """Give what is served of days around the stream's that the lake's labels tell nothing of."""
-        if state.stream_day is None:
+        """Give what is served of days around the stream's, where the lake's labels tell nothing of those."""
+        if state.stream_day is None or state.stream_day in told:
             return {}
         content = read_object(self._client, self._features, risk.key)
         table = pq.read_table(io.BytesIO(content)).replace_schema_metadata()
         near = range(state.stream_day - DAYS_BEHIND, state.stream_day + delay_days + 2)
-        days = [
-            day for day in TerminalRisk.from_parquet(content).days.tolist() if day in near and day not in told
-        ]
-        return {day: table.filter(pc.equal(table["day"], day)) for day in days}
+        days = {day for day in TerminalRisk.from_parquet(content).days.tolist() if day in near}
+        return {day: table.filter(pc.equal(table["day"], day)) for day in sorted(days.difference(told))}
 
     def _forget_tables(self, served: str) -> None:
         keys = list(list_keys(self._client, self._features, TABLES_FOLDER))

@@ -16,6 +16,7 @@ from clients.command import ClientError
 from clients.drift import EXIT_DRIFTED, File, main, measure
 from clients.lake import Lake
 from flink_jobs.domain.scoring import Scorer
+from flink_jobs.domain.terminal_risk import TerminalRisk
 from training.simulate import simulate
 from training.train_sklearn_model import main as train
 
@@ -96,6 +97,28 @@ def test_the_lake_gives_what_the_file_gives(folder: Path, scorer: Scorer, tmp_pa
     assert found.source == "the lake"
     assert found.transactions == wanted.transactions
     assert found.psi == wanted.psi
+
+
+def test_a_period_is_measured_by_what_was_known_of_terminals_on_each_of_its_days(
+    folder: Path, scorer: Scorer
+) -> None:
+    """The table that is served has a few days; what is still kept tells of the others."""
+    source = File(str(folder / "same.parquet"))
+    published = measure(scorer, source, 7, LAST_WEEK_S + WEEK_S)
+    asked: list[range] = []
+
+    def known_on(days: range) -> TerminalRisk:
+        asked.append(days)
+        return scorer.terminal_risk
+
+    served = scorer.told(TerminalRisk.empty())
+    assert measure(served, source, 7, LAST_WEEK_S + WEEK_S).psi != published.psi
+    assert measure(served, source, 7, LAST_WEEK_S + WEEK_S, known_on).psi == published.psi
+    first = int(LAST_WEEK_S) // 86400
+    assert asked == [range(first, first + 8)]
+    # nothing is kept: by what is served
+    nothing = measure(scorer, source, 7, LAST_WEEK_S + WEEK_S, lambda _: TerminalRisk.empty())
+    assert nothing.psi == published.psi
 
 
 def test_a_time_in_the_far_future_is_no_last_event(tmp_path: Path) -> None:

@@ -310,6 +310,11 @@ def test_renewed_at_each_midnight_a_day_is_told_what_training_learnt_of_it(
         assert risk.as_of(names, np.full(len(names), day)).tobytes() == expected.tobytes()
         frauds += int((expected[:, SCHEMA.names.index("risk_30d") - 2] > 0).sum())
     assert len(told) == 14
+    replayed = Renewal(settings, midnight).replayed(days[-3:])
+    assert replayed.days.tolist() == list(days[-3:])
+    for day in days[-3:]:
+        asked = (terminals.tolist(), np.full(len(terminals), day, dtype=np.int32))
+        assert replayed.as_of(*asked).tobytes() == learnt.as_of(*asked).tobytes()
     assert frauds > 100, "too few to speak of"
 
 
