@@ -6,7 +6,7 @@ nothing is known: what was true weeks ago is not told.
 """
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
 import numpy as np
@@ -45,27 +45,30 @@ class TerminalRisk:
     """
 
     def __init__(self, table: pa.Table) -> None:
-        if table.schema.names != SCHEMA.names:
+        self._fill(table.schema, table.num_rows, table.column)
+
+    def _fill(self, schema: pa.Schema, rows: int, column: Callable[[str], pa.ChunkedArray]) -> None:
+        """Take the columns one after another, so that no more than one lies in memory twice."""
+        if schema.names != SCHEMA.names:
             raise ValueError(
-                f"terminal risk table has columns {table.schema.names}, expected {SCHEMA.names}: "
+                f"terminal risk table has columns {schema.names}, expected {SCHEMA.names}: "
                 "publish it again with this version"
             )
-        said = table.schema.metadata or {}
+        said = schema.metadata or {}
         self.label_delay_days = int(said.get(DELAY_KEY, LABEL_DELAY_DAYS))
-        days = table["day"].to_numpy()
+        days = column("day").to_numpy()
         self.days = np.union1d(days, [int(day) for day in said.get(DAYS_KEY, b"").split()]).astype(np.int64)
         self._days_and_none = np.append(self.days, -1)
-        # the last row is for terminals and days that are not known
-        self._values = np.empty((len(table) + 1, len(VALUE_COLUMNS)), dtype=np.float32)
-        for number, name in enumerate(VALUE_COLUMNS):
-            self._values[:-1, number] = table[name].to_numpy()
-        self._values[-1] = no_risk(self.label_delay_days)
-        ids = table["terminal_id"].dictionary_encode().unify_dictionaries().combine_chunks()
+        ids = column("terminal_id").dictionary_encode().unify_dictionaries().combine_chunks()
         self._terminals = IdIndex(ids.dictionary)
-        # [terminals, days]: the row of each
-        shape = (len(self._terminals) + 1, len(self.days) + 1)
-        self._rows = np.full(shape, len(table), dtype=np.int32)
-        self._rows[ids.indices.to_numpy(), np.searchsorted(self.days, days)] = np.arange(len(table))
+        # [terminals, days]: the row of each; the last row is for terminals and days that are not known
+        self._rows = np.full((len(self._terminals) + 1, len(self.days) + 1), rows, dtype=np.int32)
+        self._rows[ids.indices.to_numpy(), np.searchsorted(self.days, days)] = np.arange(rows, dtype=np.int32)
+        del ids, days
+        self._values = np.empty((rows + 1, len(VALUE_COLUMNS)), dtype=np.float32)
+        for number, name in enumerate(VALUE_COLUMNS):
+            self._values[:-1, number] = column(name).to_numpy()
+        self._values[-1] = no_risk(self.label_delay_days)
 
     def __str__(self) -> str:
         """Name terminals and days."""
@@ -104,7 +107,14 @@ class TerminalRisk:
     def from_parquet(cls, content: bytes) -> Self:
         """Read a snapshot as `training.terminal_risk` wrote it."""
         # each id once, not once a day
-        return cls(pq.read_table(io.BytesIO(content), read_dictionary=["terminal_id"]))
+        file = pq.ParquetFile(io.BytesIO(content), read_dictionary=["terminal_id"])
+        risk = cls.__new__(cls)
+        risk._fill(  # noqa: SLF001 - its own class
+            file.schema_arrow, file.metadata.num_rows, lambda name: file.read(columns=[name]).column(0)
+        )
+        # Arrow would keep what it needed meanwhile for itself
+        pa.default_memory_pool().release_unused()
+        return risk
 
     @classmethod
     def empty(cls) -> Self:
