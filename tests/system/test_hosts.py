@@ -127,6 +127,16 @@ def test_a_lost_host_is_made_again(
         store(others[0]).put_object(Bucket=bucket, Key=keys[0], Body=b"x" * 300_000)
         run("incus", "delete", "--force", lost)
         store(others[0]).put_object(Bucket=bucket, Key=keys[1], Body=b"x" * 300_000)
+        # without a word about it, nothing is changed on the others, and how to go on is told
+        refused = playbook("site.yml", codes=(2, 4))
+        assert f"--limit 'all:localhost:!{lost}'" in " ".join(refused.split())
+        playbook("site.yml", "--limit", f"all:localhost:!{lost}")
+        assert all(lost in ssh(name, "cat /etc/hosts") for name in others)
+        if group == "flink_taskmanager":
+            # on the one that is left
+            assert until(lambda: parallelism(flink) == dict.fromkeys(JOBS, 1)), parallelism(flink)
+        missing = playbook("playbooks/health.yml", codes=(2, 4, 6), health_timeout_s=2)
+        assert f"{hosts[lost]['ip']}:9000 is missing from MinIO" in " ".join(missing.split())
         terraform(*APPLY)
         playbook("site.yml")
         playbook("playbooks/health.yml")
