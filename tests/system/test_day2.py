@@ -44,10 +44,28 @@ def test_a_changed_configuration_is_rolled_out_and_taken_back(
         assert used() == before != ("16000", "6 s")
 
 
+def starts(hosts: dict[str, dict[str, Any]]) -> dict[tuple[str, str], str]:
+    """When each service was started, by host and unit."""
+    units = {
+        "kafka": "kafka",
+        "minio": "minio",
+        "flink_jobmanager": "flink-jobmanager",
+        "flink_taskmanager": "flink-taskmanager@1",
+    }
+    show = "systemctl show --property=ActiveEnterTimestampMonotonic --value"
+    return {
+        (name, units[group]): ssh(name, f"{show} {units[group]}")
+        for name, host in hosts.items()
+        for group in host["groups"]
+        if group in units
+    }
+
+
 def test_a_compacted_lake_has_the_same_rows_and_a_rolling_restart_loses_nothing(
     tmp_path: Path,
     settings: Settings,
     store: Any,  # noqa: ANN401 - boto3 makes its classes at run time
+    hosts: dict[str, dict[str, Any]],
 ) -> None:
     def lake() -> tuple[int, set[tuple[int, int]], int]:
         """Files, records, and rows."""
@@ -71,8 +89,13 @@ def test_a_compacted_lake_has_the_same_rows_and_a_rolling_restart_loses_nothing(
     assert same_records == records
     assert same_rows == rows
     # TaskManagers restart too: the job goes on from a checkpoint, with its files gone
+    before = starts(hosts)
     with nothing_is_lost(tmp_path):
         playbook("playbooks/restart.yml")
+        playbook("playbooks/health.yml")
+    after = starts(hosts)
+    assert len(before) >= 10
+    assert [unit for unit in before if after[unit] == before[unit]] == []
 
 
 def test_what_was_backed_up_comes_back(
