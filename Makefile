@@ -16,6 +16,10 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
 export ANSIBLE_FORCE_COLOR ?= $(shell test -t 1 && echo 1 || echo 0)
 # looked up by the shell of each command: the step before may just have built it
 TERRAFORM = "$$(command -v terraform || command -v tofu || echo terraform)"
+# Of a configuration that is missing it would warn in the midst of the JSON that it prints.
+ifeq ($(wildcard $(TF_CLI_CONFIG_FILE)),)
+unexport TF_CLI_CONFIG_FILE
+endif
 LAB := terraform/lab
 # What is this lab's alone; Ansible and the commands find it by the root's name. Earlier versions kept Terraform's state in
 # the root itself: -force-copy takes it along.
@@ -63,11 +67,10 @@ demo: ## from a bare machine to the first alert; DATA=file UNTIL=time LIMIT=6000
 	fi
 	$(MAKE) --no-print-directory up stream
 
-# `show` without TF_CLI_CONFIG_FILE: of one that is missing it would warn in the midst of the JSON
 plan: .venv/installed ## prepare this machine, and show which hosts make up would make, change or delete
 	@$(call step,Prepare this machine,(cd ansible && ansible-playbook playbooks/control_node.yml),The task that failed stands above. Once its cause is mended: make up goes on from there.)
 	mkdir -p $(DEPLOYMENT)
-	$(call step,Plan the hosts,$(TERRAFORM) -chdir=$(LAB) init -input=false -force-copy && $(TERRAFORM) -chdir=$(LAB) plan -input=false -out=../../$(DEPLOYMENT)/plan $(pools) && env -u TF_CLI_CONFIG_FILE $(TERRAFORM) -chdir=$(LAB) show -json ../../$(DEPLOYMENT)/plan | $(LAB)/scripts/check_plan.py $(DELETE),What is wrong stands above; no host was changed.)
+	$(call step,Plan the hosts,$(TERRAFORM) -chdir=$(LAB) init -input=false -force-copy && $(TERRAFORM) -chdir=$(LAB) plan -input=false -out=../../$(DEPLOYMENT)/plan $(pools) && $(TERRAFORM) -chdir=$(LAB) show -json ../../$(DEPLOYMENT)/plan | $(LAB)/scripts/check_plan.py $(DELETE),What is wrong stands above; no host was changed.)
 
 up: plan ## hosts, services, a model and the jobs; what is there and unchanged is left alone
 	@$(remember_pools)

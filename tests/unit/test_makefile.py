@@ -169,3 +169,19 @@ def test_what_the_parts_took_is_printed_before_the_last_line(tmp_path: Path) -> 
 def test_training_data_is_found_from_everywhere(checkout: Checkout, data: str, given: str) -> None:
     site = checkout.make("up", f"DATA={data}", "UNTIL=2018-07-01")[-1]
     assert f"{{training_data: '{given.format(folder=checkout.folder)}'}}" in site
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_terraform_is_told_of_its_configuration_only_where_there_is_one(tmp_path: Path, exists: bool) -> None:
+    configuration = tmp_path / "terraformrc"
+    if exists:
+        configuration.touch()
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "--eval", "environment: ; @env", "environment"],
+        cwd=ROOT,
+        env=os.environ | {"TF_CLI_CONFIG_FILE": str(configuration)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert (f"TF_CLI_CONFIG_FILE={configuration}" in shown.splitlines()) == exists
