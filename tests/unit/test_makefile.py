@@ -172,7 +172,9 @@ def test_training_data_is_found_from_everywhere(checkout: Checkout, data: str, g
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_terraform_is_told_of_its_configuration_only_where_there_is_one(tmp_path: Path, exists: bool) -> None:
+def test_terraform_is_told_of_its_configuration_only_where_there_is_one(
+    tmp_path: Path, *, exists: bool
+) -> None:
     configuration = tmp_path / "terraformrc"
     if exists:
         configuration.touch()
