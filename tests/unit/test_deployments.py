@@ -38,6 +38,10 @@ def test_what_is_a_deployments_own_lies_under_its_name(tmp_path: Path, root: str
     assert f"{folder.format(project=tmp_path)}/secrets" in shown.stdout, shown.stdout + shown.stderr
 
 
+def test_a_checkout_that_has_made_nothing_yet_is_told_what_to_do_first(tmp_path: Path) -> None:
+    assert "Make them with: terraform -chdir=terraform/lab apply" in validate(tmp_path, "terraform/lab")
+
+
 @pytest.fixture
 def former(tmp_path: Path) -> Path:
     """A project whose secrets an earlier version has made."""
