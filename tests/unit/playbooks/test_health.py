@@ -1,0 +1,86 @@
+"""What health.yml asks, and when; what it makes of the answers is tested on hosts."""
+
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+PLAYBOOKS = Path(__file__).parents[3] / "ansible/playbooks"
+GROUPS = {
+    "kafka": ["node1"],
+    "minio": ["node1"],
+    "flink_jobmanager": ["node1"],
+    "flink_taskmanager": ["node1"],
+}
+MINIO = {"info": {"servers": [{"state": "online", "drives": [{"endpoint": "d1", "state": "ok"}]}]}}
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class Healthy(BaseHTTPRequestHandler):
+    """MinIO, as its probe sees it."""
+
+    def do_GET(self) -> None:  # noqa: N802 - as the base class calls it
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> dict[str, str]:
+    """What stands for each probe, as shell; what it was called with goes to tmp_path/calls."""
+    (tmp_path / "bin").mkdir()
+    return {
+        "kafka-health": "echo healthy",
+        "mc": f"echo '{json.dumps(MINIO)}'",
+        "flink-health": "echo healthy",
+    }
+
+
+@pytest.fixture
+def ask(run_playbook: Run, tmp_path: Path, answers: dict[str, str]) -> Iterator[Run]:
+    server = HTTPServer(("127.0.0.1", 0), Healthy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def run(playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        for name, answer in answers.items():
+            tool = tmp_path / "bin" / name
+            tool.write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/calls\n{answer}\n')
+            tool.chmod(0o755)
+        variables = {
+            "health_timeout_s": 2,
+            "host_address": "127.0.0.1",
+            "ports": {"minio": server.server_port},
+        }
+        return run_playbook(PLAYBOOKS / playbook, GROUPS, "--extra-vars", json.dumps(variables), *arguments)
+
+    yield run
+    server.shutdown()
+    server.server_close()
+
+
+def calls(tmp_path: Path) -> set[str]:
+    return set((tmp_path / "calls").read_text().splitlines())
+
+
+@pytest.mark.parametrize("options", [[], ["--check"]])
+def test_a_dry_run_asks_as_well(ask: Run, tmp_path: Path, options: list[str]) -> None:
+    ran = ask("health.yml", *options)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert calls(tmp_path) == {
+        "kafka-health --wait 2",
+        "mc admin info lab --json",
+        "flink-health --wait 2 --job ml_inference_job --job kafka_to_minio_job",
+    }
+
+
+def test_a_dry_run_says_what_is_amiss(ask: Run, answers: dict[str, str]) -> None:
+    answers["kafka-health"] = "echo the broker does not answer; exit 1"
+    ran = ask("health.yml", "--check")
+    assert ran.returncode != 0
+    assert "the broker does not answer" in ran.stdout + ran.stderr
