@@ -23,7 +23,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 class Healthy(BaseHTTPRequestHandler):
     """MinIO, as its probe sees it."""
 
-    def do_GET(self) -> None:  # noqa: N802 - as the base class calls it
+    def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
 
@@ -84,3 +84,13 @@ def test_a_dry_run_says_what_is_amiss(ask: Run, answers: dict[str, str]) -> None
     ran = ask("health.yml", "--check")
     assert ran.returncode != 0
     assert "the broker does not answer" in ran.stdout + ran.stderr
+
+
+def test_an_upgrade_that_was_broken_off_while_jobs_were_stopped_is_taken_up(
+    ask: Run, tmp_path: Path, answers: dict[str, str]
+) -> None:
+    # which ends the run before anything is installed
+    answers["kafka-health"] = "echo the broker does not answer; exit 1"
+    first = "Wait until the broker serves and all replicas are in sync"
+    assert ask("upgrade.yml", "--start-at-task", first).returncode != 0
+    assert "flink-health --wait 2" in calls(tmp_path)
