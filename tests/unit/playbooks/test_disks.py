@@ -114,6 +114,17 @@ def test_a_disk_that_is_too_small_is_refused_with_figures(
     assert int(enough) == 1000000000000 * int(there) // int(needed)
 
 
+def test_a_volume_that_is_mounted_later_is_not_judged_by_the_systems_disk(
+    run_playbook: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    awaited = {"transactions_per_day": 1000000000000, "data_volumes": {"kafka": "/dev/disk/by-id/volume"}}
+    ran = run_playbook(
+        PLAYBOOKS / "validate.yml", GROUPS, "--limit", "node1", "--extra-vars", json.dumps(awaited)
+    )
+    assert "Check that the hosts are fit" in ran.stdout
+    assert "of each broker's disk" not in ran.stdout + ran.stderr
+
+
 def test_records_are_no_larger_than_is_counted_with() -> None:
     transaction = (
         b'{"transaction_id": "1754154", "event_time": "2018-09-30T23:59:59Z", "customer_id": "4999", '
