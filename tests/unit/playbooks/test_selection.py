@@ -50,6 +50,16 @@ def test_the_others_do_without_hosts_that_the_limit_takes_out(
     assert found == {"taskmanagers": taskmanagers, "minio": minio or GROUPS["minio"]}
 
 
+def test_taskmanagers_of_a_host_are_counted_however_their_number_is_given(
+    run_playbook: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "play.yml").write_text(
+        PLAY.replace("settings_minio_host", "taskmanager_instances | join(' ')")
+    )
+    ran = run_playbook(tmp_path / "play.yml", GROUPS, "--extra-vars", "flink_taskmanagers_per_host=2")
+    assert json.loads(re.findall(r"msg: '(.*)'", ran.stdout)[0]) == {"taskmanagers": 4, "minio": "1 2"}
+
+
 def test_a_tag_chooses_one_component(run_playbook: Run) -> None:
     listed = run_playbook(ANSIBLE / "site.yml", GROUPS, "--list-tasks").stdout
     tasks = re.findall(r"^ {6}(.*)\tTAGS: \[(.*)\]", listed, flags=re.MULTILINE)
