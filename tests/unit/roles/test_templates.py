@@ -103,7 +103,8 @@ def is_shell(text: str) -> None:
 
 
 def is_settings(text: str) -> None:
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(("#", "["))]
+    joined = text.replace("\\\n", " ")
+    lines = [line for line in joined.splitlines() if line.strip() and not line.startswith(("#", "["))]
     assert [line for line in lines if "=" not in line] == []
 
 
@@ -117,6 +118,7 @@ KINDS: dict[str, Callable[[str], Any]] = {
     "properties": is_settings,
     # lines of a unit's [Service], included by others
     "sandbox": is_settings,
+    "restart_delay": is_settings,
     "timer": is_settings,
 }
 
