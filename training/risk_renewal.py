@@ -207,7 +207,10 @@ def _parser() -> argparse.ArgumentParser:
         help="tell about this day (default: today, and the day that the stream has come to)",
     )
     parser.add_argument(
-        "--settings", metavar="FILE", help="where MinIO is (default: build/settings.json, or $FRAUD_SETTINGS)"
+        "--settings",
+        metavar="FILE",
+        help="where MinIO is (default: $FRAUD_SETTINGS, else build/lab/settings.json, "
+        "else /etc/fraud-detection/settings.json)",
     )
     return parser
 

@@ -16,6 +16,16 @@ def test_each_role_is_verified_somewhere() -> None:
     assert {role.name for role in ROLES} - scenarios == others - {"role"}
 
 
+def test_each_scenario_has_as_many_hosts_as_is_told() -> None:
+    molecule = Path(__file__).parents[3] / "molecule"
+    told = re.findall(r"^\| (\w+) \| (\d+) \|", (molecule / "README.md").read_text(), re.MULTILINE)
+    hosts = {
+        file.parent.name: str(len(yaml.safe_load(file.read_text())["platforms"]))
+        for file in molecule.glob("*/molecule.yml")
+    }
+    assert dict(told) == hosts
+
+
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_defaults_and_argument_specs_name_the_same(role: Path) -> None:
     defaults = set(yaml.safe_load((role / "defaults/main.yml").read_text()) or {})
