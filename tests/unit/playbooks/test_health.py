@@ -79,13 +79,6 @@ def test_a_dry_run_asks_as_well(ask: Run, tmp_path: Path, options: list[str]) ->
     }
 
 
-def test_a_dry_run_says_what_is_amiss(ask: Run, answers: dict[str, str]) -> None:
-    answers["kafka-health"] = "echo the broker does not answer; exit 1"
-    ran = ask("health.yml", "--check")
-    assert ran.returncode != 0
-    assert "the broker does not answer" in ran.stdout + ran.stderr
-
-
 def test_an_upgrade_that_was_broken_off_while_jobs_were_stopped_is_taken_up(
     ask: Run, tmp_path: Path, answers: dict[str, str]
 ) -> None:

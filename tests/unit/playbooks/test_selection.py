@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -24,8 +25,17 @@ PLAY = """
   gather_facts: false
   tasks:
     - ansible.builtin.debug:
-        msg: "{{ {'taskmanagers': taskmanagers_total | int, 'minio': settings_minio_host} | to_json }}"
+        msg: "{{ {'taskmanagers': taskmanagers_total | int, 'minio': settings_minio_host,
+                  'jobmanager': jobmanager_awaited} | to_json }}"
 """
+
+
+def told(ran: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """What PLAY printed, on one line or several."""
+    found: dict[str, Any] = json.loads(
+        " ".join(re.findall(r"msg: '(.*?)'", ran.stdout, re.DOTALL)[0].split())
+    )
+    return found
 
 
 @pytest.mark.parametrize(
@@ -46,8 +56,12 @@ def test_the_others_do_without_hosts_that_the_limit_takes_out(
         PLAY if minio else PLAY.replace("settings_minio_host", "hosts_left_out | sort")
     )
     ran = run_playbook(tmp_path / "play.yml", GROUPS, "--limit", limit)
-    found = json.loads(re.findall(r"msg: '(.*)'", ran.stdout)[0])
-    assert found == {"taskmanagers": taskmanagers, "minio": minio or GROUPS["minio"]}
+    found = told(ran)
+    assert found == {
+        "taskmanagers": taskmanagers,
+        "minio": minio or GROUPS["minio"],
+        "jobmanager": "!node1" not in limit and "!kafka" not in limit,
+    }
 
 
 def test_taskmanagers_of_a_host_are_counted_however_their_number_is_given(
@@ -57,7 +71,8 @@ def test_taskmanagers_of_a_host_are_counted_however_their_number_is_given(
         PLAY.replace("settings_minio_host", "taskmanager_instances | join(' ')")
     )
     ran = run_playbook(tmp_path / "play.yml", GROUPS, "--extra-vars", "flink_taskmanagers_per_host=2")
-    assert json.loads(re.findall(r"msg: '(.*)'", ran.stdout)[0]) == {"taskmanagers": 4, "minio": "1 2"}
+    found = told(ran)
+    assert (found["taskmanagers"], found["minio"]) == (4, "1 2")
 
 
 def test_a_tag_chooses_one_component(run_playbook: Run) -> None:
