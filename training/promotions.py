@@ -269,10 +269,9 @@ class Promotions:
         except ValueError:
             # the first release replaces it
             return None, None
-        if stored is None or stored.release is not None:
-            return stored, None if stored is None else stored.release
-        before = self._registry.log.backwards(stored.number)
-        return stored, next((found.release for found in before if found.release is not None), None)
+        if stored is None:
+            return None, None
+        return stored, stored.release or self._registry.log.last_readable(stored.number)
 
     def _with_model(
         self, base: Release | None, verified: _Verified, action: Action, former: list[Promoted]

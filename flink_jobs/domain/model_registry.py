@@ -51,10 +51,30 @@ class ModelRegistry:
 
     def load_newest(self) -> Scorer:
         """Load what is released now; errors as for `load`, and ValueError where nothing is."""
+        return self.load(self.in_force()[1])
+
+    def in_force(self) -> tuple[int, Release]:
+        """Give the number of the newest release, and the last one that can be read.
+
+        Raises:
+            ObjectStoreError: MinIO does not answer.
+            ValueError: nothing is released, or nothing that can be read.
+
+        """
         stored = self.log.newest()
         if stored is None:
             raise ValueError(f"nothing is released in s3://{self._buckets.models}")
-        return self.load(_readable(stored))
+        release = self.readable(stored)
+        if release is None:
+            raise ValueError(stored.error)
+        return stored.number, release
+
+    def readable(self, stored: StoredRelease) -> Release | None:
+        """Give a release or, where it cannot be read, the last before it that can, and say so in the log."""
+        if stored.release is not None:
+            return stored.release
+        _log.error("release %d refused, the last that can be read stays: %s", stored.number, stored.error)
+        return self.log.last_readable(stored.number)
 
     def load(self, release: Release) -> Scorer:
         """Load model and terminal risk of a release, each file held to its checksum.
@@ -170,12 +190,6 @@ def _check_delay(what: str, delay_days: int, manifest: Manifest) -> None:
         )
 
 
-def _readable(stored: StoredRelease) -> Release:
-    if stored.release is None:
-        raise ValueError(stored.error)
-    return stored.release
-
-
 class ServedScorer:
     """The scorer in use: loaded at start, replaced between two batches when there is another release.
 
@@ -191,17 +205,13 @@ class ServedScorer:
         self._registry = registry
         self._complaint = ""
         try:
-            stored = registry.log.newest()
-            if stored is None:
-                raise ValueError("nothing is released")  # noqa: TRY301 - said with the same remedy
-            self._release = _readable(stored)
+            self._seen, self._release = registry.in_force()
             self.current = registry.load(self._release)
         except (ObjectStoreError, ValueError) as error:
             raise ModelUnavailableError(
                 f"no model to serve: {error}. `fraud-train --promote` publishes one, `fraud-models promote` "
                 "chooses among those there are; the job tries again by itself."
             ) from error
-        self._seen = stored.number
         self._challenged_by: ModelReference | None = None
         # what MinIO did not give: asked for again
         self._wanted: Release | None = self._release
@@ -220,7 +230,7 @@ class ServedScorer:
         try:
             stored = self._registry.log.after(self._seen)
             if stored is not None:
-                self._wanted = self._release_of(stored)
+                self._wanted = self._registry.readable(stored)
                 self._seen = stored.number
             if self._wanted is not None:
                 self._take(self._wanted)
@@ -231,13 +241,6 @@ class ServedScorer:
             if str(error) != self._complaint:
                 _log.error("going on with %s: %s", self.current.version, error)
             self._complaint = str(error)
-
-    def _release_of(self, stored: StoredRelease) -> Release | None:
-        try:
-            return _readable(stored)
-        except ValueError as error:
-            _log.error("release %d refused; going on with %s: %s", stored.number, self.current.version, error)
-            return None
 
     def _take(self, release: Release) -> None:
         """Take over what differs from what is in use; ObjectStoreError where MinIO does not give it."""

@@ -40,7 +40,7 @@ def read_pointers(client: Any, buckets: Buckets) -> dict[str, Any] | None:  # no
         content = read_object(client, bucket, key, missing_ok=True)
         try:
             return None if content is None else msgspec.json.decode(content, type=pointer_type)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ValueError(f"{key}: {error}") from None
 
     model = read(buckets.models, CURRENT_KEY, dict[str, str])

@@ -129,12 +129,14 @@ class ReleaseLog:
             ValueError: there is no release, and a pointer that cannot be read.
 
         """
-        last = ""
+        last = 0
         for key in list_keys(self._client, self._buckets.models, FOLDER):
-            last = key
+            name = key.removeprefix(FOLDER).removesuffix(".json")
+            # whatever else lies there is no release
+            if name.isdecimal() and key == release_key(int(name)):
+                last = int(name)
         if last:
-            number = int(last.removeprefix(FOLDER).removesuffix(".json"))
-            return self.after(number - 1)
+            return self.after(last - 1)
         pointed = read_pointers(self._client, self._buckets)
         if pointed is None:
             return None
@@ -156,11 +158,15 @@ class ReleaseLog:
         digest = hashlib.sha256(content).hexdigest()
         try:
             release = msgspec.json.decode(content, type=Release)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return StoredRelease(number, digest, None, f"{key}: {error}")
         if release.number != number:
             return StoredRelease(number, digest, None, f"{key} says that it is number {release.number}")
         return StoredRelease(number, digest, release)
+
+    def last_readable(self, number: int) -> Release | None:
+        """Read that of a number or, where it is none that can be read, the last before it that can."""
+        return next((found.release for found in self.backwards(number) if found.release is not None), None)
 
     def backwards(self, number: int) -> Iterator[StoredRelease]:
         """Read that of a number and those before it, the latest first; ObjectStoreError as for `newest`."""

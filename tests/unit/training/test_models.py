@@ -270,6 +270,37 @@ def test_a_release_that_cannot_be_read_is_left_behind(
     assert "3  cannot be read" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("content", [b"nonsense", b'{"why": "\xff"}'])
+def test_a_job_serves_the_last_release_that_can_be_read_whenever_it_starts(
+    settings: Settings, publish: Publish, run: Run, store: MemoryStore, content: bytes
+) -> None:
+    """One that runs and one that starts serve the same, and both take the next one over."""
+    a, b, c = publish(1), publish(2), publish(3)
+    run("promote", a)
+    running = ServedScorer(ModelRegistry(settings), poll_s=3600)
+    run("promote", b)
+    store.objects["models"]["releases/00000003.json"] = content
+    running.refresh()
+    started = ServedScorer(ModelRegistry(settings), poll_s=3600)
+    assert running.current.version == started.current.version == b
+    assert run("promote", c) == 0
+    for scorer in (running, started):
+        scorer.refresh()
+        assert scorer.current.version == c
+
+
+def test_what_else_lies_among_releases_is_none(
+    settings: Settings, publish: Publish, run: Run, store: MemoryStore
+) -> None:
+    a, b = publish(1), publish(2)
+    run("promote", a)
+    for name in ("", "README.md", "00000009.json.bak", "9.json"):
+        store.objects["models"][f"releases/{name}"] = b""
+    assert ServedScorer(ModelRegistry(settings), poll_s=3600).current.version == a
+    assert run("promote", b) == 0
+    assert store.objects["models"].keys() >= {"releases/00000002.json"}
+
+
 def by_pointers(store: MemoryStore, *versions: str) -> None:
     """Leave what versions without releases left: the last is promoted."""
     models, features = store.objects["models"], store.objects["features"]
