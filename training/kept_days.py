@@ -9,6 +9,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import msgspec
@@ -74,14 +75,24 @@ class State(msgspec.Struct, kw_only=True):
         files: of the lake that have been read, of the last days.
         days: what is kept, by day since 1970-01-01.
         waiting: where labels lie whose transactions have not come yet.
-        stream_day: the event day that the stream has come to.
+        forgotten_day: up to this event day, something may have been forgotten; None where nothing was.
+        came_last: of the payments that came last, where each lies (PLACE) and its event day, ascending.
 
     """
 
     files: list[str] = []
     days: dict[int, CountedDay] = {}
     waiting: str = ""
-    stream_day: int | None = None
+    forgotten_day: int | None = None
+    came_last: list[tuple[int, int, int, int]] = []
+
+    @property
+    def stream_day(self) -> int | None:
+        """The event day that the stream has come to: that of most of those that came last."""
+        if not self.came_last:
+            return None
+        days, counts = np.unique([day for *_, day in self.came_last], return_counts=True)
+        return int(days[::-1][counts[::-1].argmax()])
 
 
 class CaughtUp(NamedTuple):
@@ -116,21 +127,39 @@ class KeptDays:
         """
         self._first_day = self._today - reach_days
         before = self.state()
-        files = list(self._files(self._first_day))
-        new = sorted(set(files).difference(before.files))
-        payments = self._read_payments([key for key in new if key.startswith(TRANSACTIONS_FOLDER)])
-        labels = self._read_labels([key for key in new if key.startswith(LABELS_FOLDER)])
+        files = list(self._files())
+        read = set(before.files)
         state = State(
-            files=files,
             days={day: kept for day, kept in before.days.items() if kept.came >= self._first_day},
             waiting=before.waiting,
-            stream_day=_stream_day(payments, before.stream_day),
+            forgotten_day=self._forgotten_day(before),
+            came_last=before.came_last,
         )
-        days = self._count(state, payments, labels) if len(payments) or len(labels) else []
+        records = labelled = 0
+        days: set[int] = set()
+        # a day at a time, so that a lake that is read for the first time need not lie in memory whole
+        for keys in _by_day(set(files) - read) or [[]]:
+            payments = self._read_payments([key for key in keys if key.startswith(TRANSACTIONS_FOLDER)])
+            labels = self._read_labels([key for key in keys if key.startswith(LABELS_FOLDER)])
+            days.update(self._count(state, payments, labels) if len(payments) or len(labels) else ())
+            read.update(keys)
+            state.files = [key for key in files if key in read]
+            state.came_last = _last(payments, state.came_last)
+            if state != before:
+                write_object(self._client, self._features, STATE_KEY, msgspec.json.encode(state))
+            records, labelled = records + len(payments), labelled + len(labels)
         if state != before:
-            write_object(self._client, self._features, STATE_KEY, msgspec.json.encode(state))
             self._forget_days(state)
-        return CaughtUp(state, len(payments), len(labels), days)
+        return CaughtUp(state, records, labelled, sorted(days))
+
+    def _forgotten_day(self, before: State) -> int | None:
+        forgotten = [day for day, kept in before.days.items() if kept.came < self._first_day]
+        if not before.files and any(self._folders(TRANSACTIONS_FOLDER, before=True)):
+            # never read; what happened on a day has come by its end, but for what was late
+            forgotten.append(self._first_day - 1)
+        if before.forgotten_day is not None:
+            forgotten.append(before.forgotten_day)
+        return max(forgotten, default=None)
 
     def _count(self, state: State, payments: pd.DataFrame, labels: pd.DataFrame) -> list[int]:
         """Put new payments and labels to their days; gives those that were counted anew."""
@@ -189,13 +218,18 @@ class KeptDays:
         payments, labels = self._kept(kept)
         return count_day(payments, labels[labels["labelled_us"] <= until_us])
 
-    def _files(self, first_day: int) -> Iterator[str]:
-        """List the lake's files of the folders from a day on."""
-        first = str(_EPOCH + timedelta(days=first_day))
+    def _files(self) -> Iterator[str]:
+        """List the lake's files of the days that are not forgotten."""
         for folder in (TRANSACTIONS_FOLDER, LABELS_FOLDER):
-            for by_day in list_keys(self._client, self._lake, f"{folder}/", folders=True):
-                if by_day.rstrip("/").rpartition("=")[2] >= first:
-                    yield from filter(is_finished, list_keys(self._client, self._lake, by_day))
+            for by_day in self._folders(folder):
+                yield from filter(is_finished, list_keys(self._client, self._lake, by_day))
+
+    def _folders(self, folder: str, *, before: bool = False) -> Iterator[str]:
+        """List a folder's folders of the days that are not forgotten, or of those before."""
+        first = str(_EPOCH + timedelta(days=self._first_day))
+        for by_day in list_keys(self._client, self._lake, f"{folder}/", folders=True):
+            if (by_day.rstrip("/").rpartition("=")[2] < first) is before:
+                yield by_day
 
     def _read_payments(self, keys: Sequence[str]) -> pd.DataFrame:
         """Read transactions as training does: what is refused, or of nobody or nowhere, is none."""
@@ -231,7 +265,7 @@ class KeptDays:
         content = read_object(self._client, self._features, STATE_KEY, missing_ok=True)
         try:
             return State() if content is None else msgspec.json.decode(content, type=State)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             # of another version: made anew of the lake
             return State()
 
@@ -259,13 +293,23 @@ class KeptDays:
                 delete_object(self._client, self._features, found.key)
 
 
-def _stream_day(payments: pd.DataFrame, before: int | None) -> int | None:
-    """Tell the event day of most of the records that came last; none or a few others move it nowhere."""
-    if payments.empty:
-        return before
-    last = payments.sort_values(PLACE, kind="stable")["time_us"].to_numpy()[-_CAME_LAST:]
-    days, counts = np.unique(last // _DAY_US, return_counts=True)
-    return int(days[::-1][counts[::-1].argmax()])
+def _by_day(keys: Iterable[str]) -> list[list[str]]:
+    """Put the lake's files together by the day on which they came, the first day first."""
+
+    def day(key: str) -> str:
+        return key.rsplit("/", 2)[1]
+
+    return [list(group) for _, group in groupby(sorted(keys, key=lambda key: (day(key), key)), day)]
+
+
+def _last(
+    payments: pd.DataFrame, before: Iterable[tuple[int, int, int, int]]
+) -> list[tuple[int, int, int, int]]:
+    """Give what State.came_last is after these payments, of which some may have been read before."""
+    last = payments.sort_values(PLACE, kind="stable").tail(_CAME_LAST)
+    columns = (*(last[name] for name in PLACE), last["time_us"] // _DAY_US)
+    came = zip(*(column.tolist() for column in columns), strict=True)
+    return sorted({*before, *came})[-_CAME_LAST:]
 
 
 def _frame(rows: list[tuple[Any, ...]], columns: list[str]) -> pd.DataFrame:

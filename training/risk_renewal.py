@@ -46,6 +46,8 @@ _SPARE_DAYS = 10
 # Of tables that are released no more; a job may still be loading one.
 _TABLES_KEPT = 5
 
+_ASKED_BY_NONE = "no model is released that asks for terminal risk"
+
 _DAY_US = 86_400_000_000
 _EPOCH = date(1970, 1, 1)
 
@@ -87,7 +89,7 @@ class Renewal:
         """
         base = self._promotions.released()
         if base is None or base.risk is None:
-            return Renewed(0, 0, [], None, None, "no model is released that asks for terminal risk")
+            return Renewed(0, 0, [], None, None, _ASKED_BY_NONE)
         delay_days = base.label_delay_days
         reach_days = delay_days + LONGEST_WINDOW_DAYS + DAYS_BEHIND + _SPARE_DAYS
         state, records, labels, days = self._kept.catch_up(reach_days)
@@ -106,14 +108,12 @@ class Renewal:
         version = f"{self._at}-{digest[:8]}"
         reference = RiskReference(version, f"{TABLES_FOLDER}{version}.parquet", digest, renewed=True)
         write_object(self._client, self._features, reference.key, content)
-        release = self._promotions.release(
-            lambda newest: _renewed(newest, with_days(reference, risk), delay_days)
-        )
+        release = self._promotions.release(lambda newest: _renewed(newest, with_days(reference, risk), base))
         self._forget_tables(reference.key)
-        return Renewed(records, labels, days, risk, release)
+        return Renewed(records, labels, days, risk, release, _ASKED_BY_NONE if release is None else "")
 
     def replayed(self, days: Iterable[int]) -> TerminalRisk:
-        """Give what was known of terminals when each of these days began, as far as it is still kept.
+        """Give what was known of terminals when each of these days began, where all of it is still kept.
 
         Raises:
             ObjectStoreError: the store does not answer.
@@ -122,7 +122,8 @@ class Renewal:
         base = self._promotions.released()
         delay_days = LABEL_DELAY_DAYS if base is None else base.label_delay_days
         state, tables = self._kept.state(), dict[int, pa.Table]()
-        for day in days:
+        first = 0 if state.forgotten_day is None else state.forgotten_day + 1
+        for day in (day for day in days if day - delay_days - LONGEST_WINDOW_DAYS >= first):
             tables |= self._told(state, [day], day * _DAY_US - 1, delay_days)
         table = pa.concat_tables([SCHEMA.empty_table(), *tables.values()])
         return TerminalRisk(table.replace_schema_metadata(said_of_table(delay_days, tables)))
@@ -166,12 +167,14 @@ class Renewal:
                 delete_object(self._client, self._features, key)
 
 
-def _renewed(newest: Release | None, risk: RiskReference, delay_days: int) -> Release | None:
-    """Make a release of the newest that tells what is known of terminals now."""
+def _renewed(newest: Release | None, risk: RiskReference, base: Release) -> Release | None:
+    """Make a release of the newest that tells what is known of terminals now, counted for `base`."""
     if newest is None or newest.risk is None:
         return None
-    if newest.label_delay_days != delay_days:
+    if newest.label_delay_days != base.label_delay_days:
         raise PromotionError("a model of another delay of labels was promoted meanwhile; try again")
+    if newest.risk != base.risk and not newest.risk.renewed:
+        raise PromotionError("a model with terminal risk of its own was promoted meanwhile; try again")
     return msgspec.structs.replace(newest, action="renew", risk=risk)
 
 

@@ -21,10 +21,10 @@ from memory_store import MemoryStore
 from flink_jobs.domain.release import ModelReference, Release, RiskReference
 from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
-from training import risk_renewal
+from training import kept_days, risk_renewal
 from training.dataset import from_frame, iter_transactions, load
 from training.labels import first_labels, later_changes, read_labels, with_labels
-from training.promotions import Promotions
+from training.promotions import PromotionError, Promotions
 from training.risk_renewal import DAYS_AHEAD, DAYS_BEHIND, Renewal, main
 from training.simulate import simulate
 from training.terminal_risk import TerminalLabels, to_parquet
@@ -195,6 +195,51 @@ def test_a_stream_of_the_past_is_told_what_was_known_then(
     assert told(served(settings, store), "t", stream_day + 1)["risk_30d"] == np.float32(2 / 6)
 
 
+def test_a_few_records_of_another_day_move_the_stream_nowhere(
+    settings: Settings, store: MemoryStore, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though they are all that came since, or came before and were read once more as files were merged."""
+    monkeypatch.setattr(kept_days, "_CAME_LAST", 9)
+    stream_day = TODAY - 400
+    lake.write("raw/transactions", [payment("0", 408), *(payment(f"last-{n}", 400) for n in range(5))])
+    lake.write("labels", [label("0", 400)])
+    Renewal(settings, NOW).run()
+    lake.write("raw/transactions", [payment("odd", 390), payment("odder", 0)])
+    # some label of today, so that a table is made whatever the stream's day is
+    lake.write("raw/transactions", [payment("8", 8)])
+    lake.write("labels", [label("8")])
+    Renewal(settings, NOW).run()
+    assert told(served(settings, store), "t", stream_day)["risk_30d"] == 1
+    merged = [((offset, NOW - timedelta(days=1)), payment(f"old-{offset}", 380)) for offset in range(6)]
+    lake.write_at("raw/transactions", merged)
+    Renewal(settings, NOW).run()
+    assert told(served(settings, store), "t", stream_day)["risk_30d"] == 1
+
+
+def test_a_lake_is_read_a_day_at_a_time_and_none_twice(
+    settings: Settings, store: MemoryStore, lake: Lake
+) -> None:
+    """So the first renewal needs no more memory than any other, and goes on where it was killed."""
+    for day in (2, 1, 0):
+        lake.write("raw/transactions", [payment(f"{day}", 8 + day)], NOW - timedelta(days=day))
+    lake.write("labels", [label("1")])
+    get, read = store.get_object, list[str]()
+
+    def dying(**request: str) -> dict[str, io.BytesIO]:
+        if request["Bucket"] == "datalake":
+            read.append(request["Key"])
+            if len(read) == 3:
+                raise Killed
+        return get(**request)
+
+    store.get_object = dying  # type: ignore[method-assign, assignment]
+    with pytest.raises(Killed):
+        Renewal(settings, NOW).run()
+    Renewal(settings, NOW).run()
+    assert [key.split("/")[-2] for key in read] == [f"dt=2026-06-{day}" for day in (13, 14, 15, 15, 15)]
+    assert told(served(settings, store), "t")["risk_30d"] == np.float32(1 / 3)
+
+
 def test_days_of_the_stream_that_labels_tell_nothing_of_stay_as_they_were_published(
     settings: Settings, store: MemoryStore, lake: Lake
 ) -> None:
@@ -208,6 +253,42 @@ def test_days_of_the_stream_that_labels_tell_nothing_of_stay_as_they_were_publis
     assert risk.days.tolist() == [stream_day, stream_day + 3, *SERVED]
     assert told(risk, "t")["risk_30d"] == 1
     assert told(risk, "t", stream_day)["risk_30d"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("promoted", "said"),
+    [
+        ({"label_delay_days": 3}, "another delay"),
+        ({"risk": RiskReference("later", "later", "")}, "terminal risk of its own"),
+        ({"risk": None}, "no model is released that asks"),
+    ],
+)
+def test_a_model_promoted_meanwhile_keeps_what_it_was_promoted_with(  # noqa: PLR0913, PLR0917 - fixtures
+    settings: Settings,
+    store: MemoryStore,
+    lake: Lake,
+    monkeypatch: pytest.MonkeyPatch,
+    promoted: dict[str, Any],
+    said: str,
+) -> None:
+    lake.write("raw/transactions", [payment("8", 8)])
+    lake.write("labels", [label("8")])
+    renewal, put = Renewal(settings, NOW), store.put_object
+
+    def put_after_a_promotion(**request: Any) -> None:  # noqa: ANN401 - boto3's
+        if request["Key"].startswith("releases/"):
+            monkeypatch.setattr(store, "put_object", put)
+            Promotions(settings).release(lambda newest: msgspec.structs.replace(newest, **promoted))
+        put(**request)
+
+    monkeypatch.setattr(store, "put_object", put_after_a_promotion)
+    try:
+        told = renewal.run().reason
+    except PromotionError as error:
+        told = str(error)
+    assert said in told
+    released = Promotions(settings).released()
+    assert {name: getattr(released, name) for name in promoted} == promoted
 
 
 class Killed(Exception):  # noqa: N818 - what happened to it
@@ -318,6 +399,22 @@ def test_renewed_at_each_midnight_a_day_is_told_what_training_learnt_of_it(
     assert frauds > 100, "too few to speak of"
 
 
+@pytest.mark.parametrize("read_first_days_ago", [20, 0])
+def test_a_day_is_replayed_only_where_all_of_its_windows_is_kept(
+    settings: Settings, lake: Lake, read_first_days_ago: int
+) -> None:
+    """Whether what came longer ago was forgotten, or was never read: half a month's counts are no month's."""
+    for day in range(60, -1, -1):
+        came = NOW - timedelta(days=day)
+        lake.write("raw/transactions", [payment(f"{day}", day)], came)
+        lake.write("labels", [label(f"{day}", day)], came)
+    for day in sorted({read_first_days_ago, 0}, reverse=True):
+        Renewal(settings, NOW - timedelta(days=day)).run()
+    replayed = Renewal(settings, NOW).replayed(range(TODAY - 30, TODAY + 1))
+    assert replayed.days.tolist() == list(range(TODAY - 11, TODAY + 1))
+    assert {told(replayed, "t", day)["count_30d"] for day in replayed.days.tolist()} == {30}
+
+
 Message = tuple[str, dict[str, Any] | bytes]
 transactions = st.builds(
     payment,
@@ -361,7 +458,7 @@ def test_renewed_step_by_step_is_counted_at_once_to_the_last_bit(  # noqa: PLR09
     lake = Lake(store)
     # where each lies is settled, when its file is seen is not
     placed = [
-        (folder, ((number, NOW - timedelta(seconds=chance.randrange(3))), message))
+        (folder, ((number, NOW - timedelta(chance.randrange(3), chance.randrange(3))), message))
         for number, (folder, message) in enumerate(
             [*sent, ("labels", label("anchor")), ("raw/transactions", payment("anchor", 20))]
         )
