@@ -86,6 +86,13 @@ class State(msgspec.Struct, kw_only=True):
     forgotten_day: int | None = None
     came_last: list[tuple[int, int, int, int]] = []
 
+    def named(self) -> set[str]:
+        """Give all that has to be there for this to be true."""
+        days = self.days.values()
+        return {key for day in days for key in (day.payments, day.labels, day.counts)} | (
+            {self.waiting} - {""}
+        )
+
     @property
     def stream_day(self) -> int | None:
         """The event day that the stream has come to: that of most of those that came last."""
@@ -264,10 +271,13 @@ class KeptDays:
         """Read the state; ObjectStoreError as for `catch_up`."""
         content = read_object(self._client, self._features, STATE_KEY, missing_ok=True)
         try:
-            return State() if content is None else msgspec.json.decode(content, type=State)
+            state = State() if content is None else msgspec.json.decode(content, type=State)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             # of another version: made anew of the lake
             return State()
+        # so is one of which a part is gone, such as one from a backup that was made during a renewal
+        kept = set(list_keys(self._client, self._features, FOLDER))
+        return state if state.named() <= kept else State()
 
     def _read(self, key: str) -> bytes:
         return read_object(self._client, self._features, key)
@@ -284,9 +294,7 @@ class KeptDays:
         return key
 
     def _forget_days(self, state: State) -> None:
-        named = {STATE_KEY, state.waiting}
-        for kept in state.days.values():
-            named |= {kept.payments, kept.labels, kept.counts}
+        named = {STATE_KEY} | state.named()
         old = datetime.fromtimestamp(self._now_us / 1e6, UTC) - _UNNAMED_FOR
         for found in list_objects(self._client, self._features, FOLDER):
             if found.key not in named and found.modified < old:

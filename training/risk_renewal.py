@@ -154,7 +154,9 @@ class Renewal:
         """Give what is served of days around the stream's, where the lake's labels tell nothing of those."""
         if state.stream_day is None or state.stream_day in told:
             return {}
-        content = read_object(self._client, self._features, risk.key)
+        content = read_object(self._client, self._features, risk.key, missing_ok=True)
+        if content is None or hashlib.sha256(content).hexdigest() != risk.sha256:
+            return {}  # no job can serve it either
         table = pq.read_table(io.BytesIO(content)).replace_schema_metadata()
         near = range(state.stream_day - DAYS_BEHIND, state.stream_day + delay_days + 2)
         days = {day for day in TerminalRisk.from_parquet(content).days.tolist() if day in near}

@@ -291,6 +291,27 @@ def test_a_model_promoted_meanwhile_keeps_what_it_was_promoted_with(  # noqa: PL
     assert {name: getattr(released, name) for name in promoted} == promoted
 
 
+@pytest.mark.parametrize("lost", ["payments", "labels", "counts", "waiting", "state", "published"])
+def test_what_is_lost_or_damaged_is_made_anew(
+    settings: Settings, store: MemoryStore, lake: Lake, lost: str
+) -> None:
+    """As after a restore from a backup that was made during a renewal."""
+    release_something(settings, store, ("t", TODAY - 400))
+    lake.write("raw/transactions", [payment("8", 8), payment("9", 9), payment("last", 400)])
+    lake.write("labels", [label("8"), label("not here")])
+    if lost != "published":
+        Renewal(settings, NOW).run()
+    kept = store.objects["features"]
+    *_, last = sorted(key for key in kept if lost in key)
+    del kept[last]
+    if lost in {"state", "published"}:
+        kept[last] = b'{"waiting": "\xff"}'
+    lake.write("labels", [label("9")])
+    assert Renewal(settings, NOW).run().release is not None
+    known = told(served(settings, store), "t")
+    assert (known["count_30d"], known["risk_30d"]) == (2, 1)
+
+
 class Killed(Exception):  # noqa: N818 - what happened to it
     """As by SIGKILL: nothing is cleaned up."""
 
