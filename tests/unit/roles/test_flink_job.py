@@ -1,6 +1,5 @@
 """What the module does with one job: what makes it another one, and that of two runs one submits it."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,18 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_modules import load
 
 ROLE = Path(__file__).parents[3] / "ansible/roles/flink_job"
-
-
-def load(name: str, file: Path) -> Any:  # noqa: ANN401 - a module that mypy does not know
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[name] = loaded
-    spec.loader.exec_module(loaded)
-    return loaded
 
 
 # where Ansible puts them before it runs the module

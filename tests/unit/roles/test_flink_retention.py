@@ -1,19 +1,13 @@
 """Which snapshots are deleted: those of ended jobs that neither a job nor one of the newest needs."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_modules import load
 
 FILE = Path(__file__).parents[3] / "ansible/roles/flink_job/module_utils/flink_retention.py"
-spec = importlib.util.spec_from_file_location("flink_retention", FILE)
-assert spec is not None
-assert spec.loader is not None
-flink_retention = importlib.util.module_from_spec(spec)
-sys.modules["flink_retention"] = flink_retention
-spec.loader.exec_module(flink_retention)
+flink_retention = load("flink_retention", FILE)
 
 JOBS = [f"{number:032x}" for number in range(1, 9)]
 CHECKPOINTS, SAVEPOINTS = "s3://flink/checkpoints/score", "s3://flink/savepoints/score"

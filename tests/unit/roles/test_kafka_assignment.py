@@ -1,19 +1,15 @@
 """Spreading partitions over brokers: what must hold whatever the cluster looks like."""
 
-import importlib.util
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from ansible_modules import load
 from hypothesis import given
 from hypothesis import strategies as st
 
 FILE = Path(__file__).parents[3] / "ansible/roles/kafka/module_utils/kafka_assignment.py"
-spec = importlib.util.spec_from_file_location("kafka_assignment", FILE)
-assert spec is not None
-assert spec.loader is not None
-kafka_assignment = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(kafka_assignment)
+kafka_assignment = load("kafka_assignment", FILE)
 balance, count_moves, differing = (
     kafka_assignment.balance,
     kafka_assignment.count_moves,

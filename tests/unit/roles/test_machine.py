@@ -1,16 +1,12 @@
 """A used machine: what stands in the way of the lab is told, and nothing else is."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+from ansible_modules import load
 
 FILE = Path(__file__).parents[3] / "ansible/roles/incus/files/check_machine.py"
-spec = importlib.util.spec_from_file_location("check_machine", FILE)
-assert spec is not None
-assert spec.loader is not None
-check_machine = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(check_machine)
+check_machine = load("check_machine", FILE)
 
 # a default route, the machine's own network, and a VPN's 10.64.0.0/12, in which the lab's lies
 HEAD = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n"

@@ -153,10 +153,10 @@ def prune(module: AnsibleModule) -> list[str]:
         return store.read(unit.folder, path)
 
     for attempt in range(ATTEMPTS):
-        # What a job begins to use after this is younger, or what it begins with is among the newest.
-        units = list_units(store, folders)
-        settled_before_s = time.time() - parameters["settled_s"]
         try:
+            # What a job begins to use after this is younger, or what it begins with is among the newest.
+            units = list_units(store, folders)
+            settled_before_s = time.time() - parameters["settled_s"]
             unneeded = find_unneeded(units, uses(cluster, name), parameters["keep"], settled_before_s, read)
             break
         except FileNotFoundError as error:
