@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         parser,
         train_days=7,
         tested="after the labels' delay; the last one ends the data, the others come "
-        " before it, one after another",
+        "before it, one after another",
     )
     parser.add_argument(
         "--splits", type=positive, default=4, metavar="N", help="how many test periods (default: %(default)s)"

@@ -51,7 +51,7 @@ class PromotionError(Exception):
 
 
 class _Verified(NamedTuple):
-    """A model that may be used, what points at it, and the terminal risk that was published with it."""
+    """A model that may be used, a reference to it, and the terminal risk that was published with it."""
 
     manifest: Manifest
     model: ModelReference
@@ -303,18 +303,18 @@ class Promotions:
         return published if published.first_day > served.last_day + timedelta(days=1) else served
 
     def _verified(self, version: str) -> _Verified:
-        """Verify a model, and give what points at just what was verified; errors as for `verify`."""
-        manifest, pointer = self._manifest(version)
+        """Verify a model, and give a reference to just what was verified; errors as for `verify`."""
+        manifest, model = self._manifest(version)
         risk = None
         try:
-            self._registry.load_model(pointer)
+            self._registry.load_model(model)
             for name in manifest.files:
                 manifest.verify(name, self._read(model_key(version, name)))
             if manifest.kind == "history":
                 risk = self._risk(manifest)
         except ValueError as error:
             raise PromotionError(f"model {version} is refused: {error}") from None
-        return _Verified(manifest, pointer, risk)
+        return _Verified(manifest, model, risk)
 
     def _manifest(self, version: str) -> tuple[Manifest, ModelReference]:
         content = self._read(model_key(version, MANIFEST_FILE))

@@ -436,7 +436,7 @@ CORRUPTIONS: dict[str, tuple[Corrupt, str]] = {
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
-def test_a_model_that_cannot_be_served_is_refused_and_the_pointer_stays(
+def test_a_model_that_cannot_be_served_is_refused_and_nothing_is_released(
     publish: Publish, run: Run, capsys: pytest.CaptureFixture[str], store: MemoryStore, kind: str
 ) -> None:
     good, bad = publish(1), publish(2)

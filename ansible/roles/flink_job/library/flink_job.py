@@ -365,15 +365,15 @@ class Deployment:
         return {**result, "action": action, "job_id": new_id, "snapshot": snapshot}
 
     def check_state(self, deployed: dict[str, str]) -> None:
-        """Refuse a job whose state this release cannot read; one of long ago does not tell its form."""
+        """Refuse a job whose state this version cannot read; one of long ago does not tell its form."""
         own = self.parameters["state_format"]
         readable = sorted({own, *self.parameters["state_formats_read"]})
         found = int(deployed.get("state", own))
         if found not in readable:
             raise JobError(
-                f"{self.name} keeps its state in form {found}, and this release reads "
+                f"{self.name} keeps its state in form {found}, and this version reads "
                 f"{', '.join(map(str, readable))} only. It still runs. "
-                "Go back to the release that it is of; or give its state up: "
+                "Go back to the version that it is of; or give its state up: "
                 "ansible-playbook playbooks/jobs.yml -e flink_jobs_state=stopped, "
                 f"then ansible-playbook site.yml -e flink_jobs_anew={self.name}"
             )
