@@ -1,6 +1,8 @@
 """What the probe makes of the JobManager's answers and of the processes that run."""
 
+import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,29 @@ def test_each_task_of_a_job_that_is_asked_for_runs(jobmanager: JobManager, statu
 def test_a_job_that_failed_does_not_run(jobmanager: JobManager) -> None:
     jobmanager.job["state"] = "RESTARTING"
     assert found(jobmanager) == ["job scoring does not run"]
+
+
+def test_a_jobmanager_that_ends_in_the_middle_of_an_answer_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", b'HTTP/1.1 200 OK\r\n\r\n{"jobs": []}']
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            for each in answers:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(each)
+
+        port = server.getsockname()[1]
+        (tmp_path / "config.yaml").write_text(f"rest.address: 127.0.0.1\nrest.port: {port}\n")
+        monkeypatch.setattr(flink_health, "CONFIG", tmp_path / "config.yaml")
+        monkeypatch.setattr(flink_health, "ENABLED", tmp_path)
+        monkeypatch.setattr(sys, "argv", ["flink-health", "--wait", "20"])
+        threading.Thread(target=answer, daemon=True).start()
+        flink_health.main()
+    assert capsys.readouterr().out == "healthy\n"
 
 
 def test_url_is_that_of_the_configuration() -> None:

@@ -10,6 +10,7 @@ after its process, so clocks that differ by less do no harm.
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import re
@@ -141,7 +142,7 @@ def main() -> None:
         try:
             processes = {instance: find_process(instance) for instance in instances}
             found = [*registration_problems(get, processes), *job_problems(get, processes, arguments.job)]
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:  # or it ends in the middle of an answer
             found = [f"the JobManager at {url} does not answer: {error}"]
         if not found:
             print("healthy")
