@@ -48,9 +48,8 @@ class Score(KeyedProcessFunction):
         import joblib  # noqa: PLC0415 - found on that path
 
         registry = ModelRegistry(load_settings())
-        stored = registry.log.newest()
-        assert stored is not None and stored.release is not None, "nothing is released"  # noqa: PT018
-        self.risk = registry.load_released_risk(stored.release, registry.load(stored.release).manifest)
+        _, release = registry.in_force()
+        self.risk = registry.load_released_risk(release, registry.load(release).manifest)
         self.forest = joblib.load(f"{PACKAGES}/model.joblib")
         # threads would take longer over one row than the row does
         self.forest.n_jobs = 1
