@@ -38,6 +38,14 @@ def test_what_is_a_deployments_own_lies_under_its_name(tmp_path: Path, root: str
     assert f"{folder.format(project=tmp_path)}/secrets" in shown.stdout, shown.stdout + shown.stderr
 
 
+@pytest.mark.parametrize(
+    "versions", sorted(ROOT.glob("terraform/*/versions.tf")), ids=lambda file: file.parent.name
+)
+def test_a_roots_state_lies_under_its_own_name(versions: Path) -> None:
+    """A backend's path takes no variable, so a root that is copied would go on with the other's state."""
+    assert f'path = "../../build/{versions.parent.name}/terraform.tfstate"' in versions.read_text()
+
+
 def test_a_checkout_that_has_made_nothing_yet_is_told_what_to_do_first(tmp_path: Path) -> None:
     assert "Make them with: terraform -chdir=terraform/lab apply" in validate(tmp_path, "terraform/lab")
 
