@@ -220,7 +220,9 @@ def test_job_does_not_run_with_code_that_it_was_not_submitted_from(
     assert wait_for_output(host, ELEVEN)[0][0] > 1
 
 
-def test_no_secret_is_on_a_command_line(secretly: Apply) -> None:
+# With a host, as all others have one: pytest would run it last, when the job is another one.
+def test_no_secret_is_on_a_command_line(host: Host, secretly: Apply) -> None:
+    assert running(host)
     secretly(SCENARIO / "converge.yml", "-e", f"job_label={ELEVEN}")
     secretly(PLAYBOOKS / "compact.yml")
 
