@@ -97,7 +97,9 @@ def test_terminal_risk_is_renewed_by_its_timer(host: Host) -> None:
     timer = host.service("risk-renewal.timer")
     assert timer.is_enabled
     assert timer.is_running
-    assert "OnCalendar=*-*-* *:00:00 ;" in host.check_output("systemctl show -p TimersCalendar risk-renewal.timer")
+    assert "OnCalendar=*-*-* *:00:00 ;" in host.check_output(
+        "systemctl show -p TimersCalendar risk-renewal.timer"
+    )
 
 
 def test_a_label_in_the_lake_changes_what_is_told_of_its_terminal(
