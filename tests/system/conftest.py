@@ -205,6 +205,20 @@ def store(settings: Settings) -> Any:  # noqa: ANN401 - boto3 makes its classes 
     return s3_client(settings.s3)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the parts of `make test` took; this one is the last."""
+    times = os.environ.get("TEST_TIMES")
+    if not times:
+        return
+    parts = [line.split() for line in Path(times).read_text().splitlines()]
+    ends = [int(start) for _, _, start in parts[1:]] + [int(time.time())]
+    terminalreporter.section("minutes that each part took")
+    for (part, budget, start), end in zip(parts, ends, strict=True):
+        terminalreporter.line(f"{part:<10} {(end - int(start)) / 60:5.1f} of {budget:>3}")
+    total, allowed = (ends[-1] - int(parts[0][2])) / 60, sum(int(budget) for _, budget, _ in parts)
+    terminalreporter.line(f"{'together':<10} {total:5.1f} of {allowed:>3}")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     call: pytest.CallInfo[None],

@@ -133,20 +133,20 @@ def test_the_parts_of_make_test_and_their_budgets(checkout: Checkout) -> None:
         checkout.program(f".venv/bin/{name}", STAND_IN)
     calls = checkout.make("test")
     folders = [word for call in calls if call[0] == "pytest" for word in call if word.startswith("tests/")]
-    parts = ["tests/unit", "tests/parity", "tests/roles", "tests/terraform", "tests/system", "tests/machines"]
+    parts = ["tests/unit", "tests/parity", "tests/roles", "tests/terraform", "tests/system"]
     assert [folder for folder in folders if "::" not in folder] == parts
     own = {folder.partition("::")[2] for folder in folders if "::" in folder}
     assert own == {f"test_role[{name}]" for name in ("cluster", "control_node", "upgrade")}
     times = [line.split() for line in (checkout.folder / "build/test-times").read_text().splitlines()]
-    assert [part for part, _, _ in times] == ["check", "roles", "lab", "machines"]
+    assert [part for part, _, _ in times] == ["check", "roles", "lab"]
     assert sum(int(budget) for _, budget, _ in times) == 60
 
 
 def test_what_the_parts_took_is_printed_before_the_last_line(tmp_path: Path) -> None:
     now = int(time.time())
-    (tmp_path / "times").write_text(f"check 4 {now - 600}\nmachines 14 {now - 420}\n")
+    (tmp_path / "times").write_text(f"check 4 {now - 600}\nlab 20 {now - 420}\n")
     shown = subprocess.run(
-        ["pytest", "--collect-only", "--quiet", "tests/machines/test_lint.py"],
+        ["pytest", "--collect-only", "--quiet", "tests/system/test_labels.py"],
         cwd=ROOT,
         env=os.environ | {"TEST_TIMES": str(tmp_path / "times")},
         capture_output=True,
@@ -154,7 +154,7 @@ def test_what_the_parts_took_is_printed_before_the_last_line(tmp_path: Path) -> 
         check=True,
     ).stdout
     assert re.search(
-        r"\ncheck +3\.0 of +4\nmachines +7\.\d of +14\ntogether +10\.\d of +18\n.*collected.*\n$", shown
+        r"\ncheck +3\.0 of +4\nlab +7\.\d of +20\ntogether +10\.\d of +24\n.*collected.*\n$", shown
     )
 
 
