@@ -1,6 +1,7 @@
 """Hosts find each other at their internal addresses, wherever playbooks reach them."""
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -27,6 +28,7 @@ def test_what_hosts_are_told_is_the_internal_address(tmp_path: Path) -> None:
         text=True,
         check=True,
         cwd=tmp_path,
+        env=os.environ | {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_FORCE_COLOR": "0"},
     ).stdout
     settings = json.loads(shown.partition("=>")[2])["settings_common"]
     assert settings["kafka"]["bootstrap_servers"] == "10.0.0.1:9092,10.0.0.2:9092"
