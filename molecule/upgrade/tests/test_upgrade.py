@@ -78,7 +78,7 @@ def test_a_version_that_cannot_read_the_metadata_is_refused_before_anything_stop
 ) -> None:
     before = starts(nodes), host.file("/opt/kafka").linked_to
     refused = apply(PLAYBOOKS / "kafka.yml", "--extra-vars", f"@{OLDER_FILE}", fails=True)
-    assert f"Kafka {OLDER} cannot read the metadata" in refused.stdout + refused.stderr
+    assert f"Kafka {OLDER} cannot read the metadata" in refused.stdout
     assert (starts(nodes), host.file("/opt/kafka").linked_to) == before
 
 
@@ -97,7 +97,7 @@ def test_a_broker_is_emptied_and_unregistered(
     everybody = {"1", "2", "3", "4"}
     assert brokers() == (everybody, everybody)
     refused = apply(PLAYBOOKS / "remove.yml", "--extra-vars", "remove_host=upgrade-3", fails=True)
-    assert "votes on Kafka's metadata" in refused.stdout + refused.stderr
+    assert "votes on Kafka's metadata" in refused.stdout
     assert brokers() == (everybody, everybody)
 
     leaving = json.dumps({"remove_host": "upgrade-4"})
