@@ -88,3 +88,28 @@ def test_create_replaces_no_instance(tmp_path: Path) -> None:
     told, changed = play(tmp_path, "create", host="web-1", network=OWN)
     assert "Incus has an instance fraud-molecule-web-1 already; something else made it." in told
     assert changed == set()
+
+
+def test_a_network_is_made_with_its_first_container(tmp_path: Path) -> None:
+    """Under a lock, so that no scenario that ends deletes it in between."""
+    incus = tmp_path / "incus"
+    incus.write_text(
+        """#!/bin/sh
+case "$*" in
+  "network show"*) [ -e "${0%/*}/made" ] || exit 1 ;;
+  "network create"*) touch "${0%/*}/made" ;;
+esac
+if flock --nonblock "${0%/*}/lock" true; then echo unlocked >> "${0%/*}/calls"; fi
+echo "$*" >> "${0%/*}/calls"
+"""
+    )
+    incus.chmod(0o755)
+    command = [ROOT / "molecule/shared/launch.sh", tmp_path / "lock", "net0", "ipv4.nat=true", "a=b", "--"]
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    for name in ("one", "two"):
+        subprocess.run([*command, "image", name], env=environment, check=True)
+    assert [line for line in (tmp_path / "calls").read_text().splitlines() if "show" not in line] == [
+        "network create net0 ipv4.nat=true a=b",
+        "launch --quiet --network=net0 image one",
+        "launch --quiet --network=net0 image two",
+    ]

@@ -1,0 +1,22 @@
+#!/bin/sh
+# launch.sh LOCK NETWORK KEY=VALUE... -- ARGUMENTS: launches a container on the scenarios' network, which is made where it is
+# missing. Under a lock, as another scenario that ends meanwhile deletes the network when it finds no container on it.
+set -eu
+if [ -z "${locked-}" ]; then
+  locked=yes exec flock "$1" "$0" "$@"
+fi
+shift
+network=$1
+shift
+settings=
+while [ "$1" != -- ]; do
+  settings="$settings $1"
+  shift
+done
+shift
+if ! incus network show "$network" >/dev/null 2>&1; then
+  # no setting has a space
+  # shellcheck disable=SC2086
+  incus network create "$network" $settings
+fi
+exec incus launch --quiet --network="$network" "$@"
