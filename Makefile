@@ -1,4 +1,4 @@
-# Every target only calls what an operator would type; the README shows the same commands one by one.
+# Every target only calls what an operator would type; docs/operate.md shows the same commands one by one.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:

@@ -54,7 +54,8 @@ def problems(
             yield (
                 f"{name} would be deleted, with the data of {' and '.join(sorted(data))}.\n"
                 "  To keep it, name the pools that it is in: make up TFVARS=grown.tfvars\n"
-                f"  To delete it, empty it first (README, More hosts, or fewer), then: make up DELETE={name}"
+                "  To delete it, empty it first (docs/operate.md, More hosts, or fewer), then: "
+                f"make up DELETE={name}"
             )
     for kind, listed in present.items():
         for name, owner in taken(plan, kind, listed):
