@@ -5,6 +5,7 @@ them, this is skipped.
 """
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -66,7 +67,8 @@ def root(project: Path, credentials: dict[str, str]) -> Root:
     if root.run("init", "-input=false", f"-plugin-dir={PLUGINS}", check=False).returncode == 0:
         return root
     result = root.run("init", "-input=false", check=False)
-    if "Failed to query available provider packages" in result.stderr:
+    # Terraform's words, and OpenTofu's
+    if re.search("Failed to (query available|resolve) provider packages", result.stderr):
         pytest.skip("no provider for AWS: neither is it in terraform/plugins nor is a registry reached")
     assert result.returncode == 0, result.stderr
     return root
