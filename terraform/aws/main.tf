@@ -43,6 +43,7 @@ module "host" {
 
   host               = each.value
   name_prefix        = local.name
+  region             = var.region
   instance_type      = module.cloud.instance_types[each.key]
   image_id           = coalesce(var.image_id, one(data.aws_ami.debian[*].id))
   root_gb            = var.root_gb
@@ -50,4 +51,5 @@ module "host" {
   subnet             = aws_subnet.hosts
   security_group_ids = { for group, resource in aws_security_group.service : group => resource.id }
   authorized_key     = trimspace(tls_private_key.operators.public_key_openssh)
+  ssh_dir            = local.ssh_dir
 }

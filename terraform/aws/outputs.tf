@@ -12,7 +12,7 @@ output "inventory" {
       name => merge(variables, { data_volumes = module.host[name].data_volumes })
     }
   })
-  depends_on = [module.host, local_sensitive_file.private_key, local_file.known_host]
+  depends_on = [module.host, local_sensitive_file.private_key]
 }
 
 output "ssh_config" {

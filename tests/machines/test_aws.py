@@ -4,10 +4,9 @@ moto answers as AWS does, but runs nothing. Providers come from terraform/plugin
 them, this is skipped.
 """
 
+import base64
 import json
 import re
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 from conftest import PLUGINS, Root
+from moto.server import ThreadedMotoServer
 
 # boto3 ships no types
 EC2 = Any
@@ -22,24 +22,23 @@ REGION = "eu-central-1"
 SETTINGS = [f"-var=region={REGION}", "-var=operator_cidr=10.0.8.0/24", "-var=image_id=ami-12c6146b"]
 
 
+# what the hosts' consoles show
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "k" * 43
+CONSOLE = f"""cloud-init: Package installation
+-----BEGIN SSH HOST KEY KEYS-----
+{HOST_KEY} root@node1
+-----END SSH HOST KEY KEYS-----
+"""
+
+
 @pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    log = tmp_path_factory.mktemp("moto") / "log"
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            ["moto_server", "--host", "127.0.0.1", "--port", "0"], stdout=output, stderr=output
-        )
-    try:
-        # werkzeug names the port that it was given
-        deadline = time.monotonic() + 60
-        while " on http://127.0.0.1:" not in log.read_text():
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-        yield "http://127.0.0.1:" + log.read_text().partition(" on http://127.0.0.1:")[2].split()[0]
-    finally:
-        server.terminate()
-        server.wait(10)
+def endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    with pytest.MonkeyPatch.context() as moto:
+        moto.setattr("moto.ec2.responses.general.SAMPLE_CONSOLE_OUTPUT", CONSOLE)
+        server.start()
+        yield "http://{}:{}".format(*server.get_host_and_port())
+        server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +109,23 @@ def test_hosts_are_as_the_topology_says(ec2: EC2) -> None:
     assert sorted(volume["Size"] for volume in volumes if volume["Size"] in {50, 100}) == [50] * 3 + [100] * 4
 
 
+def test_hosts_are_known_by_what_their_consoles_show(applied: Root) -> None:
+    for host in ("node1", "node2", "node3", "node4"):
+        known = applied.project / "build/aws/ssh/known_hosts.d" / host
+        assert known.read_text() == f"{host} {HOST_KEY}\n"
+
+
+def test_no_key_is_in_user_data(applied: Root, ec2: EC2) -> None:
+    for instance in instances(ec2):
+        shown = ec2.describe_instance_attribute(InstanceId=instance["InstanceId"], Attribute="userData")
+        user_data = base64.b64decode(shown["UserData"]["Value"]).decode()
+        assert user_data.startswith("#cloud-config")
+        assert "PRIVATE KEY" not in user_data
+    # only the operators' is in the state
+    state = (applied.project / "build/aws/terraform.tfstate").read_text()
+    assert state.count('"type": "tls_private_key"') == 1
+
+
 @pytest.mark.usefixtures("applied")
 def test_only_operators_come_from_outside(ec2: EC2) -> None:
     groups = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["fraud-detection-*"]}])
@@ -153,4 +169,4 @@ def test_nothing_but_data_is_left(applied: Root, ec2: EC2) -> None:
     assert instances(ec2) == []
     kept = {volume["VolumeId"] for volume in ec2.describe_volumes()["Volumes"] if volume["Size"] in {50, 100}}
     assert len(kept) == len(volumes) == 7
-    assert not (applied.project / "build/aws/ssh/id_ed25519").exists()
+    assert [path for path in (applied.project / "build/aws/ssh").rglob("*") if path.is_file()] == []

@@ -1,7 +1,3 @@
-resource "tls_private_key" "host" {
-  algorithm = "ED25519"
-}
-
 resource "aws_ebs_volume" "data" {
   for_each = var.volumes
 
@@ -23,10 +19,6 @@ module "cloud_init" {
 
   host           = var.host.name
   authorized_key = var.authorized_key
-  host_key = {
-    private = tls_private_key.host.private_key_openssh
-    public  = trimspace(tls_private_key.host.public_key_openssh)
-  }
 }
 
 resource "aws_instance" "host" {
@@ -61,4 +53,25 @@ resource "aws_volume_attachment" "data" {
   instance_id = aws_instance.host.id
   volume_id   = each.value.id
   device_name = "/dev/sd${substr("fghijklmnop", index(sort(keys(var.volumes)), each.key), 1)}"
+}
+
+resource "terraform_data" "host_key" {
+  input            = { file = "${var.ssh_dir}/known_hosts.d/${var.host.name}" }
+  triggers_replace = { instance = aws_instance.host.id, ssh_dir = var.ssh_dir }
+
+  provisioner "local-exec" {
+    command = "${path.module}/scripts/learn_host_key.py"
+    environment = {
+      NAME        = var.host.name
+      INSTANCE_ID = aws_instance.host.id
+      REGION      = var.region
+      FILE        = "${var.ssh_dir}/known_hosts.d/${var.host.name}"
+    }
+  }
+
+  provisioner "local-exec" {
+    when        = destroy
+    command     = "rm -f \"$FILE\""
+    environment = { FILE = self.output.file }
+  }
 }

@@ -12,6 +12,11 @@ variable "name_prefix" {
   type        = string
 }
 
+variable "region" {
+  description = "Region of the instance."
+  type        = string
+}
+
 variable "instance_type" {
   description = "Type of the instance."
   type        = string
@@ -44,5 +49,10 @@ variable "security_group_ids" {
 
 variable "authorized_key" {
   description = "Public SSH key of the operators."
+  type        = string
+}
+
+variable "ssh_dir" {
+  description = "Directory for, one file a host, known_hosts.d/."
   type        = string
 }

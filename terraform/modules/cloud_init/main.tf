@@ -9,13 +9,12 @@ locals {
       sudo                = "ALL=(ALL) NOPASSWD:ALL"
       ssh_authorized_keys = [var.authorized_key]
     }]
-    ssh_pwauth     = false
-    ssh_deletekeys = true
-    ssh_keys = {
-      ed25519_private = var.host_key.private
-      ed25519_public  = var.host_key.public
-    }
-    package_update = true
-    packages       = var.packages
+    ssh_pwauth = false
+    # The host makes its key itself, as everything on it may read user data. Its public half is on the console.
+    ssh_deletekeys  = true
+    ssh_genkeytypes = ["ed25519"]
+    ssh             = { emit_keys_to_console = true }
+    package_update  = true
+    packages        = var.packages
   }
 }

@@ -14,12 +14,6 @@ variable "authorized_key" {
   type        = string
 }
 
-variable "host_key" {
-  description = "The host's own SSH key (Ed25519), so that it is known before the first connection."
-  type        = object({ private = string, public = string })
-  sensitive   = true
-}
-
 variable "packages" {
   description = "Debian packages that Ansible's roles count on."
   type        = list(string)

@@ -2,15 +2,19 @@
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import boto3
 import pytest
+from ansible_modules import load
+from moto.server import ThreadedMotoServer
 
 PROJECT = Path(__file__).parents[3]
 PROBE = PROJECT / "ansible/roles/libvirt/files/probe_kvm.sh"
 CONFIGURE = PROJECT / "terraform/modules/libvirt_host/scripts/configure.sh"
 WAIT_FOR_SSH = PROJECT / "terraform/modules/ssh_access/scripts/wait_for_ssh.sh"
+LEARN_HOST_KEY = PROJECT / "terraform/modules/aws_host/scripts/learn_host_key.py"
 
 StandIn = Callable[[str, str], None]
 
@@ -104,3 +108,70 @@ def test_a_host_whose_start_hangs_is_waited_for_until_time_is_up(stand_in: Stand
     result = run(WAIT_FOR_SSH, **MACHINE, SSH_DIR=str(tmp_path))
     assert result.returncode == 1
     assert "node1 has not started and let ops in by SSH at 192.0.2.1 within" in result.stderr
+
+
+REGION = "eu-central-1"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "k" * 43
+
+
+def printed(key: str) -> str:
+    """Return what an instance prints, with the operators' key besides its own."""
+    return (
+        f"authorized: {KEY.replace('k', 'o')} operators\r\n-----BEGIN SSH HOST KEY KEYS-----\r\n"
+        f"ecdsa-sha2-nistp256 AAAA root@node1\r\n{key} root@node1\r\n-----END SSH HOST KEY KEYS-----\r\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[dict[str, str]]:
+    """Return the environment of a script for an instance; moto answers as EC2 does."""
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    credentials = {"aws_access_key_id": "moto", "aws_secret_access_key": "moto"}
+    ec2 = boto3.client("ec2", REGION, endpoint_url=endpoint, **credentials)
+    (instance,) = ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"]
+    yield {name.upper(): value for name, value in credentials.items()} | {
+        "AWS_ENDPOINT_URL": endpoint,
+        "NAME": "node1",
+        "INSTANCE_ID": instance["InstanceId"],
+        "REGION": REGION,
+        "TIMEOUT_S": "0.1",
+    }
+    server.stop()
+
+
+@pytest.fixture
+def known(cloud: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the file that the key of the instance is to be written into."""
+    file = tmp_path / "ssh/known_hosts.d/node1"
+    for name, value in (cloud | {"FILE": str(file)}).items():
+        monkeypatch.setenv(name, value)
+    return file
+
+
+def learn_host_key(console: str) -> None:
+    with pytest.MonkeyPatch.context() as moto:
+        moto.setattr("moto.ec2.responses.general.SAMPLE_CONSOLE_OUTPUT", console)
+        load("learn_host_key", LEARN_HOST_KEY).main()
+
+
+def test_a_clouds_host_is_known_by_the_key_that_it_printed_last(known: Path) -> None:
+    learn_host_key(printed(KEY.replace("k", "f")) + printed(KEY))
+    assert known.read_text() == f"node1 {KEY}\n"
+
+
+@pytest.mark.parametrize("console", ["Booting...", printed(KEY[:-1]), printed(KEY).partition("-----END")[0]])
+def test_a_clouds_host_that_prints_no_whole_key_is_waited_for_until_time_is_up(
+    known: Path, console: str
+) -> None:
+    with pytest.raises(SystemExit, match=r"node1: i-.* shows no SSH host key within .* see: aws ec2"):
+        learn_host_key(console)
+    assert not known.exists()
+
+
+def test_a_console_that_cannot_be_read_is_told(known: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSTANCE_ID", "i-0123456789abcdef0")
+    with pytest.raises(SystemExit, match=r"node1: the console of i-.* cannot be read: .*InvalidInstanceID"):
+        learn_host_key(printed(KEY))
+    assert not known.exists()
