@@ -68,8 +68,8 @@ demo: ## from a bare machine to the first alert; DATA=file UNTIL=time LIMIT=6000
 	$(MAKE) --no-print-directory up stream
 
 plan: .venv/installed ## prepare this machine, and show which hosts make up would make, change or delete
-	@$(call step,Prepare this machine,(cd ansible && ansible-playbook playbooks/control_node.yml),The task that failed stands above. Once its cause is mended: make up goes on from there.)
-	mkdir -p $(DEPLOYMENT)
+	@mkdir -p $(DEPLOYMENT)
+	$(call step,Prepare this machine,(cd ansible && ansible-playbook playbooks/control_node.yml),The task that failed stands above. Once its cause is mended: make up goes on from there.)
 	$(call step,Plan the hosts,$(TERRAFORM) -chdir=$(LAB) init -input=false -force-copy && $(TERRAFORM) -chdir=$(LAB) plan -input=false -out=../../$(DEPLOYMENT)/plan $(pools) && $(TERRAFORM) -chdir=$(LAB) show -json ../../$(DEPLOYMENT)/plan | $(LAB)/scripts/check_plan.py $(DELETE),What is wrong stands above; no host was changed.)
 
 up: plan ## hosts, services, a model and the jobs; what is there and unchanged is left alone
@@ -101,6 +101,9 @@ stream: ## what make demo does once everything is up: send, print alerts, hold t
 down: ## remove the hosts, their network, keys and secrets, and all else that make demo made here
 	@if [ -e $(DEPLOYMENT)/terraform.tfstate ] || [ -e $(LAB)/terraform.tfstate ]; then
 	  $(call step,Remove the hosts,$(TERRAFORM) -chdir=$(LAB) init -input=false -force-copy && $(TERRAFORM) -chdir=$(LAB) destroy -auto-approve -input=false,incus list shows what is left. If the daemon is not started: (cd ansible && ansible-playbook playbooks/control_node.yml) starts it; then make down again.)
+	fi
+	# what make plan made, with or without hosts
+	if [ -e $(DEPLOYMENT) ] || [ -e $(LAB)/terraform.tfstate ]; then
 	  $(call step,Remove their image and stop the daemons,(cd ansible && ansible-playbook playbooks/control_node_remove.yml),incus list shows what is left)
 	fi
 	rm -rf $(DEPLOYMENT) $(LAB)/terraform.tfstate* $(LAB)/.terraform $(LAB)/.terraform.lock.hcl

@@ -128,6 +128,18 @@ def test_down_removes_the_lab_and_nothing_of_others(checkout: Checkout, state: s
     assert not (checkout.folder / state).exists()
 
 
+# the second: preparing the machine failed half way
+@pytest.mark.parametrize("prepared", [True, False])
+def test_down_removes_what_a_plan_alone_has_made(checkout: Checkout, *, prepared: bool) -> None:
+    if not prepared:
+        checkout.program(".venv/bin/ansible-playbook", "#!/bin/sh\nexit 1\n")
+    checkout.make("plan", fails=not prepared)
+    checkout.program(".venv/bin/ansible-playbook", STAND_IN)
+    assert checkout.make("down") == [["ansible-playbook", "playbooks/control_node_remove.yml"]]
+    assert not (checkout.folder / "build/lab").exists()
+    assert checkout.make("down") == []
+
+
 def test_the_parts_of_make_test_and_their_budgets(checkout: Checkout) -> None:
     for name in ("ansible-lint", "git", "mypy", "pytest", "ruff", "shellcheck", "yamllint"):
         checkout.program(f".venv/bin/{name}", STAND_IN)
