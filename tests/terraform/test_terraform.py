@@ -120,6 +120,23 @@ def test_the_state_of_a_lab_that_an_earlier_version_made_is_taken_along(
     assert set(taken["outputs"]["hosts"]["value"]) == set(GROWN)
 
 
+@pytest.mark.parametrize("command", [["plan"], ["apply", "-auto-approve"]])
+@pytest.mark.parametrize(("domain_type", "told"), [("qemu", True), ("kvm", False)])
+def test_machines_that_are_emulated_are_told(
+    terraform: Terraform, tmp_path: Path, command: list[str], domain_type: str, *, told: bool
+) -> None:
+    # Of the root, only what needs no provider.
+    for name in ("variables.tf", "checks.tf"):
+        (tmp_path / name).write_text((PROJECT / "terraform/libvirt" / name).read_text())
+    (tmp_path / "disk.qcow2").touch()
+    settings = ["-var=image=disk.qcow2", f"-var=domain_type={domain_type}"]
+    result = terraform(str(tmp_path), *command, "-input=false", *settings)
+    assert result.returncode == 0, result.stderr
+    words = " ".join((result.stdout + result.stderr).split())
+    assert ("Warning: Check block assertion failed" in words) is told, words
+    assert ("Machines are emulated" in words) is told
+
+
 def test_files_of_ssh_are_written_again_when_lost(terraform: Terraform) -> None:
     # Of the lab, only what needs no Incus.
     def apply() -> None:
