@@ -76,6 +76,30 @@ def test_no_other_deployment_takes_the_labs_secrets(former: Path) -> None:
     assert not (former / "build/libvirt").exists()
 
 
+def test_other_deployments_keep_the_secrets_that_they_were_made_with(former: Path) -> None:
+    """Each had its state in its root: one was moved since, one was not, and of one nothing is left."""
+    made, gone = '{"resources": [{"instances": []}]}', '{"resources": []}'
+    states = {
+        "terraform/libvirt/terraform.tfstate": "",
+        "build/libvirt/terraform.tfstate": made,
+        "terraform/aws/terraform.tfstate": made,
+        "terraform/gone/terraform.tfstate": gone,
+        # made by this version, and one that has been given its secrets
+        "build/new/terraform.tfstate": made,
+        "terraform/given/terraform.tfstate": made,
+        "build/given/secrets/minio_root": "its own",
+    }
+    for path, state in states.items():
+        (former / path).parent.mkdir(parents=True)
+        (former / path).write_text(state)
+    (former / "build/secrets/minio_root").chmod(0o600)
+    validate(former, "terraform/lab")
+    kept = {file.parts[-3]: file for file in former.glob("build/*/secrets/minio_root")}
+    texts = {"aws": "former", "lab": "former", "libvirt": "former", "given": "its own"}
+    assert {name: file.read_text() for name, file in kept.items()} == texts
+    assert kept["libvirt"].stat().st_mode & 0o777 == 0o600
+
+
 def test_secrets_that_are_there_are_not_replaced(former: Path) -> None:
     (former / "build/lab/secrets").mkdir(parents=True)
     validate(former, "terraform/lab")
