@@ -81,7 +81,7 @@ MACHINE = {"NAME": "node1", "DOMAIN": "fraudvm0-node1", "ADDRESS": "192.0.2.1", 
 @pytest.mark.parametrize(
     ("state", "domain_type", "told"),
     [
-        ("paused (unknown)", "kvm", "-var=domain_type=qemu"),
+        ("paused (unknown)", "kvm", "apply with -var=domain_type=qemu, now and from now on"),
         ("paused (I/O error)", "qemu", "the machine is paused (I/O error), and not by us"),
         ("shut off (crashed)", "kvm", "the machine is shut off (crashed), and not by us"),
     ],

@@ -16,8 +16,8 @@ check_running() {
   state=$(virsh --quiet domstate "$DOMAIN" --reason) || fail "libvirt does not tell its state"
   [[ $state != running* ]] || return 0
   if [[ $DOMAIN_TYPE == kvm ]]; then
-    fail "the machine is $state, and not by us: KVM cannot run it here. Emulated, it is slower and runs: apply again \
-with -var=domain_type=qemu. What KVM said is in /var/log/libvirt/qemu/$DOMAIN.log"
+    fail "the machine is $state, and not by us: KVM cannot run it here. Emulated, it is slower and runs: apply \
+with -var=domain_type=qemu, now and from now on. What KVM said is in /var/log/libvirt/qemu/$DOMAIN.log"
   fi
   fail "the machine is $state, and not by us; what QEMU said is in /var/log/libvirt/qemu/$DOMAIN.log"
 }
