@@ -5,8 +5,9 @@ lies in Kafka; files appear with the checkpoint that completes them.
 """
 
 import argparse
+from collections.abc import Iterable
 
-from pyflink.table import StatementSet, StreamTableEnvironment
+from pyflink.table import StreamTableEnvironment, TableResult
 
 from flink_jobs.configuration import sql_options, stream_environment, topic_table, transactions_table
 from flink_jobs.domain.lake import LABELS_FOLDER, TRANSACTIONS_FOLDER
@@ -78,37 +79,45 @@ INSERT INTO lake_labels SELECT
 FROM (SELECT *, DECODE(payload, 'UTF-8') AS text FROM labels)"""
 
 
-def statements(
-    tables: StreamTableEnvironment, settings: Settings, file_mb: int, file_age_s: int
-) -> StatementSet:
-    """Give both pipelines, as one job; files are closed at `file_mb` or `file_age_s`."""
+def job_tables(settings: Settings, lake: str, file_mb: int, file_age_s: int) -> list[str]:
+    """DDL of what the job reads and writes; files below `lake` are closed at `file_mb` or `file_age_s`."""
     # the lake can wait: few large fetches spare the brokers
     consumer = {"fetch.min.bytes": str(1024 * 1024), "fetch.max.wait.ms": "1000"}
-    root = f"s3://{settings.buckets.datalake}"
+    return [
+        transactions_table(settings, NAME, consumer=consumer),
+        lake_table("lake", TRANSACTION_COLUMNS, f"{lake}/{TRANSACTIONS_FOLDER}", file_mb, file_age_s),
+        topic_table("labels", settings.topics.fraud_labels, settings, NAME, consumer=consumer),
+        lake_table("lake_labels", LABEL_COLUMNS, f"{lake}/{LABELS_FOLDER}", file_mb, file_age_s),
+    ]
+
+
+def submit(tables: StreamTableEnvironment, ddl: Iterable[str]) -> TableResult:
+    """Submit both pipelines as one job.
+
+    Args:
+        tables: of the job's environment.
+        ddl: as `job_tables` gives it; a test has other connectors.
+
+    """
+    for table in ddl:
+        tables.execute_sql(table)
     together = tables.create_statement_set()
     # Transactions first: Flink knows the source's state by its place.
-    tables.execute_sql(transactions_table(settings, NAME, consumer=consumer))
-    tables.execute_sql(
-        lake_table("lake", TRANSACTION_COLUMNS, f"{root}/{TRANSACTIONS_FOLDER}", file_mb, file_age_s)
-    )
     together.add_insert_sql(INSERT_TRANSACTIONS)
-    tables.execute_sql(topic_table("labels", settings.topics.fraud_labels, settings, NAME, consumer=consumer))
-    tables.execute_sql(
-        lake_table("lake_labels", LABEL_COLUMNS, f"{root}/{LABELS_FOLDER}", file_mb, file_age_s)
-    )
     together.add_insert_sql(INSERT_LABELS)
-    return together
+    return together.execute()
 
 
 def main() -> None:
-    """Wire sources and lake together, and submit."""
+    """Read the command line and the settings, and submit."""
     parser = argparse.ArgumentParser(prog=NAME, description=__doc__)
     parser.add_argument("--file-mb", type=int, default=128, help="a file is closed at this size, in MB")
     parser.add_argument("--file-age-s", type=int, default=900, help="… or at this age, in seconds")
     arguments = parser.parse_args()
     settings = load_settings()
-    tables = StreamTableEnvironment.create(stream_environment(NAME, {}))
-    statements(tables, settings, arguments.file_mb, arguments.file_age_s).execute()
+    lake = f"s3://{settings.buckets.datalake}"
+    ddl = job_tables(settings, lake, arguments.file_mb, arguments.file_age_s)
+    submit(StreamTableEnvironment.create(stream_environment(NAME, {})), ddl)
 
 
 if __name__ == "__main__":

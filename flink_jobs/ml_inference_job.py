@@ -5,11 +5,11 @@ TaskManager, folds a batch into its customers' histories and scores it with one 
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pyflink.common import Types
 from pyflink.datastream import StreamExecutionEnvironment
-from pyflink.table import StreamTableEnvironment, Table
+from pyflink.table import StreamTableEnvironment, Table, TableResult
 
 from flink_jobs.configuration import (
     keyed_by_first_column,
@@ -146,8 +146,46 @@ def scoring_environment(name: str) -> StreamExecutionEnvironment:
     )
 
 
+def job_tables(settings: Settings) -> list[str]:
+    """DDL of what the job reads and writes: `transactions` and `outcomes`."""
+    return [
+        transactions_table(settings, NAME, computed_columns=["gathered_at AS PROCTIME()"]),
+        sink_table(settings),
+    ]
+
+
+def submit(
+    tables: StreamTableEnvironment, ddl: Iterable[str], topics: Topics, shards: int, batch_ms: int
+) -> TableResult:
+    """Wire source, batches, scoring and sinks together, and submit.
+
+    Args:
+        tables: of the environment that `scoring_environment` gives.
+        ddl: as `job_tables` gives it; a test has other connectors.
+        topics: names by which outcomes are told apart.
+        shards: groups of customers that are batched together.
+        batch_ms: how long a batch is gathered, in ms.
+
+    """
+    for table in ddl:
+        tables.execute_sql(table)
+    keys = shard_keys(shards)
+    batches = tables.to_data_stream(tables.sql_query(batch_query(keys, batch_ms)))
+    # a batch has waited for its window; it need not wait for others to fill a buffer
+    send_at_once(batches)
+    outcomes = (
+        keyed_by_first_column(batches, key_type=Types.INT(), value_type=BATCH_TYPE)
+        .process(ScoreBatches(topics), output_type=OUTCOMES_TYPE)
+        .name("score")
+        # state belongs to these shards: Flink refuses to restore it into a job with others
+        .uid(f"score-shards-{'-'.join(map(str, keys))}")
+    )
+    packed = tables.from_data_stream(outcomes)
+    return tables.execute_sql(f"INSERT INTO outcomes {outcomes_query(topics, packed)}")
+
+
 def main() -> None:
-    """Wire source, batches, scoring and sinks together, and submit."""
+    """Read the command line and the settings, and submit."""
     parser = argparse.ArgumentParser(prog=NAME, description=__doc__)
     parser.add_argument(
         "--shards",
@@ -158,23 +196,8 @@ def main() -> None:
     parser.add_argument("--batch-ms", type=int, default=20, help="how long a batch is gathered, in ms")
     arguments = parser.parse_args()
     settings = load_settings()
-    environment = scoring_environment(NAME)
-    tables = StreamTableEnvironment.create(environment)
-    tables.execute_sql(transactions_table(settings, NAME, computed_columns=["gathered_at AS PROCTIME()"]))
-    tables.execute_sql(sink_table(settings))
-    keys = shard_keys(arguments.shards)
-    batches = tables.to_data_stream(tables.sql_query(batch_query(keys, arguments.batch_ms)))
-    # a batch has waited for its window; it need not wait for others to fill a buffer
-    send_at_once(batches)
-    outcomes = (
-        keyed_by_first_column(batches, key_type=Types.INT(), value_type=BATCH_TYPE)
-        .process(ScoreBatches(settings.topics), output_type=OUTCOMES_TYPE)
-        .name("score")
-        # state belongs to these shards: Flink refuses to restore it into a job with others
-        .uid(f"score-shards-{'-'.join(map(str, keys))}")
-    )
-    packed = tables.from_data_stream(outcomes)
-    tables.execute_sql(f"INSERT INTO outcomes {outcomes_query(settings.topics, packed)}")
+    tables = StreamTableEnvironment.create(scoring_environment(NAME))
+    submit(tables, job_tables(settings), settings.topics, arguments.shards, arguments.batch_ms)
 
 
 if __name__ == "__main__":
