@@ -125,18 +125,23 @@ evaluate: .venv/installed ## how good the model is on consecutive weeks, as buil
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	touch $@
 
+# a new version of Flink, or another way to build it, is unpacked anew
+build/flink/installed: ansible/playbooks/jobs_tests.yml ansible/inventory/group_vars/all/versions.yml $(wildcard ansible/roles/artifacts/files/flink/*) | .venv/installed
+	@$(call step,Unpack Flink for the tests of its jobs,(cd ansible && ansible-playbook playbooks/jobs_tests.yml),The task that failed stands above.)
+	touch $@
+
 bench: .venv/installed ## how fast the running lab is, as build/bench.html and .json; its jobs rest meanwhile; DATA=file
 	@python tests/benchmarks/bench.py $(if $(DATA),--data '$(DATA)')
 
-check: .venv/installed ## lint, types and unit tests, for the daily loop
+check: .venv/installed build/flink/installed ## lint, types, unit tests and the jobs on a mini cluster, for the daily loop
 	@ruff check .
 	ruff format --check .
 	mypy
 	yamllint --strict .
-	(cd ansible && ansible-lint --offline site.yml playbooks/control_node.yml playbooks/control_node_libvirt.yml playbooks/tflint.yml)
+	(cd ansible && ansible-lint --offline site.yml playbooks/control_node.yml playbooks/control_node_libvirt.yml playbooks/jobs_tests.yml playbooks/tflint.yml)
 	shellcheck $$(git ls-files '*.sh')
 	if command -v tflint >/dev/null; then tflint --chdir=terraform --recursive; else echo 'tflint is not here; make test PART=machines builds it'; fi
-	pytest tests/unit tests/parity
+	pytest tests/unit tests/parity tests/jobs
 
 # The parts of make test, and how many minutes each may take on a quiet machine of two cores. The last prints what they
 # took (tests/system/conftest.py). Booting a machine, the bare control node and an upgrade take long: each has a PART, and its

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # what the recipes of up and down need of a bare machine; neither terraform nor tofu is among it
-BARE = ("bash", "cat", "chmod", "date", "env", "make", "mkdir", "rm", "sh", "test")
+BARE = ("bash", "cat", "chmod", "date", "env", "make", "mkdir", "rm", "sh", "test", "touch")
 STAND_IN = """#!/bin/sh
 printf '%s\\037' "${0##*/}" "$TERRAFORM_ROOT" "$ANSIBLE_CONFIG" "$@" >> "${0%/*}/calls"
 echo >> "${0%/*}/calls"
@@ -32,12 +32,26 @@ class Checkout:
             program = shutil.which(name)
             assert program
             (self.machine / name).symlink_to(program)
-        for path in ("ansible", "requirements", "terraform/lab/scripts", ".venv/bin"):
+        for path in (
+            "ansible/inventory/group_vars/all",
+            "ansible/playbooks",
+            "build/flink",
+            "requirements",
+            "terraform/lab/scripts",
+            ".venv/bin",
+        ):
             (folder / path).mkdir(parents=True)
         shutil.copy(ROOT / "Makefile", folder)
-        for path in ("requirements/uv.txt", "requirements/dev.txt", "pyproject.toml"):
+        for path in (
+            "requirements/uv.txt",
+            "requirements/dev.txt",
+            "pyproject.toml",
+            "ansible/playbooks/jobs_tests.yml",
+            "ansible/inventory/group_vars/all/versions.yml",
+            ".venv/installed",
+            "build/flink/installed",
+        ):
             (folder / path).touch()
-        (folder / ".venv/installed").touch()
         (folder / "terraform/lab/grown.tfvars").write_text("pools = {}\n")
         (folder / ".venv/bin/stand_in").write_text(STAND_IN)
         self.program(".venv/bin/ansible-playbook", STAND_IN + BUILDS_TOFU)
@@ -145,13 +159,22 @@ def test_the_parts_of_make_test_and_their_budgets(checkout: Checkout) -> None:
         checkout.program(f".venv/bin/{name}", STAND_IN)
     calls = checkout.make("test")
     folders = [word for call in calls if call[0] == "pytest" for word in call if word.startswith("tests/")]
-    parts = ["tests/unit", "tests/parity", "tests/roles", "tests/terraform", "tests/system"]
+    parts = ["tests/unit", "tests/parity", "tests/jobs", "tests/roles", "tests/terraform", "tests/system"]
     assert [folder for folder in folders if "::" not in folder] == parts
     own = {folder.partition("::")[2] for folder in folders if "::" in folder}
     assert own == {f"test_role[{name}]" for name in ("cluster", "control_node", "upgrade")}
     times = [line.split() for line in (checkout.folder / "build/test-times").read_text().splitlines()]
     assert [part for part, _, _ in times] == ["check", "roles", "lab"]
     assert sum(int(budget) for _, budget, _ in times) == 60
+
+
+def test_flink_is_unpacked_for_the_jobs_tests_once_for_each_version(checkout: Checkout) -> None:
+    assert checkout.make("build/flink/installed") == []
+    installed = checkout.folder / "build/flink/installed"
+    os.utime(installed, (0, 0))
+    (call,) = checkout.make("build/flink/installed")
+    assert call == ["ansible-playbook", "playbooks/jobs_tests.yml"]
+    assert checkout.make("build/flink/installed") == []
 
 
 def test_what_the_parts_took_is_printed_before_the_last_line(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""The job that fills the lake, on Flink's mini cluster: its SQL, and what it writes, read as files."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from mini_cluster import Job, on_files, record
+
+from flink_jobs import kafka_to_minio_job
+from flink_jobs.configuration import stream_environment
+from flink_jobs.domain.lake import LABELS_FOLDER, TRANSACTIONS_FOLDER
+from flink_jobs.domain.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("flink")
+
+TRANSACTION = {
+    "transaction_id": "t-ü",
+    "event_time": "2026-02-10T12:00:00.250Z",
+    "customer_id": "c",
+    "terminal_id": "t",
+    "amount": 12.5,
+}
+LABEL = {
+    "transaction_id": "t-ü",
+    "is_fraud": True,
+    "labelled_by": "somebody",
+    "labelled_at": "2026-02-20T08:00:00Z",
+}
+NEW_YEARS_EVE = "2025-12-31 23:59:59.999"
+NEW_YEAR = "2026-01-01 00:00:00.000"
+
+
+def run(job: Job, settings: Settings, savepoint: str | None = None) -> Job:
+    lake = (job.folder / "lake").as_uri()
+    ddl = [
+        on_files(table, job.folder)
+        for table in kafka_to_minio_job.job_tables(settings, lake, file_mb=128, file_age_s=900)
+    ]
+    return job.start(
+        stream_environment(kafka_to_minio_job.NAME, {}),
+        lambda tables: kafka_to_minio_job.submit(tables, ddl),
+        savepoint,
+    )
+
+
+def test_each_record_lies_in_the_lake_once_whatever_it_is(tmp_path: Path, settings: Settings) -> None:
+    payloads = [
+        json.dumps(TRANSACTION).encode(),
+        json.dumps(TRANSACTION | {"amount": "much", "event_time": "then"}, ensure_ascii=False).encode(),
+        b"\xff\x00 no JSON\n",
+        None,
+    ]
+    with run(Job(tmp_path), settings) as job:
+        job.feed("transactions", (record(each, 1, n, NEW_YEARS_EVE) for n, each in enumerate(payloads)))
+        job.feed("labels", [record(json.dumps(LABEL).encode(), 2, 0, NEW_YEAR)])
+        job.until(lambda: len(job.rows("lake")) == len(payloads) + 1, "each record in the lake")
+        savepoint = job.stop()
+    with run(Job(tmp_path), settings, savepoint) as job:
+        # the day is that of Kafka's clock, however late the record comes
+        job.feed("transactions", [record(payloads[0], 1, len(payloads), NEW_YEAR)])
+        job.feed("labels", [record(b"no label", 2, 1, NEW_YEAR)])
+        job.until(lambda: len(job.rows("lake")) >= len(payloads) + 3, "those that came later as well")
+        job.stop()
+
+    rows = sorted(job.rows(f"lake/{TRANSACTIONS_FOLDER}"), key=lambda row: row["kafka_offset"])
+    assert [(row["kafka_partition"], row["kafka_offset"]) for row in rows] == [(1, n) for n in range(5)]
+    assert [row["payload"] for row in rows] == [*payloads, payloads[0]]
+    assert [row["dt"] for row in rows] == [*["2025-12-31"] * 4, "2026-01-01"]
+    assert rows[0]["kafka_time"].replace(tzinfo=UTC) == datetime(2025, 12, 31, 23, 59, 59, 999000, UTC)
+    columns = [tuple(row[name] for name in TRANSACTION) for row in rows]
+    noon = datetime(2026, 2, 10, 12, 0, 0, 250000)  # noqa: DTZ001 - a column without a zone, in UTC
+    assert columns == [
+        ("t-ü", noon, "c", "t", 12.5),
+        ("t-ü", None, "c", "t", None),
+        (None,) * 5,
+        (None,) * 5,
+        ("t-ü", noon, "c", "t", 12.5),
+    ]
+
+    labels = sorted(job.rows(f"lake/{LABELS_FOLDER}"), key=lambda row: row["kafka_offset"])
+    assert [row["payload"] for row in labels] == [json.dumps(LABEL).encode(), b"no label"]
+    assert [tuple(row[name] for name in LABEL) for row in labels] == [
+        ("t-ü", True, "somebody", datetime(2026, 2, 20, 8)),  # noqa: DTZ001 - as above
+        (None,) * 4,
+    ]
