@@ -21,7 +21,7 @@ from clients.reports import (
     write_report,
 )
 from clients.run_outcome import RunOutcome
-from flink_jobs.domain.settings import Settings, load_settings
+from flink_jobs.store.settings import Settings, load_settings
 
 DEFAULT_TIMEOUT_S = 120.0
 # The jobs send prediction and alert of a record together, but to different partitions.

@@ -12,8 +12,8 @@ from types import FrameType
 
 from kafka.errors import KafkaError
 
-from flink_jobs.domain.object_store import ObjectStoreError
-from flink_jobs.domain.settings import SettingsError
+from flink_jobs.store.object_store import ObjectStoreError
+from flink_jobs.store.settings import SettingsError
 
 EXIT_FAILED = 1
 EXIT_ERROR = 2

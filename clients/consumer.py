@@ -14,7 +14,7 @@ from clients.alerts import Alert, RecentIds, decode_alert, shown
 from clients.command import Every, Stop, argument_parser, positive_float, positive_int, run, write_file
 from clients.kafka_clients import make_consumer, partitions_of
 from clients.reports import ConsumerReport, latency, write_report
-from flink_jobs.domain.settings import Settings, load_settings
+from flink_jobs.store.settings import Settings, load_settings
 
 KEPT_LATENCIES = 10_000
 REPORT_PERIOD_S = 1.0

@@ -17,11 +17,11 @@ from flink_jobs.domain.drift import FEWEST_TRANSACTIONS, LARGE, SCORE, SOME, Dri
 from flink_jobs.domain.history import DAY_S, KEPT_S
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import ONNX_FILE, ServedModel
-from flink_jobs.domain.model_registry import MANIFEST_FILE, ModelRegistry
 from flink_jobs.domain.scoring import Record, Scorer
-from flink_jobs.domain.settings import Settings, load_settings
 from flink_jobs.domain.terminal_risk import RISK_FILE, TerminalRisk
 from flink_jobs.domain.transaction import MAX_FUTURE_S
+from flink_jobs.store.model_registry import MANIFEST_FILE, ModelRegistry
+from flink_jobs.store.settings import Settings, load_settings
 from training.risk_renewal import Renewal
 
 EXIT_DRIFTED = 1

@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 
 from clients.command import ClientError
 from clients.pacing import TICK_S
-from flink_jobs.domain.settings import Kafka
+from flink_jobs.store.settings import Kafka
 
 BOOTSTRAP_TIMEOUT_MS = 10_000
 CONNECT_TIMEOUT_S = 2.0

@@ -18,7 +18,7 @@ from clients.progress import make_progress
 from clients.reports import write_report
 from clients.transactions import instant
 from flink_jobs.domain.label import Label, parse_label
-from flink_jobs.domain.settings import load_settings
+from flink_jobs.store.settings import load_settings
 
 _EPILOG = """\
 examples:

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from clients.command import ClientError
 from flink_jobs.domain.label import Label, parse_label
-from flink_jobs.domain.object_store import read_object, s3_client
-from flink_jobs.domain.settings import load_settings
+from flink_jobs.store.object_store import read_object, s3_client
+from flink_jobs.store.settings import load_settings
 
 _ROWS_AT_ONCE = 8192
 # The project's names, and the Fraud Detection Handbook's.

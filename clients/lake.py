@@ -13,9 +13,9 @@ from pyarrow import fs
 
 from clients.command import ClientError
 from clients.reconciliation import OffsetCounts
-from flink_jobs.domain.lake import TRANSACTIONS_FOLDER, is_finished
-from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.transaction import InvalidTransaction, parse_transaction
+from flink_jobs.store.lake import TRANSACTIONS_FOLDER, is_finished
+from flink_jobs.store.settings import Settings
 
 # A file written this long before the run holds nothing of it, even if the clocks differ.
 _CLOCK_SLACK = timedelta(minutes=5)

@@ -12,7 +12,7 @@ from clients.delivery import Delivery, Record
 from clients.kafka_clients import check_topic, make_producer
 from clients.progress import Progress, make_progress
 from clients.reports import ProducerReport, write_report
-from flink_jobs.domain.settings import load_settings
+from flink_jobs.store.settings import load_settings
 
 DEFAULT_RATE_TPS = 100.0
 

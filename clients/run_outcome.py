@@ -7,7 +7,7 @@ import msgspec
 from clients.alerts import decode_alert
 from clients.reconciliation import OffsetCounts, total
 from clients.reports import ProducerReport
-from flink_jobs.domain.settings import Topics
+from flink_jobs.store.settings import Topics
 
 
 class _Coordinates(msgspec.Struct, gc=False):

@@ -11,10 +11,10 @@ from datetime import timedelta
 
 import msgspec
 
-from flink_jobs.domain.compaction import CompactionError, compact
-from flink_jobs.domain.lake import LABELS_FOLDER, TRANSACTIONS_FOLDER
-from flink_jobs.domain.object_store import ObjectStoreError, s3_client
-from flink_jobs.domain.settings import SettingsError, load_settings
+from flink_jobs.store.compaction import CompactionError, compact
+from flink_jobs.store.lake import LABELS_FOLDER, TRANSACTIONS_FOLDER
+from flink_jobs.store.object_store import ObjectStoreError, s3_client
+from flink_jobs.store.settings import SettingsError, load_settings
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ from pyflink.common import Configuration, TypeInformation, Types
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 
-from flink_jobs.domain.settings import Settings
+from flink_jobs.store.settings import Settings
 
 
 def stream_environment(name: str, options: dict[str, str]) -> StreamExecutionEnvironment:

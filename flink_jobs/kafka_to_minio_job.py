@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pyflink.table import StreamTableEnvironment, TableResult
 
 from flink_jobs.configuration import sql_options, stream_environment, topic_table, transactions_table
-from flink_jobs.domain.lake import LABELS_FOLDER, TRANSACTIONS_FOLDER
-from flink_jobs.domain.settings import Settings, load_settings
+from flink_jobs.store.lake import LABELS_FOLDER, TRANSACTIONS_FOLDER
+from flink_jobs.store.settings import Settings, load_settings
 
 NAME = "kafka_to_minio_job"
 

@@ -19,10 +19,10 @@ from flink_jobs.configuration import (
     transactions_table,
 )
 from flink_jobs.domain.batch import BYTES_ENCODING, RECORD_SEPARATOR
-from flink_jobs.domain.settings import Settings, Topics, load_settings
 from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES
 from flink_jobs.score_batches import BATCH_TYPE, OUTCOMES_TYPE, ScoreBatches
 from flink_jobs.shards import MAX_PARALLELISM, shard_keys
+from flink_jobs.store.settings import Settings, Topics, load_settings
 
 NAME = "ml_inference_job"
 # LISTAGG copies what it has for each record that it adds: several short strings cost less than a long one.

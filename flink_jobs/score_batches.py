@@ -15,11 +15,11 @@ from pyflink.metrics import Distribution, MetricGroup
 from flink_jobs.domain.batch import unpack_batch
 from flink_jobs.domain.drift import FEWEST_TRANSACTIONS, DriftCounts
 from flink_jobs.domain.history import expired_customers
-from flink_jobs.domain.model_registry import ModelRegistry, ServedScorer
 from flink_jobs.domain.scoring import Outcomes, Scorer
-from flink_jobs.domain.settings import Topics, load_settings
 from flink_jobs.domain.stored_histories import StoredHistories
 from flink_jobs.installation import INSTALLATION, check_installation
+from flink_jobs.store.model_registry import ModelRegistry, ServedScorer
+from flink_jobs.store.settings import Topics, load_settings
 
 BATCH_TYPE = Types.PRIMITIVE_ARRAY(Types.BYTE())
 # Topic, and messages for it: each row crosses into Java by itself.

@@ -21,8 +21,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
-from flink_jobs.domain.object_store import ObjectStoreError, read_object, s3_client
-from flink_jobs.domain.settings import SettingsError, load_settings
+from flink_jobs.store.object_store import ObjectStoreError, read_object, s3_client
+from flink_jobs.store.settings import SettingsError, load_settings
 from training.lake import LakeError, open_folder, transactions
 
 if TYPE_CHECKING:

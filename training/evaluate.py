@@ -10,7 +10,7 @@ from typing import Any
 import sklearn
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from flink_jobs.domain.settings import SettingsError
+from flink_jobs.store.settings import SettingsError
 from training.dataset import Dataset, DatasetError
 from training.evaluation import Evaluation, Fit, Plan, evaluate, importance, quality, thresholds
 from training.options import add_data, add_forest, forest_of, positive, read, step

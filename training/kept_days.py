@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flink_jobs.domain.label import parse_label
-from flink_jobs.domain.lake import LABELS_FOLDER, TRANSACTIONS_FOLDER, is_finished
-from flink_jobs.domain.object_store import (
+from flink_jobs.domain.transaction import InvalidTransaction, parse_transaction
+from flink_jobs.store.lake import LABELS_FOLDER, TRANSACTIONS_FOLDER, is_finished
+from flink_jobs.store.object_store import (
     delete_object,
     list_keys,
     list_objects,
@@ -29,8 +30,7 @@ from flink_jobs.domain.object_store import (
     s3_client,
     write_object,
 )
-from flink_jobs.domain.settings import Settings
-from flink_jobs.domain.transaction import InvalidTransaction, parse_transaction
+from flink_jobs.store.settings import Settings
 from training.lake import Folder
 from training.terminal_days import PLACE, count_day
 from training.terminal_risk import to_parquet

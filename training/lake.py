@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flink_jobs.domain.lake import is_finished
-from flink_jobs.domain.object_store import ObjectStoreError, list_keys, read_object, s3_client
-from flink_jobs.domain.settings import SettingsError, load_settings
 from flink_jobs.domain.transaction import InvalidTransaction, parse_transaction
+from flink_jobs.store.lake import is_finished
+from flink_jobs.store.object_store import ObjectStoreError, list_keys, read_object, s3_client
+from flink_jobs.store.settings import SettingsError, load_settings
 
 COLUMNS = ("payload", "kafka_partition", "kafka_offset", "kafka_time")
 _MICROSECONDS = 1_000_000

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from flink_jobs.domain.manifest import Manifest
-from flink_jobs.domain.object_store import ObjectStoreError
-from flink_jobs.domain.release import Promoted, Release
-from flink_jobs.domain.settings import SettingsError, load_settings
+from flink_jobs.store.object_store import ObjectStoreError
+from flink_jobs.store.release import Promoted, Release
+from flink_jobs.store.settings import SettingsError, load_settings
 from training.options import positive
 from training.promotions import PromotionError, Promotions
 from training.publish import PublishError, upload

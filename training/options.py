@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
-from flink_jobs.domain.settings import MAX_LABEL_DELAY_DAYS, NoSettingsError, load_settings
+from flink_jobs.store.settings import MAX_LABEL_DELAY_DAYS, NoSettingsError, load_settings
 from training.dataset import LABEL, Dataset, load, parse_instant
 from training.forest import Forest
 from training.labels import read_labels, with_labels

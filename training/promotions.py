@@ -16,15 +16,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from flink_jobs.domain.manifest import Manifest
-from flink_jobs.domain.model_registry import (
+from flink_jobs.domain.terminal_risk import TerminalRisk
+from flink_jobs.store.model_registry import (
     MANIFEST_FILE,
     ModelRegistry,
     check_challenger,
     model_key,
     risk_key,
 )
-from flink_jobs.domain.object_store import create_object, list_keys, read_object, s3_client
-from flink_jobs.domain.release import (
+from flink_jobs.store.object_store import create_object, list_keys, read_object, s3_client
+from flink_jobs.store.release import (
     FOLDER,
     Action,
     ModelReference,
@@ -34,8 +35,7 @@ from flink_jobs.domain.release import (
     StoredRelease,
     release_key,
 )
-from flink_jobs.domain.settings import Settings
-from flink_jobs.domain.terminal_risk import TerminalRisk
+from flink_jobs.store.settings import Settings
 
 # Rivals that are first with a number, one after another, before a writer gives up.
 _ATTEMPTS = 20

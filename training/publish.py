@@ -21,14 +21,14 @@ from flink_jobs.domain.drift import SCORE, Distribution, distribution
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.domain.manifest import Manifest, ModelKind
 from flink_jobs.domain.model import EXPLAINER_FILE, ONNX_FILE, ServedModel
-from flink_jobs.domain.model_registry import (
+from flink_jobs.domain.terminal_risk import RISK_FILE
+from flink_jobs.store.model_registry import (
     MANIFEST_FILE,
     model_key,
     risk_key,
 )
-from flink_jobs.domain.object_store import s3_client, write_object
-from flink_jobs.domain.settings import Settings
-from flink_jobs.domain.terminal_risk import RISK_FILE
+from flink_jobs.store.object_store import s3_client, write_object
+from flink_jobs.store.settings import Settings
 from training.explainer import base_score, explainer_onnx
 from training.promotions import PromotionError, Promotions
 from training.terminal_risk import to_parquet

@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
-from flink_jobs.domain.object_store import (
+from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk, said_of_table
+from flink_jobs.store.object_store import (
     ObjectStoreError,
     delete_object,
     list_keys,
@@ -27,9 +28,8 @@ from flink_jobs.domain.object_store import (
     s3_client,
     write_object,
 )
-from flink_jobs.domain.release import Release, RiskReference
-from flink_jobs.domain.settings import Settings, SettingsError, load_settings
-from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk, said_of_table
+from flink_jobs.store.release import Release, RiskReference
+from flink_jobs.store.settings import Settings, SettingsError, load_settings
 from training.kept_days import KeptDays, State
 from training.lake import LakeError
 from training.promotions import PromotionError, Promotions, with_days

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import check_features
-from flink_jobs.domain.object_store import ObjectStoreError
-from flink_jobs.domain.settings import SettingsError, load_settings
+from flink_jobs.store.object_store import ObjectStoreError
+from flink_jobs.store.settings import SettingsError, load_settings
 from training import metrics
 from training.dataset import Dataset, DatasetError
 from training.examples import Examples, prepare

@@ -23,9 +23,9 @@ from measures import latency, silence, throughput
 from report import page
 
 from clients.command import ClientError
-from flink_jobs.domain.model_registry import model_key
-from flink_jobs.domain.object_store import read_object, s3_client
 from flink_jobs.kafka_to_minio_job import NAME as LAKE_GROUP
+from flink_jobs.store.model_registry import model_key
+from flink_jobs.store.object_store import read_object, s3_client
 from training.dataset import HANDBOOK_COLUMNS, DatasetError, load
 from training.publish import JOBLIB_FILE, promoted_manifest
 from training.simulate import simulate, simulated_dataset

@@ -18,7 +18,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from msgspec.structs import replace
 
 from clients.kafka_clients import make_consumer
-from flink_jobs.domain.settings import S3, load_settings
+from flink_jobs.store.settings import S3, load_settings
 
 ROOT = Path(__file__).parents[2]
 # how the role that runs jobs asks Flink

@@ -17,8 +17,8 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from process_lists import no_secret_on_a_command_line, read_secrets
 
-from flink_jobs.domain.object_store import s3_client
-from flink_jobs.domain.settings import Settings, SettingsError, load_settings
+from flink_jobs.store.object_store import s3_client
+from flink_jobs.store.settings import Settings, SettingsError, load_settings
 
 ROOT = Path(__file__).parents[2]
 LAB = ROOT / "terraform/lab"

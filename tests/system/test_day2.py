@@ -12,10 +12,10 @@ import pytest
 from conftest import nothing_is_lost, playbook, ssh, until
 
 from flink_jobs.domain.model import ONNX_FILE
-from flink_jobs.domain.model_registry import model_key
-from flink_jobs.domain.object_store import list_keys, read_object
-from flink_jobs.domain.release import release_key
-from flink_jobs.domain.settings import Settings
+from flink_jobs.store.model_registry import model_key
+from flink_jobs.store.object_store import list_keys, read_object
+from flink_jobs.store.release import release_key
+from flink_jobs.store.settings import Settings
 from training.promotions import Promotions
 
 SETTLED_S = 15

@@ -20,8 +20,8 @@ from conftest import (
     voters,
 )
 
-from flink_jobs.domain.object_store import s3_client
-from flink_jobs.domain.settings import Settings
+from flink_jobs.store.object_store import s3_client
+from flink_jobs.store.settings import Settings
 
 pytestmark = pytest.mark.slow
 APPLY = ("apply", "-auto-approve", "-input=false")

@@ -12,7 +12,7 @@ from conftest import ROOT, run, until
 from kafka import KafkaProducer
 from pyarrow import fs
 
-from flink_jobs.domain.settings import Settings
+from flink_jobs.store.settings import Settings
 from training.labels import read_labels
 
 ROWS = 2000

@@ -13,10 +13,10 @@ from conftest import nothing_is_lost, read_from, run, ssh, until
 from test_models import wait_until_served
 
 from flink_jobs.domain.features import FEATURE_NAMES
-from flink_jobs.domain.model_registry import risk_key
-from flink_jobs.domain.object_store import list_keys
-from flink_jobs.domain.release import ModelReference, Release
-from flink_jobs.domain.settings import Settings
+from flink_jobs.store.model_registry import risk_key
+from flink_jobs.store.object_store import list_keys
+from flink_jobs.store.release import ModelReference, Release
+from flink_jobs.store.settings import Settings
 from training.promotions import Promotions
 
 WITHIN_S = 30

@@ -12,7 +12,7 @@ import pytest
 from conftest import read_from, run, until
 from kafka import KafkaProducer
 
-from flink_jobs.domain.settings import Settings
+from flink_jobs.store.settings import Settings
 from training.promotions import Promotions
 
 COLUMNS = [f"V{number}" for number in range(1, 29)]

@@ -12,8 +12,8 @@ import pytest
 from botocore.config import Config
 from conftest import ROOT, assert_unchanged, playbook, run, ssh, terraform, voters
 
-from flink_jobs.domain.release import release_key
-from flink_jobs.domain.settings import Settings
+from flink_jobs.store.release import release_key
+from flink_jobs.store.settings import Settings
 
 
 def test_a_plan_after_the_apply_shows_no_change() -> None:

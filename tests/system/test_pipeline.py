@@ -15,7 +15,7 @@ from pyarrow import fs
 
 from clients.drift import EXIT_DRIFTED
 from flink_jobs.domain.features import FEATURE_NAMES
-from flink_jobs.domain.settings import Settings
+from flink_jobs.store.settings import Settings
 
 VALID: dict[str, Any] = {
     "transaction_id": "system-test",

@@ -13,8 +13,8 @@ from kafka import KafkaProducer
 from test_models import wait_until_served
 
 from flink_jobs.domain.features import FEATURE_NAMES, TERMINAL_FEATURES
-from flink_jobs.domain.model_registry import ModelRegistry
-from flink_jobs.domain.settings import Settings
+from flink_jobs.store.model_registry import ModelRegistry
+from flink_jobs.store.settings import Settings
 from training.promotions import Promotions
 
 PAYMENTS = 20

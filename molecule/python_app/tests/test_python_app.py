@@ -13,7 +13,7 @@ def is_training(host: Host) -> bool:
 
 def test_project_is_the_wheel_and_reads_its_settings(host: Host) -> None:
     command = (
-        "from flink_jobs.domain.settings import load_settings; print(load_settings().kafka.bootstrap_servers)"
+        "from flink_jobs.store.settings import load_settings; print(load_settings().kafka.bootstrap_servers)"
     )
     # nobody's home, so that a checkout's build/lab/settings.json cannot come first
     assert host.check_output(f"cd / && {PYTHON} -c '{command}'") == "192.0.2.1:9092"

@@ -5,7 +5,7 @@ import argparse
 from pyflink.table import StreamTableEnvironment
 
 from flink_jobs.configuration import sql_options, stream_environment
-from flink_jobs.domain.settings import load_settings
+from flink_jobs.store.settings import load_settings
 
 NAME = "pass_through"
 COLUMNS = "transaction_id STRING, event_time STRING, customer_id STRING, terminal_id STRING, amount DOUBLE"

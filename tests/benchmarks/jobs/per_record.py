@@ -4,10 +4,10 @@ from pyflink.common import Types
 from pyflink.table import StreamTableEnvironment
 
 from flink_jobs.configuration import keyed_by_first_column, transactions_table
-from flink_jobs.domain.settings import load_settings
 from flink_jobs.ml_inference_job import outcomes_query, packed_query, scoring_environment, sink_table
 from flink_jobs.score_batches import BATCH_TYPE, OUTCOMES_TYPE, ScoreBatches
 from flink_jobs.shards import shard_keys
+from flink_jobs.store.settings import load_settings
 
 NAME = "per_record"
 SHARDS = 4

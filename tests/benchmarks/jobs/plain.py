@@ -21,9 +21,9 @@ from pyflink.datastream.state import MapState, MapStateDescriptor
 
 from flink_jobs.configuration import stream_environment
 from flink_jobs.domain.feature_batch import FoldedBatch
-from flink_jobs.domain.model_registry import ModelRegistry
-from flink_jobs.domain.settings import load_settings
 from flink_jobs.domain.transaction import parse_transaction
+from flink_jobs.store.model_registry import ModelRegistry
+from flink_jobs.store.settings import load_settings
 
 NAME = "plain"
 # where scikit-learn and the forest were put on each TaskManager

@@ -18,7 +18,7 @@ from clients.lake import Lake, days
 from clients.reconciliation import OffsetCounts, total
 from clients.reports import ConsumerReport, Latency, ProducerReport, latency, percentile
 from clients.run_outcome import RunOutcome
-from flink_jobs.domain.settings import Topics
+from flink_jobs.store.settings import Topics
 
 TOPICS = Topics("transactions", "predictions", "fraud_alerts", "transactions_dlq")
 RANGES = {0: (10, 15), 3: (100, 105)}

@@ -3,7 +3,7 @@ import socket
 import pytest
 
 from clients.kafka_clients import make_consumer, make_producer
-from flink_jobs.domain.settings import Kafka
+from flink_jobs.store.settings import Kafka
 
 NOBODY = "127.0.0.1:1"
 

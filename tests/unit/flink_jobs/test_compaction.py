@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from memory_store import MemoryStore
 
-from flink_jobs.domain.compaction import Compacted, CompactionError, check_merged, compact, merge
+from flink_jobs.store.compaction import Compacted, CompactionError, check_merged, compact, merge
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -8,7 +8,7 @@ import pytest
 from memory_store import MemoryStore
 from moto import mock_aws
 
-from flink_jobs.domain.object_store import delete_object, list_keys, list_objects, write_object
+from flink_jobs.store.object_store import delete_object, list_keys, list_objects, write_object
 
 # boto3 makes its classes at run time
 Client = Any

@@ -16,9 +16,9 @@ from flink_jobs.domain.batch import RECORD_SEPARATOR
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.scoring import Scorer
-from flink_jobs.domain.settings import Topics
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.score_batches import ScoreBatches
+from flink_jobs.store.settings import Topics
 
 TOPICS = Topics("transactions", "predictions", "fraud_alerts", "transactions_dlq")
 NOON = 1_800_014_400.0

@@ -5,8 +5,8 @@ import json
 import msgspec
 
 from flink_jobs.domain.scoring import Alert, DeadLetter, Outcomes, Prediction
-from flink_jobs.domain.settings import Topics
 from flink_jobs.score_batches import to_rows
+from flink_jobs.store.settings import Topics
 
 TOPICS = Topics("transactions", "predictions", "fraud_alerts", "transactions_dlq")
 

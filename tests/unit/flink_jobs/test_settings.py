@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flink_jobs.domain.settings import SettingsError, load_settings
+from flink_jobs.store.settings import SettingsError, load_settings
 
 CONTENT = {
     "kafka": {"bootstrap_servers": "192.0.2.1:9092"},

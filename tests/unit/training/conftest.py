@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from memory_store import MemoryStore
 
-from flink_jobs.domain import object_store
-from flink_jobs.domain.settings import S3, Buckets, Kafka, Settings, Topics
+from flink_jobs.store import object_store
+from flink_jobs.store.settings import S3, Buckets, Kafka, Settings, Topics
 from training.simulate import simulate
 
 

@@ -25,11 +25,11 @@ from sklearn.ensemble import RandomForestClassifier
 
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import ModelKind
-from flink_jobs.domain.model_registry import ModelRegistry, ModelUnavailableError, ServedScorer
-from flink_jobs.domain.pointers import Promotion, before
 from flink_jobs.domain.scoring import Record
-from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.terminal_risk import DELAY_KEY, SCHEMA
+from flink_jobs.store.model_registry import ModelRegistry, ModelUnavailableError, ServedScorer
+from flink_jobs.store.pointers import Promotion, before
+from flink_jobs.store.settings import Settings
 from training.models import main
 from training.publish import Candidate, upload, write
 

@@ -15,13 +15,13 @@ from flink_jobs.domain.drift import DriftCounts
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import ServedModel
-from flink_jobs.domain.model_registry import ModelRegistry
-from flink_jobs.domain.object_store import ObjectStoreError
 from flink_jobs.domain.reasons import Reason
-from flink_jobs.domain.release import Release
 from flink_jobs.domain.scoring import Record
-from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
+from flink_jobs.store.model_registry import ModelRegistry
+from flink_jobs.store.object_store import ObjectStoreError
+from flink_jobs.store.release import Release
+from flink_jobs.store.settings import Settings
 from training import publish
 from training.publish import Candidate, PublishError, promote, promoted_manifest, write
 

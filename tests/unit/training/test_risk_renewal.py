@@ -18,9 +18,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from memory_store import MemoryStore
 
-from flink_jobs.domain.release import ModelReference, Release, RiskReference
-from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
+from flink_jobs.store.release import ModelReference, Release, RiskReference
+from flink_jobs.store.settings import Settings
 from training import kept_days, risk_renewal
 from training.dataset import from_frame, iter_transactions, load
 from training.labels import first_labels, later_changes, read_labels, with_labels

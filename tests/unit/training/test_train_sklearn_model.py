@@ -8,8 +8,8 @@ from memory_store import MemoryStore
 
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
-from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.terminal_risk import TerminalRisk
+from flink_jobs.store.settings import Settings
 from training.dataset import READY_COLUMNS
 from training.train_sklearn_model import main
 

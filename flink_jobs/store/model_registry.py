@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import EXPLAINER_FILE, ONNX_FILE, ServedModel, differing_features
-from flink_jobs.domain.object_store import ObjectStoreError, read_object, s3_client
-from flink_jobs.domain.release import ModelReference, Release, ReleaseLog, RiskReference, StoredRelease
 from flink_jobs.domain.scoring import Scorer
-from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.terminal_risk import TerminalRisk
+from flink_jobs.store.object_store import ObjectStoreError, read_object, s3_client
+from flink_jobs.store.release import ModelReference, Release, ReleaseLog, RiskReference, StoredRelease
+from flink_jobs.store.settings import Settings
 
 MANIFEST_FILE = "manifest.json"
 

@@ -10,7 +10,7 @@ import boto3
 import botocore.config
 import botocore.exceptions
 
-from flink_jobs.domain.settings import S3
+from flink_jobs.store.settings import S3
 
 _REMEDIES = {
     "NoSuchBucket": "ansible-playbook site.yml makes the buckets",

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from flink_jobs.domain.object_store import read_object
-from flink_jobs.domain.settings import Buckets
+from flink_jobs.store.object_store import read_object
+from flink_jobs.store.settings import Buckets
 
 CURRENT_KEY = "current.json"
 CHALLENGER_KEY = "challenger.json"

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flink_jobs.domain.lake import is_finished
-from flink_jobs.domain.object_store import (
+from flink_jobs.store.lake import is_finished
+from flink_jobs.store.object_store import (
     StoredObject,
     delete_object,
     list_objects,

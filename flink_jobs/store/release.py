@@ -13,9 +13,9 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
-from flink_jobs.domain.object_store import list_keys, read_object, s3_client
-from flink_jobs.domain.pointers import read_pointers
-from flink_jobs.domain.settings import Settings
+from flink_jobs.store.object_store import list_keys, read_object, s3_client
+from flink_jobs.store.pointers import read_pointers
+from flink_jobs.store.settings import Settings
 
 FOLDER = "releases/"
 
