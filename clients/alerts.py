@@ -18,7 +18,7 @@ class AlertedTransaction(msgspec.Struct, frozen=True, gc=False):
     terminal_id: str | None = None
 
 
-class Alert(msgspec.Struct, frozen=True, gc=False):
+class ReceivedAlert(msgspec.Struct, frozen=True, gc=False):
     """What the clients read of an alert; `partition` and the rest up to the time are the transaction's.
 
     Alerts of models without an explainer, and those from before there were reasons, have none.
@@ -36,7 +36,7 @@ class Alert(msgspec.Struct, frozen=True, gc=False):
     reasons: list[Reason] = []
 
 
-decode_alert = msgspec.json.Decoder(Alert).decode
+decode_alert = msgspec.json.Decoder(ReceivedAlert).decode
 
 
 class RecentIds:
@@ -57,7 +57,7 @@ class RecentIds:
         return True
 
 
-def shown(alert: Alert, received: datetime) -> str:
+def shown(alert: ReceivedAlert, received: datetime) -> str:
     """Write an alert for people: a line, whose columns line up, and below it a line for each reason."""
     transaction = alert.transaction
     latency_ms = received.timestamp() * 1000 - alert.kafka_timestamp_ms

@@ -9,7 +9,6 @@ from typing import Any
 
 from clients.command import EXIT_FAILED, ClientError, Every, Stop, argument_parser, positive_float, run
 from clients.kafka_clients import make_consumer, partitions_of
-from clients.lake import Lake, open_lake
 from clients.reconciliation import OffsetCounts, total
 from clients.reports import (
     AuditReport,
@@ -21,6 +20,7 @@ from clients.reports import (
     write_report,
 )
 from clients.run_outcome import RunOutcome
+from flink_jobs.store.lake import Lake, open_lake
 from flink_jobs.store.settings import Settings, load_settings
 
 DEFAULT_TIMEOUT_S = 120.0
@@ -82,7 +82,7 @@ def _command(args: argparse.Namespace) -> int:
     report = reconcile(producer, outcome, lake_counts, consumer)
     if args.output:
         write_report(args.output, report)
-    print(table(report, contiguous=producer.contiguous), flush=True)
+    print(audit_table(report, contiguous=producer.contiguous), flush=True)
     if report.lost:
         first = ", ".join(outcome.first_lost(_NAMED_LOST))
         print(
@@ -186,7 +186,7 @@ def reconcile(
     )
 
 
-def table(report: AuditReport, *, contiguous: bool = True) -> str:
+def audit_table(report: AuditReport, *, contiguous: bool = True) -> str:
     """Write the result for people."""
     to = "alert received" if report.latency == "producer_to_consumer" else "score"
     rows: list[tuple[str, float | None, str]] = [

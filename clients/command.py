@@ -12,6 +12,7 @@ from types import FrameType
 
 from kafka.errors import KafkaError
 
+from flink_jobs.store.lake import LakeError
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import SettingsError
 
@@ -52,7 +53,7 @@ def run(
     )
     try:
         return command(args)
-    except (ClientError, SettingsError, ObjectStoreError, KafkaError) as error:
+    except (ClientError, SettingsError, LakeError, ObjectStoreError, KafkaError) as error:
         sys.stdout.flush()
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return EXIT_ERROR

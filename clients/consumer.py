@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from clients.alerts import Alert, RecentIds, decode_alert, shown
+from clients.alerts import ReceivedAlert, RecentIds, decode_alert, shown
 from clients.command import Every, Stop, argument_parser, positive_float, positive_int, run, write_file
 from clients.kafka_clients import make_consumer, partitions_of
 from clients.reports import ConsumerReport, latency, write_report
@@ -141,7 +141,7 @@ class Inbox:
             text += f"; transaction to alert: p50 {measured.p50:,.0f} ms, p99 {measured.p99:,.0f} ms"
         return text
 
-    def _text(self, alert: Alert, value: bytes, received: datetime) -> str:
+    def _text(self, alert: ReceivedAlert, value: bytes, received: datetime) -> str:
         if self._as_json:
             # line breaks can only stand between JSON's tokens
             return value.decode().replace("\n", " ")

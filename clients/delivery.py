@@ -14,7 +14,7 @@ MAX_UNCONFIRMED = 20_000
 FLUSH_TIMEOUT_S = 130.0
 
 
-class Record(NamedTuple):
+class KeyedMessage(NamedTuple):
     """A transaction ready to be sent.
 
     Attributes:
@@ -63,7 +63,7 @@ class Delivery:
     def __init__(self, producer: Any, topic: str) -> None:  # noqa: ANN401 - kafka-python ships no types
         self._producer = producer
         self._topic = topic
-        self._unconfirmed: deque[tuple[Any, Record]] = deque()
+        self._unconfirmed: deque[tuple[Any, KeyedMessage]] = deque()
         self._partitions: dict[int, _Partition] = {}
         self._fraud_ids: list[str] = []
         self._labelled = False
@@ -72,7 +72,7 @@ class Delivery:
         self.failed = 0
         self.first_error = ""
 
-    def send(self, record: Record) -> None:
+    def send(self, record: KeyedMessage) -> None:
         """Hand one record to the Kafka client; waits while too many are unconfirmed."""
         while len(self._unconfirmed) >= MAX_UNCONFIRMED:
             time.sleep(0.001)
@@ -112,7 +112,7 @@ class Delivery:
             fraud_ids=self._fraud_ids if self._labelled else None,
         )
 
-    def _account(self, future: Any, record: Record) -> None:  # noqa: ANN401 - kafka-python ships no types
+    def _account(self, future: Any, record: KeyedMessage) -> None:  # noqa: ANN401 - kafka-python ships no types
         if future.failed():
             self._fail(future.exception)
             return

@@ -28,7 +28,7 @@ _NAMES = {
 }
 
 
-def read_labels(
+def read_label_file(
     location: str,
     settings_file: Path | None,
     *,

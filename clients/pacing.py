@@ -20,7 +20,7 @@ def steady(rate_tps: float) -> Schedule:
     return lambda n, _event_time_s: n / rate_tps
 
 
-def replay(first_event_s: float, speedup: float) -> Schedule:
+def with_event_gaps(first_event_s: float, speedup: float) -> Schedule:
     """With the gaps of event time, `speedup` times as fast; `first_event_s` is sent at once."""
     return lambda _n, event_time_s: (event_time_s - first_event_s) / speedup
 

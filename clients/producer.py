@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from clients import pacing, transactions
+from clients import pacing, transaction_source
 from clients.command import EXIT_FAILED, Stop, argument_parser, positive_float, positive_int, run
-from clients.delivery import Delivery, Record
+from clients.delivery import Delivery, KeyedMessage
 from clients.kafka_clients import check_topic, make_producer
 from clients.progress import Progress, make_progress
 from clients.reports import ProducerReport, write_report
@@ -37,10 +37,10 @@ def main(argv: list[str] | None = None) -> int:
         "--data", metavar="FILE", help="CSV or Parquet, a path or s3://bucket/key (default: simulation)"
     )
     parser.add_argument(
-        "--since", type=transactions.instant, metavar="TIME", help="leave out what happened before"
+        "--since", type=transaction_source.instant, metavar="TIME", help="leave out what happened before"
     )
     parser.add_argument(
-        "--until", type=transactions.instant, metavar="TIME", help="leave out what happened at or after"
+        "--until", type=transaction_source.instant, metavar="TIME", help="leave out what happened at or after"
     )
     parser.add_argument("--limit", type=positive_int, metavar="N", help="send at most N transactions")
     pace = parser.add_mutually_exclusive_group()
@@ -70,9 +70,9 @@ def _command(args: argparse.Namespace) -> int:
     if args.settings and args.data and args.data.startswith("s3://"):
         # training.dataset looks the settings up by itself
         os.environ["FRAUD_SETTINGS"] = str(args.settings)
-    data = transactions.read_transactions(args.data, args.since, args.until, args.limit)
+    data = transaction_source.read_transactions(args.data, args.since, args.until, args.limit)
     if args.speedup:
-        schedule = pacing.replay(data.first_event_s, args.speedup)
+        schedule = pacing.with_event_gaps(data.first_event_s, args.speedup)
         rate_tps = pacing.mean_rate_tps(data.total, data.first_event_s, data.last_event_s, args.speedup)
     else:
         schedule, rate_tps = pacing.steady(args.rate), args.rate
@@ -98,7 +98,11 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def produce(
-    records: Iterator[Record], schedule: pacing.Schedule, delivery: Delivery, progress: Progress, stop: Stop
+    records: Iterator[KeyedMessage],
+    schedule: pacing.Schedule,
+    delivery: Delivery,
+    progress: Progress,
+    stop: Stop,
 ) -> ProducerReport:
     """Send each record when it is due until none is left or `stop`; returns when all are accounted for."""
     pacer = pacing.Pacer()

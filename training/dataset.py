@@ -21,14 +21,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
+from flink_jobs.domain.manifest import ModelKind
+from flink_jobs.store.lake import LakeError, read_lake_folder
 from flink_jobs.store.object_store import ObjectStoreError, read_object, s3_client
 from flink_jobs.store.settings import SettingsError, load_settings
-from training.lake import LakeError, open_folder, transactions
+from training.lake_transactions import transactions_frame
 
 if TYPE_CHECKING:
-    from training.labels import LabelHistory
-
-Kind = Literal["history", "columns"]
+    from training.label_history import LabelHistory
 
 HANDBOOK_COLUMNS = {
     "TRANSACTION_ID": "transaction_id",
@@ -57,7 +57,7 @@ class Schema:
     """The columns of one kind of file, under the names the file gives them."""
 
     name: str
-    kind: Kind
+    kind: ModelKind
     required: tuple[str, ...]
     label: str
 
@@ -83,7 +83,7 @@ class Dataset:
 
     """
 
-    kind: Kind
+    kind: ModelKind
     frame: pd.DataFrame
     label: str | None
     source: str
@@ -95,8 +95,8 @@ class Dataset:
     def between(self, since: str | datetime | None, until: str | datetime | None) -> "Dataset":
         """Transactions with since <= event time < until; None leaves a side open."""
         times = self.frame["event_time"].to_numpy()
-        first = 0 if since is None else np.searchsorted(times, instant(since), side="left")
-        end = len(times) if until is None else np.searchsorted(times, instant(until), side="left")
+        first = 0 if since is None else np.searchsorted(times, as_datetime64(since), side="left")
+        end = len(times) if until is None else np.searchsorted(times, as_datetime64(until), side="left")
         return replace(self, frame=self.frame.iloc[int(first) : max(int(first), int(end))])
 
     def tail(self, first_row: int) -> "Dataset":
@@ -132,14 +132,14 @@ def load(location: str | Path, settings_file: str | Path | None = None) -> Datas
     """
     source = str(location)
     try:
-        folder = open_folder(source, settings_file)
+        records = read_lake_folder(source, settings_file)
     except LakeError as error:
         raise DatasetError(str(error)) from None
-    if folder is not None:
-        frame, left_out = transactions(folder)
+    if records is not None:
+        frame, left_out = transactions_frame(records)
         if frame.empty:
             raise DatasetError(f"{source}: none of its {left_out} records is a transaction of a customer")
-        return replace(from_frame(frame, source, folder.sha256), left_out=left_out)
+        return replace(from_frame(frame, source, records.sha256), left_out=left_out)
     content = read_location(source, settings_file)
     frame = parse_table(content, source)
     return from_frame(frame, source, hashlib.sha256(content).hexdigest())
@@ -217,7 +217,7 @@ def _wire_times(times: NDArray[Any]) -> list[str]:
     return [text + "Z" for text in np.datetime_as_string(times, unit=unit).tolist()]
 
 
-def instant(value: str | datetime) -> np.datetime64:
+def as_datetime64(value: str | datetime) -> np.datetime64:
     """Give a time in UTC as the frames have it."""
     moment = value if isinstance(value, datetime) else parse_instant(value)
     if moment.tzinfo is not None:

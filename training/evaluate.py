@@ -12,9 +12,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from flink_jobs.store.settings import SettingsError
 from training.dataset import Dataset, DatasetError
-from training.evaluation import Evaluation, Fit, Plan, evaluate, importance, quality, thresholds
+from training.evaluation import Evaluation, Fit, Plan, evaluate_plan, importance, quality, thresholds
+from training.evaluation_page import evaluation_page
 from training.options import add_data, add_forest, forest_of, positive, read, step
-from training.report import page
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,13 +32,13 @@ def _run(options: argparse.Namespace) -> int:
     plan = Plan(options.splits, options.train_days, options.test_days)
     name, fit = _classifier(options)
     with step(f"Training and testing {name} on {plan.splits} splits of {len(dataset.frame):,} transactions"):
-        evaluation = evaluate(dataset, plan, fit)
+        evaluation = evaluate_plan(dataset, plan, fit)
     with step("Measuring what each feature is good for"):
         numbers = _numbers(dataset, plan, name, evaluation, options.seed)
     with step(f"Writing {options.output}/evaluation.html and evaluation.json"):
         options.output.mkdir(parents=True, exist_ok=True)
         (options.output / "evaluation.json").write_text(json.dumps(numbers, indent=2) + "\n")
-        (options.output / "evaluation.html").write_text(page(evaluation, numbers))
+        (options.output / "evaluation.html").write_text(evaluation_page(evaluation, numbers))
     _report(numbers)
     return 0
 

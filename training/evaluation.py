@@ -86,7 +86,7 @@ class Evaluation(NamedTuple):
     earlier: list[Scored]
 
 
-def evaluate(dataset: Dataset, plan: Plan, fit: Fit) -> Evaluation:
+def evaluate_plan(dataset: Dataset, plan: Plan, fit: Fit) -> Evaluation:
     """Train and test on consecutive periods.
 
     Args:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from flink_jobs.domain.features import FEATURE_NAMES, LABEL_DELAY_DAYS
 from training.dataset import LABEL, SCHEMAS, Dataset, DatasetError
-from training.labels import first_labels, known_labels, later_changes
+from training.label_history import first_labels, known_labels, later_changes
 from training.metrics import known_compromised
 from training.replay import WARM_UP_DAYS, replay_dataset
 from training.split import Split, check_classes, split_by_days, split_by_share
-from training.terminal_risk import TerminalLabels
+from training.terminal_labels import TerminalLabels
 
 _EPOCH = date(1970, 1, 1)
 

@@ -21,7 +21,14 @@ import pyarrow.parquet as pq
 
 from flink_jobs.domain.label import parse_label
 from flink_jobs.domain.transaction import InvalidTransaction, parse_transaction
-from flink_jobs.store.lake import LABELS_FOLDER, TRANSACTIONS_FOLDER, is_finished
+from flink_jobs.store.lake import (
+    LABELS_FOLDER,
+    TRANSACTIONS_FOLDER,
+    LakeRecords,
+    day_of_file,
+    is_finished,
+    list_day_folders,
+)
 from flink_jobs.store.object_store import (
     delete_object,
     list_keys,
@@ -31,12 +38,11 @@ from flink_jobs.store.object_store import (
     write_object,
 )
 from flink_jobs.store.settings import Settings
-from training.lake import Folder
 from training.terminal_days import PLACE, count_day
-from training.terminal_risk import to_parquet
+from training.terminal_labels import to_parquet
 
-FOLDER = "terminal_days/"
-STATE_KEY = f"{FOLDER}state.json"
+DAYS_FOLDER = "terminal_days/"
+STATE_KEY = f"{DAYS_FOLDER}state.json"
 
 # The stream is where most of the records are that came last.
 _CAME_LAST = 1_000
@@ -234,9 +240,9 @@ class KeptDays:
     def _folders(self, folder: str, *, before: bool = False) -> Iterator[str]:
         """List a folder's folders of the days that are not forgotten, or of those before."""
         first = str(_EPOCH + timedelta(days=self._first_day))
-        for by_day in list_keys(self._client, self._lake, f"{folder}/", folders=True):
-            if (by_day.rstrip("/").rpartition("=")[2] < first) is before:
-                yield by_day
+        for prefix, day in list_day_folders(self._client, self._lake, folder):
+            if (day < first) is before:
+                yield prefix
 
     def _read_payments(self, keys: Sequence[str]) -> pd.DataFrame:
         """Read transactions as training does: what is refused, or of nobody or nowhere, is none."""
@@ -265,7 +271,7 @@ class KeptDays:
     def _records(self, keys: Iterable[str]) -> Iterator[tuple[bytes, int, int, int]]:
         for key in keys:
             content = read_object(self._client, self._lake, key)
-            yield from Folder(f"s3://{self._lake}", [(key, content)]).placed_records()
+            yield from LakeRecords(f"s3://{self._lake}", [(key, content)]).placed()
 
     def state(self) -> State:
         """Read the state; ObjectStoreError as for `catch_up`."""
@@ -276,7 +282,7 @@ class KeptDays:
             # of another version: made anew of the lake
             return State()
         # so is one of which a part is gone, such as one from a backup that was made during a renewal
-        kept = set(list_keys(self._client, self._features, FOLDER))
+        kept = set(list_keys(self._client, self._features, DAYS_FOLDER))
         return state if state.named() <= kept else State()
 
     def _read(self, key: str) -> bytes:
@@ -289,25 +295,22 @@ class KeptDays:
     def _write(self, name: str, frame: pd.DataFrame) -> str:
         """Write a table under its digest, so that what is named already is never changed."""
         content = to_parquet(pa.Table.from_pandas(frame, preserve_index=False))
-        key = f"{FOLDER}{name}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
+        key = f"{DAYS_FOLDER}{name}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
         write_object(self._client, self._features, key, content)
         return key
 
     def _forget_days(self, state: State) -> None:
         named = {STATE_KEY} | state.named()
         old = datetime.fromtimestamp(self._now_us / 1e6, UTC) - _UNNAMED_FOR
-        for found in list_objects(self._client, self._features, FOLDER):
+        for found in list_objects(self._client, self._features, DAYS_FOLDER):
             if found.key not in named and found.modified < old:
                 delete_object(self._client, self._features, found.key)
 
 
 def _by_day(keys: Iterable[str]) -> list[list[str]]:
     """Put the lake's files together by the day on which they came, the first day first."""
-
-    def day(key: str) -> str:
-        return key.rsplit("/", 2)[1]
-
-    return [list(group) for _, group in groupby(sorted(keys, key=lambda key: (day(key), key)), day)]
+    ordered = sorted(keys, key=lambda key: (day_of_file(key), key))
+    return [list(group) for _, group in groupby(ordered, day_of_file)]
 
 
 def _last(

@@ -10,7 +10,7 @@ from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.store.settings import MAX_LABEL_DELAY_DAYS, NoSettingsError, load_settings
 from training.dataset import LABEL, Dataset, load, parse_instant
 from training.forest import Forest
-from training.labels import read_labels, with_labels
+from training.label_history import read_label_history, with_labels
 from training.simulate import simulated_dataset
 
 
@@ -37,10 +37,10 @@ def add_data(parser: argparse.ArgumentParser, *, train_days: int, tested: str) -
         "CSV or Parquet with transaction_id, is_fraud and labelled_at; none counts before it was known",
     )
     data.add_argument(
-        "--since", type=instant, metavar="TIME", help="leave out what came before (ISO 8601, UTC)"
+        "--since", type=instant_text, metavar="TIME", help="leave out what came before (ISO 8601, UTC)"
     )
     data.add_argument(
-        "--until", type=instant, metavar="TIME", help="know nothing from this time on, labels included"
+        "--until", type=instant_text, metavar="TIME", help="know nothing from this time on, labels included"
     )
     data.add_argument(
         "--train-days",
@@ -58,7 +58,7 @@ def add_data(parser: argparse.ArgumentParser, *, train_days: int, tested: str) -
     )
     data.add_argument(
         "--label-delay",
-        type=days,
+        type=delay_days,
         metavar="DAYS",
         help=f"how late labels come (default: the settings' label_delay_days, else {LABEL_DELAY_DAYS})",
     )
@@ -108,7 +108,7 @@ def _label_delay_days(settings_file: str | None) -> int:
 
 def _join_labels(dataset: Dataset, options: argparse.Namespace) -> Dataset:
     with step(f"Reading labels from {options.labels}"):
-        labels = read_labels(options.labels, options.settings).before(options.until)
+        labels = read_label_history(options.labels, options.settings).before(options.until)
         labelled = with_labels(dataset, labels)
     of_these = labelled.frame["transaction_id"].isin(labels.frame["transaction_id"])
     frauds = int((of_these & (labelled.frame[LABEL] == 1)).sum())
@@ -139,7 +139,7 @@ def step(name: str) -> Iterator[None]:
     print(f" {time.monotonic() - begun:.1f} s")
 
 
-def instant(text: str) -> str:
+def instant_text(text: str) -> str:
     """Read an argument that is a time."""
     try:
         return parse_instant(text).isoformat()
@@ -147,7 +147,7 @@ def instant(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text!r} is no date or time such as 2018-07-01") from None
 
 
-def days(text: str) -> int:
+def delay_days(text: str) -> int:
     """Read an argument that is a number of days, which may be none."""
     if not text.isdecimal() or int(text) > MAX_LABEL_DELAY_DAYS:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {MAX_LABEL_DELAY_DAYS}")

@@ -26,7 +26,7 @@ from flink_jobs.store.model_registry import (
 )
 from flink_jobs.store.object_store import create_object, list_keys, read_object, s3_client
 from flink_jobs.store.release import (
-    FOLDER,
+    RELEASES_FOLDER,
     Action,
     ModelReference,
     Promoted,
@@ -70,7 +70,7 @@ class Promotions:
     def versions(self) -> list[str]:
         """List the models in the store, the oldest first."""
         folders = list_keys(self._client, self._models, folders=True)
-        return [folder.rstrip("/") for folder in folders if folder != FOLDER]
+        return [folder.rstrip("/") for folder in folders if folder != RELEASES_FOLDER]
 
     def find(self, name: str) -> str:
         """Give the version that a name means: a version, or how a single one begins or ends.

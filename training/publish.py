@@ -31,7 +31,7 @@ from flink_jobs.store.object_store import s3_client, write_object
 from flink_jobs.store.settings import Settings
 from training.explainer import base_score, explainer_onnx
 from training.promotions import PromotionError, Promotions
-from training.terminal_risk import to_parquet
+from training.terminal_labels import to_parquet
 
 JOBLIB_FILE = "model.joblib"
 LARGEST_DIFFERENCE = 1e-5

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from flink_jobs.domain.features import FEATURES, compute_features
 from flink_jobs.domain.history import DAY_S, KEPT_S, NO_HISTORY, fold
 from training.dataset import Dataset
-from training.terminal_risk import TerminalLabels
+from training.terminal_labels import TerminalLabels
 
 # A row's features reach this far back.
 WARM_UP_DAYS = int(KEPT_S // DAY_S)

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk, said_of_table
+from flink_jobs.store.lake import LakeError
 from flink_jobs.store.object_store import (
     ObjectStoreError,
     delete_object,
@@ -31,10 +32,9 @@ from flink_jobs.store.object_store import (
 from flink_jobs.store.release import Release, RiskReference
 from flink_jobs.store.settings import Settings, SettingsError, load_settings
 from training.kept_days import KeptDays, State
-from training.lake import LakeError
 from training.promotions import PromotionError, Promotions, with_days
 from training.terminal_days import LONGEST_WINDOW_DAYS, TerminalDays
-from training.terminal_risk import to_parquet
+from training.terminal_labels import to_parquet
 
 TABLES_FOLDER = "terminal_risk/renewed/"
 

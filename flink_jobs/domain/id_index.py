@@ -18,7 +18,7 @@ _SHIFT = np.uint64(32)
 # Keeps what is needed while an index is made small.
 _IDS_AT_ONCE = 65_536
 
-Words = NDArray[np.uint64]
+PackedIds = NDArray[np.uint64]
 
 
 class IdIndex:
@@ -69,7 +69,7 @@ def _offsets(ids: pa.StringArray) -> NDArray[np.int32]:
     return offsets
 
 
-def _words(ids: pa.StringArray, width: int) -> Words:
+def _words(ids: pa.StringArray, width: int) -> PackedIds:
     """Write identifiers as words, [ids, width]; nothing but 0, which is none's, where one is too long."""
     packed = np.zeros((len(ids), width * _WORD_BYTES), dtype=np.uint8)
     if not len(ids):
@@ -91,7 +91,7 @@ def _words(ids: pa.StringArray, width: int) -> Words:
     return packed.view(np.uint64)
 
 
-def _hashes(words: Words) -> NDArray[np.uint64]:
+def _hashes(words: PackedIds) -> NDArray[np.uint64]:
     hashes = words[:, 0]
     for column in range(1, words.shape[1]):
         hashes = _mixed(hashes) ^ words[:, column]

@@ -105,7 +105,7 @@ class TerminalRisk:
 
     @classmethod
     def from_parquet(cls, content: bytes) -> Self:
-        """Read a snapshot as `training.terminal_risk` wrote it."""
+        """Read a snapshot as `training.terminal_labels` wrote it."""
         # each id once, not once a day
         file = pq.ParquetFile(io.BytesIO(content), read_dictionary=["terminal_id"])
         risk = cls.__new__(cls)

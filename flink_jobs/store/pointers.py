@@ -58,11 +58,11 @@ def read_pointers(client: Any, buckets: Buckets) -> dict[str, Any] | None:  # no
         "risk": read(buckets.features, RISK_CURRENT_KEY, dict[str, str]),
         "challenger": read(buckets.models, CHALLENGER_KEY, dict[str, str]),
         "promoted_at": at[-1] if at else "",
-        "former": [msgspec.to_builtins(each) for each in before(model["version"], history)],
+        "former": [msgspec.to_builtins(each) for each in promoted_before(model["version"], history)],
     }
 
 
-def before(current: str, history: Sequence[Promotion]) -> list[Promotion]:
+def promoted_before(current: str, history: Sequence[Promotion]) -> list[Promotion]:
     """Tell what was in use before the current version, as if what was rolled back had never been.
 
     Args:

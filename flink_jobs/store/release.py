@@ -17,7 +17,7 @@ from flink_jobs.store.object_store import list_keys, read_object, s3_client
 from flink_jobs.store.pointers import read_pointers
 from flink_jobs.store.settings import Settings
 
-FOLDER = "releases/"
+RELEASES_FOLDER = "releases/"
 
 Action = Literal["change-over", "promote", "rollback", "challenge", "unchallenge", "renew"]
 
@@ -111,7 +111,7 @@ class StoredRelease(NamedTuple):
 
 def release_key(number: int) -> str:
     """Where a release lies in the bucket `models`; the order of keys is that of numbers."""
-    return f"{FOLDER}{number:08d}.json"
+    return f"{RELEASES_FOLDER}{number:08d}.json"
 
 
 class ReleaseLog:
@@ -130,8 +130,8 @@ class ReleaseLog:
 
         """
         last = 0
-        for key in list_keys(self._client, self._buckets.models, FOLDER):
-            name = key.removeprefix(FOLDER).removesuffix(".json")
+        for key in list_keys(self._client, self._buckets.models, RELEASES_FOLDER):
+            name = key.removeprefix(RELEASES_FOLDER).removesuffix(".json")
             # whatever else lies there is no release
             if name.isdecimal() and key == release_key(int(name)):
                 last = int(name)

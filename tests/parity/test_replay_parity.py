@@ -21,7 +21,7 @@ from training.dataset import from_frame, iter_transactions
 from training.examples import prepare
 from training.replay import replay, replay_dataset
 from training.simulate import simulate
-from training.terminal_risk import TerminalLabels, to_parquet
+from training.terminal_labels import TerminalLabels, to_parquet
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 START_S = 19_800 * int(DAY_S)

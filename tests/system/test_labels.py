@@ -13,7 +13,7 @@ from kafka import KafkaProducer
 from pyarrow import fs
 
 from flink_jobs.store.settings import Settings
-from training.labels import read_labels
+from training.label_history import read_label_history
 
 ROWS = 2000
 MALFORMED = b'\xff\xfe what is this? {"transaction_id": "7"}\x00'
@@ -87,7 +87,7 @@ def test_labels_lie_in_the_lake_once_each_and_training_reads_them(tmp_path: Path
         (f"{mark}-1", True, "system test", "2025-05-09T10:00:00"),
     }
 
-    labels = read_labels(f"s3://{settings.buckets.datalake}/labels", ROOT / "build/lab/settings.json")
+    labels = read_label_history(f"s3://{settings.buckets.datalake}/labels", ROOT / "build/lab/settings.json")
     latest = labels.frame.drop_duplicates("transaction_id", keep="last").set_index("transaction_id")
     assert latest["is_fraud"].reindex([f"{mark}-{n}" for n in range(4)]).tolist() == [1, 1, 1, 1]
     assert latest.loc[f"{mark}-4", "is_fraud"] == 0

@@ -13,7 +13,7 @@ from conftest import read_from, run, until
 from kafka import KafkaProducer
 from pyarrow import fs
 
-from clients.drift import EXIT_DRIFTED
+from clients.drift_report import EXIT_DRIFTED
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.store.settings import Settings
 

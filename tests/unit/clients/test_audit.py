@@ -13,11 +13,11 @@ from kafka_fakes import Message
 from pyarrow import fs
 
 from clients import audit
-from clients.command import ClientError, Stop
-from clients.lake import Lake, days
+from clients.command import Stop
 from clients.reconciliation import OffsetCounts, total
 from clients.reports import ConsumerReport, Latency, ProducerReport, latency, percentile
 from clients.run_outcome import RunOutcome
+from flink_jobs.store.lake import Lake, LakeError, days_touched
 from flink_jobs.store.settings import Topics
 
 TOPICS = Topics("transactions", "predictions", "fraud_alerts", "transactions_dlq")
@@ -132,7 +132,7 @@ def test_latency_comes_from_the_consumer_where_it_measured_any() -> None:
     consumer = ConsumerReport(NOW, 2, 0, 0, Latency(31.04, 62.0), [31.04, 62.0])
     report = audit.reconcile(RUN, outcome, full_lake(), consumer)
     assert (report.p50_ms, report.p99_ms, report.latency) == (31.0, 62.0, "producer_to_consumer")
-    assert "ms from producer to alert received" in audit.table(report)
+    assert "ms from producer to alert received" in audit.audit_table(report)
 
 
 def test_without_labels_and_alerts_there_are_no_figures() -> None:
@@ -142,7 +142,7 @@ def test_without_labels_and_alerts_there_are_no_figures() -> None:
     report = audit.reconcile(unlabelled, RunOutcome(unlabelled, TOPICS), full_lake(), None)
     assert report.alerts_fraud is None
     assert report.p50_ms is None
-    shown = audit.table(report, contiguous=False)
+    shown = audit.audit_table(report, contiguous=False)
     assert "Others wrote to the topic" in shown
     assert [text.split()[2] for text in shown.splitlines() if "truly fraud" in text] == ["-"]
 
@@ -199,7 +199,9 @@ def test_only_the_run_s_days_are_looked_at(tmp_path: Path) -> None:
     counts = OffsetCounts(RANGES)
     lake_at(tmp_path).count_new(counts, NOW, NOW)
     assert counts.met == 0
-    assert days(datetime(2026, 6, 30, 23, 59, tzinfo=UTC), datetime(2026, 7, 2, 0, 1, tzinfo=UTC)) == [
+    assert days_touched(
+        datetime(2026, 6, 30, 23, 59, tzinfo=UTC), datetime(2026, 7, 2, 0, 1, tzinfo=UTC)
+    ) == [
         "2026-06-30",
         "2026-07-01",
         "2026-07-02",
@@ -230,10 +232,10 @@ def test_the_audit_waits_for_the_lake_and_gives_up_when_nothing_comes(
 def test_a_broken_file_in_the_lake_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, "part-0", everything())
     path.write_bytes(b"PAR1 not really")
-    with pytest.raises(ClientError, match="cannot read the lake, lake at"):
+    with pytest.raises(LakeError, match="cannot read the lake, lake at"):
         lake_at(tmp_path).count_new(OffsetCounts(RANGES), NOW, NOW)
     pq.write_table(pa.table({"kafka_partition": [1]}), path)
-    with pytest.raises(ClientError, match="part-0 has no column kafka_offset"):
+    with pytest.raises(LakeError, match="part-0 has no column kafka_offset"):
         lake_at(tmp_path).count_new(OffsetCounts(RANGES), NOW, NOW)
 
 

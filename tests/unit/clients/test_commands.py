@@ -9,7 +9,7 @@ import pytest
 
 from clients import audit, consumer, kafka_clients, producer
 from clients.command import ClientError, Stop, write_file
-from clients.transactions import instant, read_transactions
+from clients.transaction_source import instant, read_transactions
 
 HEADER = "transaction_id,event_time,customer_id,terminal_id,amount,is_fraud\n"
 
@@ -174,12 +174,21 @@ def test_wrong_arguments_are_refused_with_usage(
     assert arguments[-2] in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", ["producer", "consumer", "audit", "drift", "label"])
-def test_each_module_runs_by_its_name_and_explains_itself(module: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [
+        ("producer", "producer"),
+        ("consumer", "consumer"),
+        ("audit", "audit"),
+        ("drift_report", "drift"),
+        ("labelling", "label"),
+    ],
+)
+def test_each_module_runs_by_its_name_and_explains_itself(module: str, command: str) -> None:
     result = subprocess.run(
         [sys.executable, "-m", f"clients.{module}", "--help"], capture_output=True, text=True, check=True
     )
-    assert result.stdout.startswith(f"usage: fraud-{module} ")
+    assert result.stdout.startswith(f"usage: fraud-{command} ")
 
 
 def test_the_first_signal_asks_and_the_second_ends() -> None:

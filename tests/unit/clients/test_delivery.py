@@ -8,7 +8,7 @@ from kafka_fakes import Producer
 
 from clients import pacing
 from clients.command import ClientError, Stop
-from clients.delivery import Delivery, Record
+from clients.delivery import Delivery, KeyedMessage
 from clients.kafka_clients import linger_ms
 from clients.producer import produce, summary
 from clients.reports import ProducerReport, read_report, write_report
@@ -19,9 +19,9 @@ class Silent:
     def close(self, done: int) -> None: ...
 
 
-def records(count: int, *, labelled: bool = True) -> Iterator[Record]:
+def records(count: int, *, labelled: bool = True) -> Iterator[KeyedMessage]:
     for n in range(count):
-        yield Record(f"{n}".encode(), b"{}", float(n), f"id-{n}", n % 5 == 0 if labelled else None)
+        yield KeyedMessage(f"{n}".encode(), b"{}", float(n), f"id-{n}", n % 5 == 0 if labelled else None)
 
 
 def send(producer: Producer, count: int, *, labelled: bool = True) -> ProducerReport:
@@ -84,7 +84,7 @@ def test_a_stop_ends_the_run_and_everything_sent_is_still_reported() -> None:
     stop = Stop()
     producer = Producer()
 
-    def interrupted() -> Iterator[Record]:
+    def interrupted() -> Iterator[KeyedMessage]:
         for n, record in enumerate(records(10)):
             if n == 4:
                 stop.signal = 2

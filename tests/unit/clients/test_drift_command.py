@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from clients import drift
+from clients import drift_report
 from clients.command import ClientError
-from clients.drift import EXIT_DRIFTED, File, main, measure
-from clients.lake import Lake
+from clients.drift_report import EXIT_DRIFTED, File, main, measure
 from flink_jobs.domain.scoring import Scorer
 from flink_jobs.domain.terminal_risk import TerminalRisk
+from flink_jobs.store.lake import Lake, LakeError
 from training.simulate import simulate
 from training.train_sklearn_model import main as train
 
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def scorer(folder: Path) -> Scorer:
-    return drift.local_scorer(folder / "model")
+    return drift_report.local_scorer(folder / "model")
 
 
 def command(folder: Path, name: str, *more: str) -> list[str]:
@@ -165,7 +165,7 @@ def test_an_empty_lake_is_said(scorer: Scorer, tmp_path: Path) -> None:
 
 
 def test_a_lake_that_is_not_there_is_named(scorer: Scorer, tmp_path: Path) -> None:
-    with pytest.raises(ClientError, match="cannot read the lake, s3://nowhere"):
+    with pytest.raises(LakeError, match="cannot read the lake, s3://nowhere"):
         measure(scorer, Lake(fs.LocalFileSystem(), str(tmp_path / "none"), "s3://nowhere"), 7)
 
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from kafka_fakes import Producer
 
-from clients import label
+from clients import labelling
 from clients.command import ClientError
-from clients.label_files import read_labels
+from clients.label_files import read_label_file
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 Run = Callable[..., int]
@@ -26,8 +26,8 @@ class Closing(Producer):
 @pytest.fixture
 def producer(monkeypatch: pytest.MonkeyPatch) -> Producer:
     fake = Closing(fail=frozenset({3}))
-    monkeypatch.setattr(label, "make_producer", lambda *_: fake)
-    monkeypatch.setattr(label, "check_topic", lambda *_: None)
+    monkeypatch.setattr(labelling, "make_producer", lambda *_: fake)
+    monkeypatch.setattr(labelling, "check_topic", lambda *_: None)
     return fake
 
 
@@ -42,7 +42,7 @@ def run(tmp_path: Path) -> Run:
     }
     path = tmp_path / "settings.json"
     path.write_text(json.dumps(settings))
-    return lambda *arguments: label.main(["--settings", str(path), *arguments])
+    return lambda *arguments: labelling.main(["--settings", str(path), *arguments])
 
 
 def sent(producer: Producer) -> list[dict[str, Any]]:
@@ -133,7 +133,7 @@ def test_a_file_says_who_and_when(tmp_path: Path, suffix: str) -> None:
         }
     )
     frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
-    first, second = read_labels(str(path), None, by="alice", at=NOW)
+    first, second = read_label_file(str(path), None, by="alice", at=NOW)
     assert (first.transaction_id, first.is_fraud, first.labelled_by) == ("007", True, "bob")
     assert first.labelled_at == datetime(2018, 7, 9, 1, tzinfo=UTC)
     assert (second.is_fraud, second.labelled_by, second.labelled_at) == (False, "alice", NOW)
@@ -146,7 +146,7 @@ def test_the_handbooks_names_are_known_and_labels_may_come_later(tmp_path: Path)
         {"TRANSACTION_ID": [5, 6], "TX_DATETIME": times, "TX_AMOUNT": 1.5, "TX_FRAUD": [0, 1]}
     )
     frame.to_parquet(path)
-    first, second = read_labels(str(path), None, by="bank", at=NOW, days_later=timedelta(days=7))
+    first, second = read_label_file(str(path), None, by="bank", at=NOW, days_later=timedelta(days=7))
     assert (first.transaction_id, first.is_fraud) == ("5", False)
     assert first.labelled_at == datetime(2018, 7, 8, 0, 0, 31, tzinfo=UTC)
     assert second.is_fraud
@@ -167,12 +167,12 @@ def test_the_handbooks_names_are_known_and_labels_may_come_later(tmp_path: Path)
 )
 def test_a_file_that_is_wrong_is_refused_with_the_place(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ClientError, match=message):
-        read_labels(write_csv(tmp_path, text), None, by="alice", at=NOW)
+        read_label_file(write_csv(tmp_path, text), None, by="alice", at=NOW)
 
 
 def test_a_file_that_names_nobody_needs_a_name(tmp_path: Path) -> None:
     path = write_csv(tmp_path, "transaction_id,is_fraud\n1,1\n")
     with pytest.raises(ClientError, match="Give --by NAME"):
-        read_labels(path, None, by=None, at=NOW)
+        read_label_file(path, None, by=None, at=NOW)
     with pytest.raises(ClientError, match="no column event_time"):
-        read_labels(path, None, by="alice", at=NOW, days_later=timedelta(days=7))
+        read_label_file(path, None, by="alice", at=NOW, days_later=timedelta(days=7))

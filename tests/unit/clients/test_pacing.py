@@ -30,7 +30,7 @@ def test_the_rate_max_never_waits() -> None:
 
 
 def test_replay_keeps_the_gaps_of_event_time() -> None:
-    schedule = pacing.replay(first_event_s=500.0, speedup=60.0)
+    schedule = pacing.with_event_gaps(first_event_s=500.0, speedup=60.0)
     assert [schedule(0, 500.0), schedule(1, 560.0), schedule(2, 560.0)] == [0.0, 1.0, 1.0]
 
 

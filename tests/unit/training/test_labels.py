@@ -19,9 +19,16 @@ from memory_store import MemoryStore
 
 from training.dataset import Dataset, DatasetError, from_frame, load
 from training.examples import prepare
-from training.labels import LabelHistory, first_labels, known_labels, later_changes, read_labels, with_labels
+from training.label_history import (
+    LabelHistory,
+    first_labels,
+    known_labels,
+    later_changes,
+    read_label_history,
+    with_labels,
+)
 from training.simulate import simulate
-from training.terminal_risk import TerminalLabels
+from training.terminal_labels import TerminalLabels
 from training.train_sklearn_model import main
 
 FIRST = date(2024, 3, 1)
@@ -232,12 +239,12 @@ def test_labels_are_read_from_the_lake_and_what_is_none_is_left_out(
     )
     lake["labels/dt=2024-06-01/part-0"] = parquet([label("a", "2024-03-10T00:00:00Z", fraud=False)], 3)
     lake["labels/dt=2024-06-01/.part-2.inprogress"] = b"?"
-    labels = read_labels("s3://datalake/labels", settings_file)
+    labels = read_label_history("s3://datalake/labels", settings_file)
     assert labels.frame["transaction_id"].tolist() == ["b", "a"]
     assert labels.frame["is_fraud"].tolist() == [1, 0]
     assert labels.frame["labelled_at"].astype(str).tolist() == ["2024-03-09", "2024-03-10"]
     assert labels.left_out == 2
-    assert read_labels("s3://datalake/labels/", settings_file).sha256 == labels.sha256
+    assert read_label_history("s3://datalake/labels/", settings_file).sha256 == labels.sha256
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -251,14 +258,14 @@ def test_labels_are_read_from_a_file(tmp_path: Path, suffix: str) -> None:
         }
     )
     frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
-    assert read_labels(str(path)).frame["transaction_id"].tolist() == ["8", "007"]
+    assert read_label_history(str(path)).frame["transaction_id"].tolist() == ["8", "007"]
 
 
 def test_a_file_without_times_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("transaction_id,is_fraud\n1,1\n")
     with pytest.raises(DatasetError, match=r"labels\.csv: missing column labelled_at"):
-        read_labels(str(path))
+        read_label_history(str(path))
 
 
 def test_transactions_are_read_from_the_lake_as_they_were_scored(

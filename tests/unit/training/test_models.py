@@ -28,9 +28,9 @@ from flink_jobs.domain.manifest import ModelKind
 from flink_jobs.domain.scoring import Record
 from flink_jobs.domain.terminal_risk import DELAY_KEY, SCHEMA
 from flink_jobs.store.model_registry import ModelRegistry, ModelUnavailableError, ServedScorer
-from flink_jobs.store.pointers import Promotion, before
+from flink_jobs.store.pointers import Promotion, promoted_before
 from flink_jobs.store.settings import Settings
-from training.models import main
+from training.model_command import main
 from training.publish import Candidate, upload, write
 
 Publish = Callable[..., str]
@@ -155,7 +155,7 @@ def test_what_was_before_releases_is_told_from_the_log_of_then(
         for n, version in enumerate(log)
         if version != "<"
     ]
-    assert "".join(each.version for each in before(current_version, history)) == expected
+    assert "".join(each.version for each in promoted_before(current_version, history)) == expected
 
 
 def test_releases_are_a_log_each_naming_the_one_before(

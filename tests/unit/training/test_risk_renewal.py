@@ -23,11 +23,11 @@ from flink_jobs.store.release import ModelReference, Release, RiskReference
 from flink_jobs.store.settings import Settings
 from training import kept_days, risk_renewal
 from training.dataset import from_frame, iter_transactions, load
-from training.labels import first_labels, later_changes, read_labels, with_labels
+from training.label_history import first_labels, later_changes, read_label_history, with_labels
 from training.promotions import PromotionError, Promotions
 from training.risk_renewal import DAYS_AHEAD, DAYS_BEHIND, Renewal, main
 from training.simulate import simulate
-from training.terminal_risk import TerminalLabels, to_parquet
+from training.terminal_labels import TerminalLabels, to_parquet
 
 EPOCH = date(1970, 1, 1)
 NOW = datetime(2026, 6, 15, 10, tzinfo=UTC)
@@ -401,7 +401,7 @@ def test_renewed_at_each_midnight_a_day_is_told_what_training_learnt_of_it(
             lake.write(folder, messages, midnight)
     data = with_labels(
         load("s3://datalake/raw/transactions", settings_file),
-        read_labels("s3://datalake/labels", settings_file),
+        read_label_history("s3://datalake/labels", settings_file),
     )
     terminals = data.frame["terminal_id"]
     learnt = TerminalLabels(terminals.tolist(), data.days(), first_labels(data), later_changes(data))
@@ -499,7 +499,7 @@ def test_renewed_step_by_step_is_counted_at_once_to_the_last_bit(  # noqa: PLR09
                 del store.objects["datalake"][key]
             if whole:
                 lake.write_at("labels", whole)
-    known = read_labels("s3://datalake/labels", settings_file).before(NOW + timedelta(microseconds=1))
+    known = read_label_history("s3://datalake/labels", settings_file).before(NOW + timedelta(microseconds=1))
     data = with_labels(load("s3://datalake/raw/transactions", settings_file), known)
     terminals = data.frame["terminal_id"].tolist()
     counted = TerminalLabels(

@@ -8,7 +8,7 @@ from flink_jobs.domain.features import NO_RISK, no_fraud_days
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
 from training.dataset import Dataset, from_frame
 from training.examples import prepare
-from training.terminal_risk import TerminalLabels, to_parquet
+from training.terminal_labels import TerminalLabels, to_parquet
 
 
 @pytest.fixture

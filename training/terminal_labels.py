@@ -18,7 +18,7 @@ from flink_jobs.domain.history import WINDOW_DAYS
 from flink_jobs.domain.terminal_risk import SCHEMA, VALUE_COLUMNS, said_of_table
 
 if TYPE_CHECKING:
-    from training.labels import Changes
+    from training.label_history import Changes
 
 
 class TerminalLabels:

@@ -10,13 +10,13 @@ import msgspec
 
 from clients import pacing
 from clients.command import EXIT_FAILED, ClientError, Stop, argument_parser, run
-from clients.delivery import Delivery, Record
+from clients.delivery import Delivery, KeyedMessage
 from clients.kafka_clients import check_topic, make_producer
-from clients.label_files import read_labels
+from clients.label_files import read_label_file
 from clients.producer import produce
 from clients.progress import make_progress
 from clients.reports import write_report
-from clients.transactions import instant
+from clients.transaction_source import instant
 from flink_jobs.domain.label import Label, parse_label
 from flink_jobs.store.settings import load_settings
 
@@ -93,7 +93,7 @@ def _labels(args: argparse.Namespace) -> list[Label]:
             raise ClientError(
                 "--data says which transactions were fraud; leave out TX_ID, --fraud and --honest"
             )
-        return read_labels(args.data, args.settings, by=args.by, at=at, days_later=args.days_later)
+        return read_label_file(args.data, args.settings, by=args.by, at=at, days_later=args.days_later)
     if not args.transactions:
         raise ClientError("which transactions? Give TX_ID, or --data FILE")
     if args.is_fraud is None:
@@ -113,10 +113,12 @@ def checked(label: Label, where: str) -> Label:
         raise ClientError(f"{where}: {error}") from None
 
 
-def _records(labels: list[Label]) -> Iterator[Record]:
+def _records(labels: list[Label]) -> Iterator[KeyedMessage]:
     encode = msgspec.json.Encoder().encode
     for label in labels:
-        yield Record(label.transaction_id.encode(), encode(label), 0.0, label.transaction_id, label.is_fraud)
+        yield KeyedMessage(
+            label.transaction_id.encode(), encode(label), 0.0, label.transaction_id, label.is_fraud
+        )
 
 
 def _days(text: str) -> timedelta:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from clients.command import ClientError
-from clients.delivery import Record
+from clients.delivery import KeyedMessage
 
 if TYPE_CHECKING:
     from training.dataset import Dataset
@@ -27,7 +27,7 @@ class Input(NamedTuple):
 
     """
 
-    records: Iterator[Record]
+    records: Iterator[KeyedMessage]
     total: int
     first_event_s: float
     last_event_s: float
@@ -68,14 +68,14 @@ def read_transactions(
     )
 
 
-def _records(dataset: "Dataset") -> Iterator[Record]:
+def _records(dataset: "Dataset") -> Iterator[KeyedMessage]:
     from training.dataset import iter_transactions  # noqa: PLC0415 - as above
 
     encode = msgspec.json.Encoder().encode
     for (message, label), time_s in zip(iter_transactions(dataset), dataset.times_s().tolist(), strict=True):
         transaction_id = message["transaction_id"]
         key = message.get("customer_id") or transaction_id
-        yield Record(
+        yield KeyedMessage(
             key.encode(), encode(message), time_s, transaction_id, None if label is None else bool(label)
         )
 

@@ -15,17 +15,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from flink_jobs.domain.label import parse_label
+from flink_jobs.store.lake import LakeError, read_lake_folder
 from training.dataset import (
     LABEL,
     LABEL_AFTER_DELAY,
     CheckedColumns,
     Dataset,
     DatasetError,
-    instant,
+    as_datetime64,
     parse_table,
     read_location,
 )
-from training.lake import LakeError, open_folder
 
 _COLUMNS = ("transaction_id", "is_fraud", "labelled_at")
 
@@ -61,7 +61,7 @@ class LabelHistory:
         """Forget what was found out at this time or later."""
         if until is None:
             return self
-        return replace(self, frame=self.frame[self.frame["labelled_at"].to_numpy() < instant(until)])
+        return replace(self, frame=self.frame[self.frame["labelled_at"].to_numpy() < as_datetime64(until)])
 
     def on(self, transaction_ids: "pd.Series[str]", days: NDArray[np.int32], delay_days: int) -> Changes:
         """Join to transactions, of which `days` says when they were."""
@@ -78,7 +78,7 @@ def known_after_days(delay_days: int) -> int:
     return delay_days + 1
 
 
-def read_labels(location: str, settings_file: str | Path | None = None) -> LabelHistory:
+def read_label_history(location: str, settings_file: str | Path | None = None) -> LabelHistory:
     """Read labels from the lake's folder, or from a CSV or Parquet file.
 
     Args:
@@ -90,14 +90,14 @@ def read_labels(location: str, settings_file: str | Path | None = None) -> Label
 
     """
     try:
-        folder = open_folder(location, settings_file)
+        records = read_lake_folder(location, settings_file)
     except LakeError as error:
         raise DatasetError(str(error)) from None
-    if folder is None:
+    if records is None:
         content = read_location(location, settings_file)
         return _history(_file(content, location), location, hashlib.sha256(content).hexdigest(), 0)
     rows, left_out = [], 0
-    for payload, _ in folder.records():
+    for payload, _ in records.timed():
         try:
             label = parse_label(payload)
         except ValueError:
@@ -107,7 +107,7 @@ def read_labels(location: str, settings_file: str | Path | None = None) -> Label
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     times = [time.replace(tzinfo=None) for time in frame["labelled_at"]]
     frame["labelled_at"] = np.array(times, dtype="datetime64[us]")
-    return _history(frame, location, folder.sha256, left_out)
+    return _history(frame, location, records.sha256, left_out)
 
 
 def with_labels(dataset: Dataset, labels: LabelHistory) -> Dataset:

@@ -14,7 +14,7 @@ _THRESHOLDS = (
 )
 
 
-def page(evaluation: Evaluation, numbers: dict[str, Any]) -> str:
+def evaluation_page(evaluation: Evaluation, numbers: dict[str, Any]) -> str:
     """Render an evaluation.
 
     Args:

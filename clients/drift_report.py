@@ -11,8 +11,7 @@ from typing import Protocol
 import msgspec
 
 from clients.command import ClientError, argument_parser, positive_int, run
-from clients.lake import open_lake
-from clients.transactions import instant, read_transactions
+from clients.transaction_source import instant, read_transactions
 from flink_jobs.domain.drift import FEWEST_TRANSACTIONS, LARGE, SCORE, SOME, DriftCounts, reading
 from flink_jobs.domain.history import DAY_S, KEPT_S
 from flink_jobs.domain.manifest import Manifest
@@ -20,6 +19,7 @@ from flink_jobs.domain.model import ONNX_FILE, ServedModel
 from flink_jobs.domain.scoring import Record, Scorer
 from flink_jobs.domain.terminal_risk import RISK_FILE, TerminalRisk
 from flink_jobs.domain.transaction import MAX_FUTURE_S
+from flink_jobs.store.lake import open_lake
 from flink_jobs.store.model_registry import MANIFEST_FILE, ModelRegistry
 from flink_jobs.store.settings import Settings, load_settings
 from training.risk_renewal import Renewal
@@ -131,7 +131,7 @@ def _command(args: argparse.Namespace) -> int:
         None if args.model or args.data else Renewal(load_settings(args.settings), datetime.now(UTC)).replayed
     )
     drift = measure(scorer, source, args.days, until_s, kept)
-    print(msgspec.json.encode(drift).decode() if args.json else table(drift), flush=True)
+    print(msgspec.json.encode(drift).decode() if args.json else drift_table(drift), flush=True)
     return EXIT_DRIFTED if max(drift.psi.values()) > LARGE else 0
 
 
@@ -197,7 +197,7 @@ def measure(
     )
 
 
-def table(drift: Drift) -> str:
+def drift_table(drift: Drift) -> str:
     """Write the result for people: the score, then features, the most changed first."""
     names = sorted(drift.psi, key=lambda name: (name != SCORE, -drift.psi[name]))
     width = max(map(len, names)) + 2
