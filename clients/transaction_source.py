@@ -10,6 +10,7 @@ import msgspec
 
 from clients.command import ClientError
 from clients.delivery import KeyedMessage
+from training.instants import parse_instant
 
 if TYPE_CHECKING:
     from training.dataset import Dataset
@@ -44,8 +45,9 @@ def read_transactions(
 
     """
     try:
-        from training.dataset import DatasetError, load  # noqa: PLC0415 - pandas is slow to load and an extra
+        from training.dataset import load  # noqa: PLC0415 - pandas is slow to load and an extra
         from training.simulate import simulated_dataset  # noqa: PLC0415 - as above
+        from training.tables import DatasetError  # noqa: PLC0415 - as above
     except ImportError as error:
         raise ClientError(
             f"reading data needs {error.name}; pip install 'fraud-detection[training,clients]'"
@@ -69,7 +71,7 @@ def read_transactions(
 
 
 def _records(dataset: "Dataset") -> Iterator[KeyedMessage]:
-    from training.dataset import iter_transactions  # noqa: PLC0415 - as above
+    from training.messages import iter_transactions  # noqa: PLC0415 - as above
 
     encode = msgspec.json.Encoder().encode
     for (message, label), time_s in zip(iter_transactions(dataset), dataset.times_s().tolist(), strict=True):
@@ -82,8 +84,6 @@ def _records(dataset: "Dataset") -> Iterator[KeyedMessage]:
 
 def instant(text: str) -> datetime:
     """Read a date or a date with time, UTC where it names no zone; for argparse."""
-    from training.dataset import parse_instant  # noqa: PLC0415 - as above
-
     try:
         return parse_instant(text)
     except ValueError:

@@ -11,10 +11,11 @@ import sklearn
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from flink_jobs.store.settings import SettingsError
-from training.dataset import Dataset, DatasetError
 from training.evaluation import Evaluation, Fit, Plan, evaluate_plan, importance, quality, thresholds
 from training.evaluation_page import evaluation_page
+from training.labelled_data import LabelledData
 from training.options import add_data, add_forest, forest_of, positive, read, step
+from training.tables import DatasetError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,13 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    dataset = read(options)
+    data = read(options)
     plan = Plan(options.splits, options.train_days, options.test_days)
     name, fit = _classifier(options)
-    with step(f"Training and testing {name} on {plan.splits} splits of {len(dataset.frame):,} transactions"):
-        evaluation = evaluate_plan(dataset, plan, fit)
+    rows = len(data.transactions.frame)
+    with step(f"Training and testing {name} on {plan.splits} splits of {rows:,} transactions"):
+        evaluation = evaluate_plan(data, plan, fit)
     with step("Measuring what each feature is good for"):
-        numbers = _numbers(dataset, plan, name, evaluation, options.seed)
+        numbers = _numbers(data, plan, name, evaluation, options.seed)
     with step(f"Writing {options.output}/evaluation.html and evaluation.json"):
         options.output.mkdir(parents=True, exist_ok=True)
         (options.output / "evaluation.json").write_text(json.dumps(numbers, indent=2) + "\n")
@@ -53,16 +55,16 @@ def _classifier(options: argparse.Namespace) -> tuple[str, Fit]:
     return f"a random forest of {forest.trees} trees", forest.fit
 
 
-def _numbers(dataset: Dataset, plan: Plan, name: str, evaluation: Evaluation, seed: int) -> dict[str, Any]:
+def _numbers(data: LabelledData, plan: Plan, name: str, evaluation: Evaluation, seed: int) -> dict[str, Any]:
     """All figures, ready for JSON: each with mean, std and the splits' values, the earliest split first."""
     return {
         **quality(evaluation),
         "model": name,
-        "plan": {**plan._asdict(), "delay_days": dataset.label_delay_days},
+        "plan": {**plan._asdict(), "delay_days": data.label_delay_days},
         "data": {
-            "source": dataset.source,
-            "sha256": dataset.sha256,
-            "transactions": len(dataset.frame),
+            "source": data.transactions.source,
+            "sha256": data.sha256,
+            "transactions": len(data.transactions.frame),
         },
         "splits": [tested.facts for tested in evaluation.tested],
         "thresholds": thresholds(evaluation),

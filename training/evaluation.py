@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from flink_jobs.domain.features import FEATURE_NAMES
 from training import metrics
-from training.dataset import Dataset
 from training.examples import Examples, prepare_each
+from training.labelled_data import LabelledData
 from training.threshold import Rule
 
 RULES = (
@@ -86,11 +86,11 @@ class Evaluation(NamedTuple):
     earlier: list[Scored]
 
 
-def evaluate_plan(dataset: Dataset, plan: Plan, fit: Fit) -> Evaluation:
+def evaluate_plan(data: LabelledData, plan: Plan, fit: Fit) -> Evaluation:
     """Train and test on consecutive periods.
 
     Args:
-        dataset: labelled, of kind `history`.
+        data: labelled, of kind `history`.
         plan: the periods.
         fit: trains a model on [rows, features] and [rows] labels.
 
@@ -98,11 +98,12 @@ def evaluate_plan(dataset: Dataset, plan: Plan, fit: Fit) -> Evaluation:
         DatasetError: no labels, too few days, or a period without frauds.
 
     """
+    dataset = data.transactions
     last = int(dataset.days()[-1]) + 1 if len(dataset.frame) else 0
     ends = [last - number * plan.test_days for number in reversed(range(plan.splits))]
-    before = plan.test_days + dataset.label_delay_days
+    before = plan.test_days + data.label_delay_days
     every = sorted({*ends, *(end - before for end in ends)})
-    examples = prepare_each(dataset, plan.train_days, plan.test_days, every)
+    examples = prepare_each(data, plan.train_days, plan.test_days, every)
     tested = {end: score_period(examples[end], fit) for end in every}
     return Evaluation([tested[end] for end in ends], [tested[end - before] for end in ends])
 

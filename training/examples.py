@@ -9,11 +9,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flink_jobs.domain.features import FEATURE_NAMES, LABEL_DELAY_DAYS
-from training.dataset import LABEL, SCHEMAS, Dataset, DatasetError
-from training.label_history import first_labels, known_labels, later_changes
+from training.dataset import SCHEMAS
+from training.labelled_data import LabelledData
 from training.metrics import known_compromised
 from training.replay import WARM_UP_DAYS, replay_dataset
 from training.split import Split, check_classes, split_by_days, split_by_share
+from training.tables import DatasetError
 from training.terminal_labels import TerminalLabels
 
 _EPOCH = date(1970, 1, 1)
@@ -66,11 +67,11 @@ class Examples:
         }
 
 
-def prepare(dataset: Dataset, train_days: int, test_days: int, *, validate: bool = True) -> Examples:
+def prepare(data: LabelledData, train_days: int, test_days: int, *, validate: bool = True) -> Examples:
     """Compute features and split by time.
 
     Args:
-        dataset: labelled; nothing in it may come after what the model is to know.
+        data: labelled; nothing in it may come after what the model is to know.
         train_days: length of the training period (kind `history`).
         test_days: length of the test period, the end of the data (kind `history`).
         validate: whether a threshold is to be chosen, so that the parts for that need frauds too.
@@ -79,24 +80,25 @@ def prepare(dataset: Dataset, train_days: int, test_days: int, *, validate: bool
         DatasetError: no labels, too few days, or a part without frauds.
 
     """
-    _check_labelled(dataset)
+    _check_labelled(data)
+    dataset = data.transactions
     if dataset.kind == "columns":
-        labels = dataset.frame[LABEL].to_numpy(np.int8)
+        labels = data.known_by_now()
         split = split_by_share(dataset.times_s())
         check_classes(dataset.source, labels, split, validate=validate)
         matrix = dataset.frame[list(dataset.feature_columns)].to_numpy(np.float32)
         return Examples(matrix, labels, dataset.days(), None, dataset.feature_columns, split, None)
     end = int(dataset.days()[-1]) + 1
-    return prepare_each(dataset, train_days, test_days, [end], validate=validate)[end]
+    return prepare_each(data, train_days, test_days, [end], validate=validate)[end]
 
 
 def prepare_each(
-    dataset: Dataset, train_days: int, test_days: int, ends: Iterable[int], *, validate: bool = False
+    data: LabelledData, train_days: int, test_days: int, ends: Iterable[int], *, validate: bool = False
 ) -> dict[int, Examples]:
     """Compute features once, and split them for test periods that end at different times.
 
     Args:
-        dataset: labelled, of kind `history`.
+        data: labelled, of kind `history`.
         train_days: length of each training period.
         test_days: length of each test period.
         ends: the day after each test period, since 1970-01-01.
@@ -109,23 +111,24 @@ def prepare_each(
         DatasetError: as for `prepare`.
 
     """
-    _check_labelled(dataset)
+    _check_labelled(data)
+    dataset = data.transactions
     if dataset.kind != "history":
         raise DatasetError(f"{dataset.source}: ready columns have no customers and days to split by")
     days = dataset.days()
     splits = {
-        end: split_by_days(dataset.source, days, train_days, dataset.label_delay_days, test_days, end=end)
+        end: split_by_days(dataset.source, days, train_days, data.label_delay_days, test_days, end=end)
         for end in ends
     }
-    labels = {end: _labels(dataset, split, end - test_days) for end, split in splits.items()}
+    labels = {end: _labels(data, split, end - test_days) for end, split in splits.items()}
     for end, split in splits.items():
         check_classes(dataset.source, labels[end], split, validate=validate)
     terminals = TerminalLabels(
         dataset.frame["terminal_id"].tolist(),
         days,
-        first_labels(dataset),
-        later_changes(dataset),
-        dataset.label_delay_days,
+        data.known_in_time(),
+        data.found_out_later(),
+        data.label_delay_days,
     )
     # Older transactions are out of every window: leaving them out changes no feature.
     earliest = min(split.train.start for split in splits.values())
@@ -142,26 +145,24 @@ def prepare_each(
             features=FEATURE_NAMES,
             split=Split(*(slice(rows.start - first, rows.stop - first) for rows in split)),
             terminal_risk=snapshot,
-            label_delay_days=dataset.label_delay_days,
+            label_delay_days=data.label_delay_days,
         )
         for end, split in splits.items()
     }
 
 
-def _labels(dataset: Dataset, split: Split, test_begin: int) -> NDArray[np.int8]:
+def _labels(data: LabelledData, split: Split, test_begin: int) -> NDArray[np.int8]:
     """Train on what was known when the test period began; measure by what is known now."""
-    labels = dataset.frame[LABEL].to_numpy(np.int8)
-    if dataset.labels is None:
-        return labels
-    known = labels.copy()
-    known[: split.train.stop] = known_labels(dataset, test_begin)[: split.train.stop]
+    known = data.known_by_now()
+    known[: split.train.stop] = data.known_on(test_begin)[: split.train.stop]
     return known
 
 
-def _check_labelled(dataset: Dataset) -> None:
+def _check_labelled(data: LabelledData) -> None:
+    dataset = data.transactions
     if dataset.frame.empty:
         raise DatasetError(f"{dataset.source}: no transactions in the period asked for (--since, --until)")
-    if dataset.label is None:
+    if not data.is_labelled:
         names = " or ".join(schema.label for schema in SCHEMAS if schema.kind == dataset.kind)
         raise DatasetError(
             f"{dataset.source}: missing column {names}. Training needs labels: 0 or 1, 1 for fraud; "

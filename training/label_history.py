@@ -1,4 +1,4 @@
-"""Labels that came back: joined to transactions by id, each from the day on which it was known.
+"""Labels that came back, each from the day on which it was known.
 
 A label counts from the delay of labels after its transaction at the earliest, and never before it was given.
 So what a feature of a day knows is what was known when that day began.
@@ -16,16 +16,8 @@ from numpy.typing import NDArray
 
 from flink_jobs.domain.label import parse_label
 from flink_jobs.store.lake import LakeError, read_lake_folder
-from training.dataset import (
-    LABEL,
-    LABEL_AFTER_DELAY,
-    CheckedColumns,
-    Dataset,
-    DatasetError,
-    as_datetime64,
-    parse_table,
-    read_location,
-)
+from training.instants import as_datetime64
+from training.tables import CheckedColumns, DatasetError, parse_table, read_location
 
 _COLUMNS = ("transaction_id", "is_fraud", "labelled_at")
 
@@ -108,55 +100,6 @@ def read_label_history(location: str, settings_file: str | Path | None = None) -
     times = [time.replace(tzinfo=None) for time in frame["labelled_at"]]
     frame["labelled_at"] = np.array(times, dtype="datetime64[us]")
     return _history(frame, location, records.sha256, left_out)
-
-
-def with_labels(dataset: Dataset, labels: LabelHistory) -> Dataset:
-    """Take the latest label of each transaction; what nobody labelled is as the data says, else honest."""
-    frame, days = dataset.frame, dataset.days()
-    changes = labels.on(frame["transaction_id"], days, dataset.label_delay_days)
-    latest = frame[LABEL].to_numpy(np.int8, copy=True) if dataset.label else np.zeros(len(frame), np.int8)
-    after_delay = latest.copy()
-    soon = changes.known_days <= days[changes.rows] + known_after_days(dataset.label_delay_days)
-    after_delay[changes.rows[soon]] = changes.frauds[soon]
-    # of several labels of a row, the last stays
-    latest[changes.rows] = changes.frauds
-    return replace(
-        dataset,
-        frame=frame.assign(**{LABEL: latest, LABEL_AFTER_DELAY: after_delay}),
-        label=LABEL,
-        labels=labels,
-        sha256=hashlib.sha256(f"{dataset.sha256} {labels.sha256}".encode()).hexdigest(),
-    )
-
-
-def first_labels(dataset: Dataset) -> NDArray[np.int8]:
-    """Give what was known of each transaction as soon as the delay was over."""
-    name = LABEL if dataset.labels is None else LABEL_AFTER_DELAY
-    return dataset.frame[name].to_numpy(np.int8)
-
-
-def later_changes(dataset: Dataset) -> Changes | None:
-    """Give what became known later than that; None where nothing did."""
-    if dataset.labels is None:
-        return None
-    days = dataset.days()
-    changes = dataset.labels.on(dataset.frame["transaction_id"], days, dataset.label_delay_days)
-    late = changes.known_days > days[changes.rows] + known_after_days(dataset.label_delay_days)
-    order = np.argsort(changes.known_days[late], kind="stable")
-    if not late.any():
-        return None
-    return Changes(*(column[late][order] for column in changes))  # type: ignore[arg-type] # each of its own
-
-
-def known_labels(dataset: Dataset, day: int) -> NDArray[np.int8]:
-    """Give what is known of each transaction when a day begins; what is not known yet counts as honest."""
-    after_days = known_after_days(dataset.label_delay_days)
-    labels = np.where(dataset.days() + after_days <= day, first_labels(dataset), 0).astype(np.int8)
-    changes = later_changes(dataset)
-    if changes is not None:
-        known = changes.known_days <= day
-        labels[changes.rows[known]] = changes.frauds[known]
-    return labels
 
 
 def _file(content: bytes, location: str) -> pd.DataFrame:

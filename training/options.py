@@ -4,13 +4,17 @@ import argparse
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.store.settings import MAX_LABEL_DELAY_DAYS, NoSettingsError, load_settings
-from training.dataset import LABEL, Dataset, load, parse_instant
+from training.dataset import load
 from training.forest import Forest
-from training.label_history import read_label_history, with_labels
+from training.instants import parse_instant
+from training.label_history import LabelHistory, read_label_history
+from training.labelled_data import LabelledData
 from training.simulate import simulated_dataset
 
 
@@ -82,19 +86,31 @@ def add_forest(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def read(options: argparse.Namespace) -> Dataset:
-    """Read what the options of `add_data` ask for; DatasetError as for `training.dataset.load`.
+def read(options: argparse.Namespace) -> LabelledData:
+    """Read what the options of `add_data` ask for.
 
-    Afterwards `options.label_delay` is a number, whoever said it; SettingsError where the settings cannot.
+    Raises:
+        DatasetError: as for `training.dataset.load`.
+        SettingsError: the settings are to say how late labels come, and cannot.
+
     """
-    if options.label_delay is None:
-        options.label_delay = _label_delay_days(options.settings)
+    delay_days = options.label_delay
+    if delay_days is None:
+        delay_days = _label_delay_days(options.settings)
     with step(f"Reading {options.data or 'a simulation'}"):
         dataset = load(options.data, options.settings) if options.data else simulated_dataset()
-        dataset = replace(dataset.between(options.since, options.until), label_delay_days=options.label_delay)
+        dataset = dataset.between(options.since, options.until)
     if dataset.left_out:
         print(f"  left out {dataset.left_out:,} records that are refused, repeated, or of no customer")
-    return _join_labels(dataset, options) if options.labels else dataset
+    if not options.labels:
+        return LabelledData(dataset, label_delay_days=delay_days)
+    with step(f"Reading labels from {options.labels}"):
+        history = read_label_history(options.labels, options.settings).before(options.until)
+        data = LabelledData(dataset, history, delay_days)
+        frauds = data.known_by_now() == 1
+    labelled = dataset.frame["transaction_id"].isin(history.frame["transaction_id"]).to_numpy()
+    _tell_labels(history, labelled, frauds)
+    return data
 
 
 def _label_delay_days(settings_file: str | None) -> int:
@@ -106,19 +122,13 @@ def _label_delay_days(settings_file: str | None) -> int:
         return LABEL_DELAY_DAYS
 
 
-def _join_labels(dataset: Dataset, options: argparse.Namespace) -> Dataset:
-    with step(f"Reading labels from {options.labels}"):
-        labels = read_label_history(options.labels, options.settings).before(options.until)
-        labelled = with_labels(dataset, labels)
-    of_these = labelled.frame["transaction_id"].isin(labels.frame["transaction_id"])
-    frauds = int((of_these & (labelled.frame[LABEL] == 1)).sum())
+def _tell_labels(history: LabelHistory, labelled: NDArray[np.bool_], frauds: NDArray[np.bool_]) -> None:
     print(
-        f"  {len(labels.frame):,} labels; {int(of_these.sum()):,} of {len(of_these):,} transactions have "
-        f"one, {frauds:,} of these are frauds"
+        f"  {len(history.frame):,} labels; {int(labelled.sum()):,} of {len(labelled):,} transactions have "
+        f"one, {int((labelled & frauds).sum()):,} of these are frauds"
     )
-    if labels.left_out:
-        print(f"  left out {labels.left_out:,} records that are no labels")
-    return labelled
+    if history.left_out:
+        print(f"  left out {history.left_out:,} records that are no labels")
 
 
 def forest_of(options: argparse.Namespace) -> Forest:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training.dataset import DatasetError
+from training.tables import DatasetError
 
 # Ready columns come without a protocol: the last fifth is tested on.
 TEST_SHARE = 0.2

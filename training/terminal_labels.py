@@ -6,7 +6,7 @@ No label of a later day can reach a row, and none that was given later than the 
 
 import io
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from flink_jobs.domain.features import LABEL_DELAY_DAYS, LAST_PAYMENTS, NO_RISK, no_fraud_days
 from flink_jobs.domain.history import WINDOW_DAYS
 from flink_jobs.domain.terminal_risk import SCHEMA, VALUE_COLUMNS, said_of_table
-
-if TYPE_CHECKING:
-    from training.label_history import Changes
+from training.label_history import Changes
 
 
 class TerminalLabels:
@@ -29,7 +27,7 @@ class TerminalLabels:
         terminal_ids: Sequence[str],
         days: NDArray[np.int32],
         frauds: NDArray[np.int8],
-        changes: "Changes | None" = None,
+        changes: Changes | None = None,
         label_delay_days: int = LABEL_DELAY_DAYS,
     ) -> None:
         """Take the labels.
@@ -95,7 +93,7 @@ class TerminalLabels:
             values[group] = self._values(codes[group], days[group], frauds)
         return values
 
-    def _known_each(self, ascending_days: list[int], changes: "Changes") -> Iterator["_Known"]:
+    def _known_each(self, ascending_days: list[int], changes: Changes) -> Iterator["_Known"]:
         """Give what was known at the beginning of each of these days."""
         frauds, known, done = self._frauds.copy(), self._first_known, 0
         for day in ascending_days:

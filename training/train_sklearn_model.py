@@ -16,12 +16,13 @@ from flink_jobs.domain.model import check_features
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import SettingsError, load_settings
 from training import metrics
-from training.dataset import Dataset, DatasetError
 from training.examples import Examples, prepare
 from training.forest import Forest
+from training.labelled_data import LabelledData
 from training.options import add_data, add_forest, forest_of, read, step
 from training.promotions import PromotionError
 from training.publish import Candidate, PublishError, package_version, promote, promoted_manifest, write
+from training.tables import DatasetError
 from training.threshold import Rule, add_threshold, rule_of
 
 
@@ -42,14 +43,14 @@ def _run(options: argparse.Namespace) -> int:
     if options.if_missing and promoted is not None and _is_servable(promoted):
         print(f"unchanged: {promoted.version} is promoted, and this version can serve it")
         return 0
-    dataset = read(options)
-    fingerprint = _fingerprint(dataset, options)
+    data = read(options)
+    fingerprint = _fingerprint(data, options)
     if options.if_changed and promoted is not None and promoted.fingerprint == fingerprint:
         print(f"unchanged: {promoted.version} was trained on this data with these parameters")
         return 0
-    with step(f"Preparing features of {len(dataset.frame):,} transactions"):
-        examples = prepare(dataset, options.train_days, options.test_days, validate=options.threshold is None)
-    candidate = train(dataset, examples, options, fingerprint)
+    with step(f"Preparing features of {len(data.transactions.frame):,} transactions"):
+        examples = prepare(data, options.train_days, options.test_days, validate=options.threshold is None)
+    candidate = train(data, examples, options, fingerprint)
     with step(f"Writing {options.output}, ONNX held to scikit-learn"):
         manifest = write(candidate, options.output)
     _report(candidate)
@@ -59,7 +60,7 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def train(dataset: Dataset, examples: Examples, options: argparse.Namespace, fingerprint: str) -> Candidate:
+def train(data: LabelledData, examples: Examples, options: argparse.Namespace, fingerprint: str) -> Candidate:
     """Train the forest on the training part, and measure it on the test part."""
     split, parameters, rule = examples.split, forest_of(options), rule_of(options)
     choice: dict[str, str | int | float | None] = {"rule": rule.name, "limit": rule.limit}
@@ -75,14 +76,14 @@ def train(dataset: Dataset, examples: Examples, options: argparse.Namespace, fin
     measured, left_out = _measure(examples, scores, threshold)
     return Candidate(
         forest=forest,
-        kind=dataset.kind,
+        kind=data.transactions.kind,
         features=examples.features,
         threshold=threshold,
         threshold_choice=choice,
         metrics=measured,
         data={
-            "source": dataset.source,
-            "sha256": dataset.sha256,
+            "source": data.transactions.source,
+            "sha256": data.sha256,
             **examples.period("train", split.train),
             **examples.period("test", split.test),
             "test_left_out": left_out,
@@ -90,7 +91,7 @@ def train(dataset: Dataset, examples: Examples, options: argparse.Namespace, fin
         fingerprint=fingerprint,
         holdout=examples.matrix[split.test],
         terminal_risk=examples.terminal_risk,
-        label_delay_days=dataset.label_delay_days,
+        label_delay_days=data.label_delay_days,
     )
 
 
@@ -157,12 +158,14 @@ def _count(rows: slice) -> int:
     return int(rows.stop - rows.start)
 
 
-def _fingerprint(dataset: Dataset, options: argparse.Namespace) -> str:
+def _fingerprint(data: LabelledData, options: argparse.Namespace) -> str:
     """Of everything that decides what the model becomes."""
     elsewhere = {"data", "labels", "output", "promote", "if_changed", "if_missing", "settings"}
     parameters = {name: str(value) for name, value in vars(options).items() if name not in elsewhere}
+    # whoever said it
+    parameters["label_delay"] = str(data.label_delay_days)
     parts = {
-        "data": dataset.sha256,
+        "data": data.sha256,
         "parameters": parameters,
         "package": package_version(),
         "features": FEATURE_NAMES,

@@ -17,8 +17,10 @@ from flink_jobs.domain.scoring import Record, Scorer
 from flink_jobs.domain.stored_histories import StoredHistories
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.domain.transaction import parse_transaction
-from training.dataset import from_frame, iter_transactions
+from training.dataset import from_frame
 from training.examples import prepare
+from training.labelled_data import LabelledData
+from training.messages import iter_transactions
 from training.replay import replay, replay_dataset
 from training.simulate import simulate
 from training.terminal_labels import TerminalLabels, to_parquet
@@ -182,7 +184,7 @@ def test_records_off_the_wire_have_the_features_that_were_trained_on() -> None:
         # as `fraud-train` publishes it beside a model of the days before
         past = dataset.between(None, f"{date(2024, 3, 1) + timedelta(days=day)}")
         assert len(past.frame) == first
-        snapshot = prepare(past, train_days=7, test_days=5, validate=False).terminal_risk
+        snapshot = prepare(LabelledData(past), train_days=7, test_days=5, validate=False).terminal_risk
         risk = TerminalRisk.from_parquet(to_parquet(snapshot))
         expected = trained[first:end]
         assert expected.any(axis=0).all(), "each feature has to take part"
@@ -212,7 +214,7 @@ def test_days_that_a_table_does_not_have_are_replayed_as_they_are_served() -> No
 def test_what_lies_before_the_windows_is_left_out_without_a_trace() -> None:
     frame = simulate(100, 100, 100, date(2024, 1, 1), 0)
     dataset = from_frame(frame, "simulated", "")
-    examples = prepare(dataset, train_days=14, test_days=7, validate=False)
+    examples = prepare(LabelledData(dataset), train_days=14, test_days=7, validate=False)
     labels = TerminalLabels(
         dataset.frame["terminal_id"].tolist(), dataset.days(), dataset.frame["is_fraud"].to_numpy()
     )

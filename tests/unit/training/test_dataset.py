@@ -10,15 +10,10 @@ from hypothesis import strategies as st
 from memory_store import MemoryStore
 
 from flink_jobs.domain.transaction import parse_transaction
-from training import dataset as dataset_module
-from training.dataset import (
-    HANDBOOK_COLUMNS,
-    READY_COLUMNS,
-    DatasetError,
-    from_frame,
-    iter_transactions,
-    load,
-)
+from training import tables
+from training.dataset import READY_COLUMNS, from_frame, load
+from training.messages import iter_transactions
+from training.tables import HANDBOOK_COLUMNS, DatasetError
 
 NOW_S = 4e9
 
@@ -195,7 +190,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_an_object_is_read_by_bucket_and_key(
     monkeypatch: pytest.MonkeyPatch, handbook_frame: pd.DataFrame, settings_file: Path, store: MemoryStore
 ) -> None:
-    monkeypatch.setattr(dataset_module, "s3_client", lambda _settings: store)
+    monkeypatch.setattr(tables, "s3_client", lambda _settings: store)
     content = handbook_frame.head(3).to_csv(index=False).encode()
     store.put_object(Bucket="datalake", Key="labelled/march.csv", Body=content)
     assert len(load("s3://datalake/labelled/march.csv", settings_file).frame) == 3

@@ -9,7 +9,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from flink_jobs.domain.features import FEATURE_NAMES
-from training.dataset import Dataset, DatasetError, from_frame
+from training.dataset import Dataset, from_frame
 from training.evaluate import main
 from training.evaluation import (
     Evaluation,
@@ -22,6 +22,8 @@ from training.evaluation import (
     thresholds,
 )
 from training.forest import Forest
+from training.labelled_data import LabelledData
+from training.tables import DatasetError
 from training.threshold import Rule
 
 SMALL = Forest(trees=8, max_depth=6)
@@ -34,7 +36,7 @@ def data(handbook_frame: pd.DataFrame) -> Dataset:
 
 @pytest.fixture(scope="module")
 def evaluation(data: Dataset) -> Evaluation:
-    return evaluate_plan(data, Plan(splits=2, train_days=14, test_days=7), SMALL.fit)
+    return evaluate_plan(LabelledData(data), Plan(splits=2, train_days=14, test_days=7), SMALL.fit)
 
 
 def test_each_test_week_follows_the_one_before(evaluation: Evaluation) -> None:
@@ -58,12 +60,12 @@ def test_labels_of_the_delay_and_the_test_change_no_score(
 ) -> None:
     """Of what happens after the training period, only cards' and terminals' labels a week old may count."""
     plan = Plan(splits=1, train_days=14, test_days=7)
-    before = evaluate_plan(data, plan, SMALL.fit)
+    before = evaluate_plan(LabelledData(data), plan, SMALL.fit)
     late = handbook_frame["TX_DATETIME"] >= "2024-04-22"  # eight days before the data ends
     changed = handbook_frame.assign(
         TX_FRAUD=handbook_frame["TX_FRAUD"].where(~late, 1 - handbook_frame["TX_FRAUD"])
     )
-    after = evaluate_plan(from_frame(changed, "simulated", ""), plan, SMALL.fit)
+    after = evaluate_plan(LabelledData(from_frame(changed, "simulated", "")), plan, SMALL.fit)
     for one, other in zip(before, after, strict=True):
         assert np.array_equal(one[0].matrix, other[0].matrix)
         # trees are summed in any order
@@ -105,7 +107,7 @@ def test_a_feature_that_decides_alone_is_the_most_important(evaluation: Evaluati
 
 def test_ready_columns_are_refused(ready_frame: pd.DataFrame) -> None:
     with pytest.raises(DatasetError, match="ready columns have no customers"):
-        evaluate_plan(from_frame(ready_frame, "ready", ""), Plan(1, 7, 7), SMALL.fit)
+        evaluate_plan(LabelledData(from_frame(ready_frame, "ready", "")), Plan(1, 7, 7), SMALL.fit)
 
 
 @pytest.mark.parametrize("classifier", ["forest", "boosting"])

@@ -17,17 +17,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from memory_store import MemoryStore
 
-from training.dataset import Dataset, DatasetError, from_frame, load
+from training.dataset import Dataset, from_frame, load
 from training.examples import prepare
-from training.label_history import (
-    LabelHistory,
-    first_labels,
-    known_labels,
-    later_changes,
-    read_label_history,
-    with_labels,
-)
+from training.label_history import LabelHistory, read_label_history
+from training.labelled_data import LabelledData
 from training.simulate import simulate
+from training.tables import DatasetError
 from training.terminal_labels import TerminalLabels
 from training.train_sklearn_model import main
 
@@ -77,47 +72,49 @@ def few() -> Dataset:
 
 
 def test_the_latest_label_counts_and_none_is_honest(few: Dataset) -> None:
-    labelled = with_labels(
+    labelled = LabelledData(
         few,
         history(
             ("a", 0, "2024-03-02"), ("b", 1, "2024-03-04"), ("x", 1, "2024-03-04"), ("a", 1, "2024-03-05")
         ),
     )
-    assert labelled.frame["is_fraud"].tolist() == [1, 1, 0]
-    assert labelled.label == "is_fraud"
+    assert labelled.known_by_now().tolist() == [1, 1, 0]
+    assert labelled.is_labelled
     assert labelled.sha256 != few.sha256
 
 
 def test_labels_of_the_data_stay_where_nobody_said_otherwise(few: Dataset) -> None:
     data = replace(few, frame=few.frame.assign(is_fraud=np.array([1, 1, 0], dtype=np.int8)), label="is_fraud")
-    labelled = with_labels(data, history(("b", 0, "2024-03-20")))
-    assert labelled.frame["is_fraud"].tolist() == [1, 0, 0]
+    labelled = LabelledData(data, history(("b", 0, "2024-03-20")))
+    assert labelled.known_by_now().tolist() == [1, 0, 0]
     # until then it was taken for a fraud
-    assert known_labels(labelled, FIRST_DAY + 19).tolist() == [1, 1, 0]
-    assert known_labels(labelled, FIRST_DAY + 20).tolist() == [1, 0, 0]
+    assert labelled.known_on(FIRST_DAY + 19).tolist() == [1, 1, 0]
+    assert labelled.known_on(FIRST_DAY + 20).tolist() == [1, 0, 0]
 
 
 def test_a_label_counts_from_a_week_after_the_transaction_and_from_the_day_after_it_was_given(
     few: Dataset,
 ) -> None:
-    labelled = with_labels(few, history(("a", 1, "2024-03-01T13:00"), ("b", 1, "2024-03-20T00:00")))
+    labelled = LabelledData(few, history(("a", 1, "2024-03-01T13:00"), ("b", 1, "2024-03-20T00:00")))
     first_known = {
-        row: next(day for day in range(FIRST_DAY, FIRST_DAY + 40) if known_labels(labelled, day)[row])
+        row: next(day for day in range(FIRST_DAY, FIRST_DAY + 40) if labelled.known_on(day)[row])
         for row in (0, 1)
     }
     assert first_known == {0: FIRST_DAY + 8, 1: FIRST_DAY + 20}
-    assert first_labels(labelled).tolist() == [1, 0, 0]
+    assert labelled.known_in_time().tolist() == [1, 0, 0]
 
 
 def test_until_forgets_what_was_found_out_later(few: Dataset) -> None:
     labels = history(("a", 1, "2024-03-10"), ("a", 0, "2024-03-12"))
-    assert with_labels(few, labels.before("2024-03-12")).frame["is_fraud"].tolist() == [1, 0, 0]
-    assert with_labels(few, labels.before("2024-03-12T00:00:01Z")).frame["is_fraud"].tolist() == [0, 0, 0]
+    assert LabelledData(few, labels.before("2024-03-12")).known_by_now().tolist() == [1, 0, 0]
+    assert LabelledData(few, labels.before("2024-03-12T00:00:01Z")).known_by_now().tolist() == [0, 0, 0]
 
 
 def test_terminals_know_a_fraud_once_it_was_found_out_and_forget_it_once_it_was_none(few: Dataset) -> None:
-    labelled = with_labels(few, history(("a", 1, "2024-03-12"), ("a", 0, "2024-03-15")))
-    terminals = TerminalLabels(["t"] * 3, labelled.days(), first_labels(labelled), later_changes(labelled))
+    labelled = LabelledData(few, history(("a", 1, "2024-03-12"), ("a", 0, "2024-03-15")))
+    terminals = TerminalLabels(
+        ["t"] * 3, labelled.transactions.days(), labelled.known_in_time(), labelled.found_out_later()
+    )
     days = np.arange(FIRST_DAY + 8, FIRST_DAY + 20, dtype=np.int32)
     # as of a day in the order asked for, whatever that is
     order = np.random.default_rng(0).permutation(len(days))
@@ -154,9 +151,9 @@ def unlabelled(data: Dataset) -> Dataset:
 
 @pytest.mark.parametrize("days", [0, 3, 6.9])
 def test_labels_within_the_delay_are_as_good_as_a_column(town: Dataset, days: float) -> None:
-    expected = prepare(town, train_days=14, test_days=7, validate=False)
-    labelled = with_labels(unlabelled(town), given_after(town, days))
-    assert later_changes(labelled) is None
+    expected = prepare(LabelledData(town), train_days=14, test_days=7, validate=False)
+    labelled = LabelledData(unlabelled(town), given_after(town, days))
+    assert labelled.found_out_later() is None
     found = prepare(labelled, train_days=14, test_days=7, validate=False)
     assert np.array_equal(expected.matrix, found.matrix)
     assert np.array_equal(expected.labels, found.labels)
@@ -164,13 +161,16 @@ def test_labels_within_the_delay_are_as_good_as_a_column(town: Dataset, days: fl
 
 
 def test_later_labels_are_seen_later(town: Dataset) -> None:
-    soon = with_labels(unlabelled(town), given_after(town, 1))
-    late = with_labels(unlabelled(town), given_after(town, 12))
+    soon = LabelledData(unlabelled(town), given_after(town, 1))
+    late = LabelledData(unlabelled(town), given_after(town, 12))
     at = np.arange(FIRST_DAY, FIRST_DAY + 60, dtype=np.int32)
     for terminal in town.frame.loc[town.frame["is_fraud"] == 1, "terminal_id"].unique()[:5]:
         risks = [
             TerminalLabels(
-                each.frame["terminal_id"].tolist(), each.days(), first_labels(each), later_changes(each)
+                each.transactions.frame["terminal_id"].tolist(),
+                each.transactions.days(),
+                each.known_in_time(),
+                each.found_out_later(),
             ).as_of([terminal] * 60, at)[:, 5]
             for each in (soon, late)
         ]
@@ -207,16 +207,16 @@ def test_a_label_from_the_future_moves_no_feature(
     rows = town.days() - FIRST_DAY <= seen_from
     terminals = town.frame["terminal_id"].tolist()
     without, with_planted = (
-        TerminalLabels(terminals, town.days(), first_labels(each), later_changes(each)).as_of(
+        TerminalLabels(terminals, town.days(), each.known_in_time(), each.found_out_later()).as_of(
             terminals, town.days()
         )[rows]
-        for each in (with_labels(unlabelled(town), labels) for labels in (known.before(str(moment)), later))
+        for each in (LabelledData(unlabelled(town), labels) for labels in (known.before(str(moment)), later))
     )
     assert np.array_equal(without, with_planted)
 
 
 def test_what_is_trained_on_is_what_was_known_when_the_test_began(town: Dataset) -> None:
-    labelled = with_labels(unlabelled(town), given_after(town, 12))
+    labelled = LabelledData(unlabelled(town), given_after(town, 12))
     found = prepare(labelled, train_days=28, test_days=7, validate=False)
     train, test = found.split.train, found.split.test
     begin = int(found.days[test][0])

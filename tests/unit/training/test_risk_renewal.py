@@ -22,8 +22,10 @@ from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
 from flink_jobs.store.release import ModelReference, Release, RiskReference
 from flink_jobs.store.settings import Settings
 from training import kept_days, risk_renewal
-from training.dataset import from_frame, iter_transactions, load
-from training.label_history import first_labels, later_changes, read_label_history, with_labels
+from training.dataset import from_frame, load
+from training.label_history import read_label_history
+from training.labelled_data import LabelledData
+from training.messages import iter_transactions
 from training.promotions import PromotionError, Promotions
 from training.risk_renewal import DAYS_AHEAD, DAYS_BEHIND, Renewal, main
 from training.simulate import simulate
@@ -399,15 +401,17 @@ def test_renewed_at_each_midnight_a_day_is_told_what_training_learnt_of_it(
             told[day] = served(settings, store)
         for folder, messages in by_day[day].items():
             lake.write(folder, messages, midnight)
-    data = with_labels(
+    data = LabelledData(
         load("s3://datalake/raw/transactions", settings_file),
         read_label_history("s3://datalake/labels", settings_file),
     )
-    terminals = data.frame["terminal_id"]
-    learnt = TerminalLabels(terminals.tolist(), data.days(), first_labels(data), later_changes(data))
+    terminals = data.transactions.frame["terminal_id"]
+    learnt = TerminalLabels(
+        terminals.tolist(), data.transactions.days(), data.known_in_time(), data.found_out_later()
+    )
     frauds = 0
     for day, risk in told.items():
-        names = terminals[data.days() == day].tolist()
+        names = terminals[data.transactions.days() == day].tolist()
         expected = learnt.as_of(names, np.full(len(names), day, dtype=np.int32))
         assert risk.as_of(names, np.full(len(names), day)).tobytes() == expected.tobytes()
         frauds += int((expected[:, SCHEMA.names.index("risk_30d") - 2] > 0).sum())
@@ -500,10 +504,10 @@ def test_renewed_step_by_step_is_counted_at_once_to_the_last_bit(  # noqa: PLR09
             if whole:
                 lake.write_at("labels", whole)
     known = read_label_history("s3://datalake/labels", settings_file).before(NOW + timedelta(microseconds=1))
-    data = with_labels(load("s3://datalake/raw/transactions", settings_file), known)
-    terminals = data.frame["terminal_id"].tolist()
+    data = LabelledData(load("s3://datalake/raw/transactions", settings_file), known)
+    terminals = data.transactions.frame["terminal_id"].tolist()
     counted = TerminalLabels(
-        terminals, data.days(), data.frame["is_fraud"].to_numpy(np.int8), label_delay_days=delay_days
+        terminals, data.transactions.days(), data.known_by_now(), label_delay_days=delay_days
     )
     risk = served(settings, store)
     names = [*sorted(set(terminals)), "nowhere"]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from training.dataset import DatasetError
 from training.split import check_classes, split_by_days, split_by_share
+from training.tables import DatasetError
 
 
 def test_training_waits_for_labels_before_each_test() -> None:

@@ -8,6 +8,7 @@ from flink_jobs.domain.features import NO_RISK, no_fraud_days
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
 from training.dataset import Dataset, from_frame
 from training.examples import prepare
+from training.labelled_data import LabelledData
 from training.terminal_labels import TerminalLabels, to_parquet
 
 
@@ -86,11 +87,11 @@ def test_days_outside_the_data_count_nothing(data: Dataset) -> None:
 @pytest.mark.parametrize("planted_day", [35, 45, 59])
 def test_a_label_of_the_future_moves_no_feature(data: Dataset, planted_day: int) -> None:
     """Whatever is known of a day and the seven before it may not be seen in that day's features."""
-    before = prepare(data, train_days=14, test_days=7, validate=False)
+    before = prepare(LabelledData(data), train_days=14, test_days=7, validate=False)
     days = data.days() - data.days()[0]
     labels = data.frame["is_fraud"]
     planted = data.frame.assign(is_fraud=labels.where(days < planted_day, 1 - labels).astype(np.int8))
-    after = prepare(replace(data, frame=planted), train_days=14, test_days=7, validate=False)
+    after = prepare(LabelledData(replace(data, frame=planted)), train_days=14, test_days=7, validate=False)
     untouched = before.days - data.days()[0] < planted_day + 8
     assert np.array_equal(before.matrix[untouched], after.matrix[untouched])
     assert untouched.any()
