@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from clients.command import EXIT_FAILED, ClientError, Every, Stop, argument_parser, positive_float, run
+from clients.command import EXIT_FAILED, argument_parser, positive_float, run
 from clients.kafka_clients import make_consumer, partitions_of
+from clients.process import ClientError, Every, Stop
 from clients.reconciliation import OffsetCounts, total
 from clients.reports import (
     AuditReport,

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from clients.alerts import ReceivedAlert, RecentIds, decode_alert, shown
-from clients.command import Every, Stop, argument_parser, positive_float, positive_int, run, write_file
+from clients.command import argument_parser, positive_float, positive_int, run
 from clients.kafka_clients import make_consumer, partitions_of
+from clients.process import Every, Stop, write_file
 from clients.reports import ConsumerReport, latency, write_report
 from flink_jobs.store.settings import Settings, load_settings
 

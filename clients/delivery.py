@@ -2,11 +2,15 @@
 
 import time
 from collections import deque
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from kafka.errors import KafkaError
 
+from clients.pacing import Pacer, Schedule
+from clients.process import Stop
+from clients.progress import Progress
 from clients.reports import ProducerReport
 
 # Unconfirmed records that may be on their way; more would only wait in this process' memory.
@@ -130,3 +134,25 @@ class Delivery:
     def _fail(self, error: Exception) -> None:
         self.failed += 1
         self.first_error = self.first_error or str(error)
+
+
+def produce(
+    records: Iterator[KeyedMessage],
+    schedule: Schedule,
+    delivery: Delivery,
+    progress: Progress,
+    stop: Stop,
+) -> ProducerReport:
+    """Send each record when it is due until none is left or `stop`; returns when all are accounted for."""
+    pacer = Pacer()
+    try:
+        for number, record in enumerate(records):
+            pacer.wait_for(schedule(number, record.event_time_s), stop.__bool__)
+            if stop:
+                break
+            delivery.send(record)
+            delivery.settle()
+            progress.update(delivery.sent)
+        return delivery.finish()
+    finally:
+        progress.close(delivery.sent)

@@ -10,8 +10,9 @@ from typing import Protocol
 
 import msgspec
 
-from clients.command import ClientError, argument_parser, positive_int, run
-from clients.transaction_source import instant, read_transactions
+from clients.command import argument_parser, instant, positive_int, run
+from clients.process import ClientError
+from clients.transaction_source import read_transactions
 from flink_jobs.domain.drift import FEWEST_TRANSACTIONS, LARGE, SCORE, SOME, DriftCounts, reading
 from flink_jobs.domain.history import DAY_S, KEPT_S
 from flink_jobs.domain.manifest import Manifest
@@ -81,10 +82,10 @@ class Source(Protocol):
 class File:
     """Transactions on disk, as the producer would send them."""
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, settings_file: Path | None = None) -> None:
         """Read a file; ClientError as for `read_transactions`."""
         self.name = location
-        records = read_transactions(location, None, None, None).records
+        records = read_transactions(location, None, None, None, settings_file).records
         self._payloads = [(record.event_time_s, record.value) for record in records]
 
     def last_event_s(self, before_s: float) -> float | None:
@@ -124,7 +125,7 @@ class Drift(msgspec.Struct, frozen=True):
 
 def _command(args: argparse.Namespace) -> int:
     scorer = local_scorer(args.model) if args.model else promoted_scorer(load_settings(args.settings))
-    source: Source = File(args.data) if args.data else open_lake(load_settings(args.settings))
+    source: Source = File(args.data, args.settings) if args.data else open_lake(load_settings(args.settings))
     until_s = args.until.timestamp() if args.until else None
     # a table that is served has few days, what it was made of has more
     kept = (

@@ -11,8 +11,8 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
-from clients.command import ClientError
 from clients.pacing import TICK_S
+from clients.process import ClientError
 from flink_jobs.store.settings import Kafka
 
 BOOTSTRAP_TIMEOUT_MS = 10_000

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pc_csv
 import pyarrow.parquet as pq
 
-from clients.command import ClientError
+from clients.process import ClientError
 from flink_jobs.domain.label import Label, parse_label
 from flink_jobs.store.object_store import read_object, s3_client
 from flink_jobs.store.settings import load_settings

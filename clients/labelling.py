@@ -9,14 +9,13 @@ from pathlib import Path
 import msgspec
 
 from clients import pacing
-from clients.command import EXIT_FAILED, ClientError, Stop, argument_parser, run
-from clients.delivery import Delivery, KeyedMessage
+from clients.command import EXIT_FAILED, argument_parser, instant, run
+from clients.delivery import Delivery, KeyedMessage, produce
 from clients.kafka_clients import check_topic, make_producer
 from clients.label_files import read_label_file
-from clients.producer import produce
+from clients.process import ClientError, Stop
 from clients.progress import make_progress
 from clients.reports import write_report
-from clients.transaction_source import instant
 from flink_jobs.domain.label import Label, parse_label
 from flink_jobs.store.settings import load_settings
 

@@ -1,17 +1,17 @@
 """fraud-producer: sends transactions to Kafka at their due time and confirms every one."""
 
 import argparse
-import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-from clients import pacing, transaction_source
-from clients.command import EXIT_FAILED, Stop, argument_parser, positive_float, positive_int, run
-from clients.delivery import Delivery, KeyedMessage
+from clients import pacing
+from clients.command import EXIT_FAILED, argument_parser, instant, positive_float, positive_int, run
+from clients.delivery import Delivery, produce
 from clients.kafka_clients import check_topic, make_producer
-from clients.progress import Progress, make_progress
+from clients.process import Stop
+from clients.progress import make_progress
 from clients.reports import ProducerReport, write_report
+from clients.transaction_source import read_transactions
 from flink_jobs.store.settings import load_settings
 
 DEFAULT_RATE_TPS = 100.0
@@ -36,12 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--data", metavar="FILE", help="CSV or Parquet, a path or s3://bucket/key (default: simulation)"
     )
-    parser.add_argument(
-        "--since", type=transaction_source.instant, metavar="TIME", help="leave out what happened before"
-    )
-    parser.add_argument(
-        "--until", type=transaction_source.instant, metavar="TIME", help="leave out what happened at or after"
-    )
+    parser.add_argument("--since", type=instant, metavar="TIME", help="leave out what happened before")
+    parser.add_argument("--until", type=instant, metavar="TIME", help="leave out what happened at or after")
     parser.add_argument("--limit", type=positive_int, metavar="N", help="send at most N transactions")
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument(
@@ -67,10 +63,7 @@ def main(argv: list[str] | None = None) -> int:
 def _command(args: argparse.Namespace) -> int:
     settings = load_settings(args.settings)
     topic = args.topic or settings.topics.transactions
-    if args.settings and args.data and args.data.startswith("s3://"):
-        # training.dataset looks the settings up by itself
-        os.environ["FRAUD_SETTINGS"] = str(args.settings)
-    data = transaction_source.read_transactions(args.data, args.since, args.until, args.limit)
+    data = read_transactions(args.data, args.since, args.until, args.limit, args.settings)
     if args.speedup:
         schedule = pacing.with_event_gaps(data.first_event_s, args.speedup)
         rate_tps = pacing.mean_rate_tps(data.total, data.first_event_s, data.last_event_s, args.speedup)
@@ -95,28 +88,6 @@ def _command(args: argparse.Namespace) -> int:
     if report.failed:
         return EXIT_FAILED
     return stop.exit_code if stop else 0
-
-
-def produce(
-    records: Iterator[KeyedMessage],
-    schedule: pacing.Schedule,
-    delivery: Delivery,
-    progress: Progress,
-    stop: Stop,
-) -> ProducerReport:
-    """Send each record when it is due until none is left or `stop`; returns when all are accounted for."""
-    pacer = pacing.Pacer()
-    try:
-        for number, record in enumerate(records):
-            pacer.wait_for(schedule(number, record.event_time_s), stop.__bool__)
-            if stop:
-                break
-            delivery.send(record)
-            delivery.settle()
-            progress.update(delivery.sent)
-        return delivery.finish()
-    finally:
-        progress.close(delivery.sent)
 
 
 def summary(report: ProducerReport, first_error: str) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
-from clients.command import Every
+from clients.process import Every
 
 LINE_PERIOD_S = 5.0
 BAR_PERIOD_S = 0.1

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from clients.command import ClientError, write_file
+from clients.process import ClientError, write_file
 
 
 class ProducerReport(msgspec.Struct, frozen=True):

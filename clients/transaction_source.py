@@ -1,16 +1,15 @@
 """The transactions to send: from a file, or simulated."""
 
-import argparse
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from clients.command import ClientError
 from clients.delivery import KeyedMessage
-from training.instants import parse_instant
+from clients.process import ClientError
 
 if TYPE_CHECKING:
     from training.dataset import Dataset
@@ -36,9 +35,20 @@ class Input(NamedTuple):
 
 
 def read_transactions(
-    data: str | None, since: datetime | None, until: datetime | None, limit: int | None
+    data: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int | None,
+    settings_file: Path | None = None,
 ) -> Input:
     """Read `data` (simulate without one), cut to since <= event time < until and at most `limit` records.
+
+    Args:
+        data: CSV or Parquet, a path or `s3://bucket/key`.
+        since: leave out what happened before.
+        until: leave out what happened at or after.
+        limit: of records.
+        settings_file: says where `s3://` is.
 
     Raises:
         ClientError: the data cannot be used, or nothing is left of it.
@@ -53,7 +63,7 @@ def read_transactions(
             f"reading data needs {error.name}; pip install 'fraud-detection[training,clients]'"
         ) from None
     try:
-        dataset = load(data) if data else simulated_dataset()
+        dataset = load(data, settings_file) if data else simulated_dataset()
         cut = dataset.between(since, until)
     except DatasetError as error:
         raise ClientError(str(error)) from None
@@ -80,13 +90,3 @@ def _records(dataset: "Dataset") -> Iterator[KeyedMessage]:
         yield KeyedMessage(
             key.encode(), encode(message), time_s, transaction_id, None if label is None else bool(label)
         )
-
-
-def instant(text: str) -> datetime:
-    """Read a date or a date with time, UTC where it names no zone; for argparse."""
-    try:
-        return parse_instant(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no date such as 2018-07-01 or 2018-07-01T12:00:00Z"
-        ) from None

@@ -1,4 +1,4 @@
-"""Command line options that `fraud-train` and `fraud-evaluate` have in common."""
+"""Command line options of `fraud-train` and `fraud-evaluate`, and what they ask for."""
 
 import argparse
 import time
@@ -16,6 +16,7 @@ from training.instants import parse_instant
 from training.label_history import LabelHistory, read_label_history
 from training.labelled_data import LabelledData
 from training.simulate import simulated_dataset
+from training.threshold import Rule
 
 
 def add_data(parser: argparse.ArgumentParser, *, train_days: int, tested: str) -> None:
@@ -134,6 +135,32 @@ def _tell_labels(history: LabelHistory, labelled: NDArray[np.bool_], frauds: NDA
 def forest_of(options: argparse.Namespace) -> Forest:
     """Give the parameters of `add_forest`."""
     return Forest(options.trees, options.max_depth, options.min_samples_leaf, options.seed)
+
+
+def add_threshold(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of a rule."""
+    group = parser.add_argument_group(
+        "threshold", "by default the one of best F1 on the end of the training period"
+    ).add_mutually_exclusive_group()
+    group.add_argument("--threshold", type=share, metavar="SCORE", help="raise an alert from this score on")
+    group.add_argument("--alerts-per-day", type=positive, metavar="N", help="as many as can be looked into")
+    group.add_argument(
+        "--max-false-positive-rate",
+        type=share,
+        metavar="R",
+        help="the share of honest transactions that may raise an alert, such as 0.001",
+    )
+
+
+def rule_of(options: argparse.Namespace) -> Rule:
+    """Give the rule that `add_threshold` let one choose."""
+    if options.threshold is not None:
+        return Rule("given", options.threshold)
+    if options.alerts_per_day is not None:
+        return Rule("alerts_per_day", options.alerts_per_day)
+    if options.max_false_positive_rate is not None:
+        return Rule("false_positive_rate", options.max_false_positive_rate)
+    return Rule("best_f1")
 
 
 @contextmanager

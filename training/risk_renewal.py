@@ -1,16 +1,13 @@
-"""`fraud-renew-risk`: makes terminal risk anew of what came into the lake since, and releases it.
+"""Terminal risk, made anew of what came into the lake since, and released.
 
 A renewal reads the lake's new files and counts the days anew that these change (`kept_days.py`), sums the
 windows, and releases the table of the days that are or are about to be served.
 """
 
-import argparse
 import hashlib
 import io
-import sys
-import time
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,9 +17,7 @@ import pyarrow.parquet as pq
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk, said_of_table
-from flink_jobs.store.lake import LakeError
 from flink_jobs.store.object_store import (
-    ObjectStoreError,
     delete_object,
     list_keys,
     read_object,
@@ -30,7 +25,7 @@ from flink_jobs.store.object_store import (
     write_object,
 )
 from flink_jobs.store.release import Release, RiskReference
-from flink_jobs.store.settings import Settings, SettingsError, load_settings
+from flink_jobs.store.settings import Settings
 from training.kept_days import KeptDays, State
 from training.promotions import PromotionError, Promotions, with_days
 from training.terminal_days import LONGEST_WINDOW_DAYS, TerminalDays
@@ -49,7 +44,6 @@ _TABLES_KEPT = 5
 _ASKED_BY_NONE = "no model is released that asks for terminal risk"
 
 _DAY_US = 86_400_000_000
-_EPOCH = date(1970, 1, 1)
 
 
 class Renewed(NamedTuple):
@@ -178,47 +172,3 @@ def _renewed(newest: Release | None, risk: RiskReference, base: Release) -> Rele
     if newest.risk != base.risk and not newest.risk.renewed:
         raise PromotionError("a model with terminal risk of its own was promoted meanwhile; try again")
     return msgspec.structs.replace(newest, action="renew", risk=risk)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0 when what is known of terminals is up to date, or cannot be told."""
-    options = _parser().parse_args(argv)
-    begun = time.monotonic()
-    as_of = None if options.as_of is None else (options.as_of - _EPOCH).days
-    try:
-        renewed = Renewal(load_settings(options.settings), datetime.now(UTC)).run(as_of)
-    except (LakeError, ObjectStoreError, PromotionError, SettingsError) as error:
-        print(f"fraud-renew-risk: {error}", file=sys.stderr)
-        return 1
-    print(
-        f"{renewed.records:,} new transactions, {renewed.labels:,} new labels; "
-        f"{len(renewed.days)} days counted anew, {time.monotonic() - begun:.1f} s"
-    )
-    if renewed.release is None:
-        print(f"unchanged: {renewed.reason}")
-    else:
-        print(f"release {renewed.release.number}: terminal risk of {renewed.risk}")
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="fraud-renew-risk", description=(__doc__ or "").partition("\n")[0].partition(": ")[2]
-    )
-    parser.add_argument(
-        "--as-of",
-        type=date.fromisoformat,
-        metavar="DAY",
-        help="tell about this day (default: today, and the day that the stream has come to)",
-    )
-    parser.add_argument(
-        "--settings",
-        metavar="FILE",
-        help="where MinIO is (default: $FRAUD_SETTINGS, else build/lab/settings.json, "
-        "else /etc/fraud-detection/settings.json)",
-    )
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,13 +1,11 @@
 """From which score on an alert is raised: a rule that a business chooses, and the score that follows."""
 
-import argparse
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training import metrics
-from training.options import positive, share
 
 RuleName = Literal["best_f1", "alerts_per_day", "false_positive_rate", "given"]
 
@@ -50,29 +48,3 @@ class Rule(NamedTuple):
         if self.name == "false_positive_rate":
             return metrics.threshold_of_false_positive_rate(labels, scores, self.limit)
         return self.limit
-
-
-def add_threshold(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of a rule."""
-    group = parser.add_argument_group(
-        "threshold", "by default the one of best F1 on the end of the training period"
-    ).add_mutually_exclusive_group()
-    group.add_argument("--threshold", type=share, metavar="SCORE", help="raise an alert from this score on")
-    group.add_argument("--alerts-per-day", type=positive, metavar="N", help="as many as can be looked into")
-    group.add_argument(
-        "--max-false-positive-rate",
-        type=share,
-        metavar="R",
-        help="the share of honest transactions that may raise an alert, such as 0.001",
-    )
-
-
-def rule_of(options: argparse.Namespace) -> Rule:
-    """Give the rule that `add_threshold` let one choose."""
-    if options.threshold is not None:
-        return Rule("given", options.threshold)
-    if options.alerts_per_day is not None:
-        return Rule("alerts_per_day", options.alerts_per_day)
-    if options.max_false_positive_rate is not None:
-        return Rule("false_positive_rate", options.max_false_positive_rate)
-    return Rule("best_f1")

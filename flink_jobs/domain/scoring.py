@@ -138,6 +138,12 @@ class Scorer:
         """By how many days the record scored last is past what is known of terminals; 0: it is not."""
         return self._risk.age_days(int(self._last_event_s // DAY_S))
 
+    def challenged_by(self, challenger: ServedModel | None) -> "Scorer":
+        """Give one of the same model, terminal risk and counts that this model challenges; None: no model."""
+        other = copy.copy(self)
+        other.challenger = challenger
+        return other
+
     def told(self, terminal_risk: TerminalRisk) -> "Scorer":
         """Give one of the same model, challenger and counts that knows other things of terminals."""
         other = copy.copy(self)
@@ -248,7 +254,6 @@ class Scorer:
 
     def _challenge(self, matrix: NDArray[np.float32]) -> tuple[Sequence[float | None], str | None]:
         """Give the challenger's scores and version; one that fails is dropped, whatever the reason."""
-        # read once: it may be replaced meanwhile
         challenger = self.challenger
         if challenger is None:
             return [None] * len(matrix), None

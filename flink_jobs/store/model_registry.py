@@ -271,10 +271,10 @@ class ServedScorer:
         try:
             challenger = self._registry.load_challenger(release, scorer.manifest)
         except ValueError as error:
-            scorer.challenger = None
+            self.current = scorer.challenged_by(None)
             _log.error("challenger refused; %s goes on alone: %s", scorer.version, error)
             return
-        scorer.challenger = challenger
+        self.current = scorer.challenged_by(challenger)
         if challenger is not None:
             _log.warning("%s challenges %s", challenger.manifest.version, scorer.version)
         else:

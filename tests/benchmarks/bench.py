@@ -22,7 +22,7 @@ from lab import INSTALLED, REMOTE, ROOT, BenchmarkError, Lab, run, until
 from measures import latency, silence, throughput
 from report import page
 
-from clients.command import ClientError
+from clients.process import ClientError
 from flink_jobs.kafka_to_minio_job import NAME as LAKE_GROUP
 from flink_jobs.store.model_registry import model_key
 from flink_jobs.store.object_store import read_object, s3_client

@@ -13,7 +13,7 @@ from kafka_fakes import Message
 from pyarrow import fs
 
 from clients import audit
-from clients.command import Stop
+from clients.process import Stop
 from clients.reconciliation import OffsetCounts, total
 from clients.reports import ConsumerReport, Latency, ProducerReport, latency, percentile
 from clients.run_outcome import RunOutcome

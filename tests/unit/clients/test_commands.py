@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from clients import audit, consumer, kafka_clients, producer
-from clients.command import ClientError, Stop, write_file
-from clients.transaction_source import instant, read_transactions
+from clients.command import instant
+from clients.drift_report import File
+from clients.process import ClientError, Stop, write_file
+from clients.transaction_source import read_transactions
 
 HEADER = "transaction_id,event_time,customer_id,terminal_id,amount,is_fraud\n"
 
@@ -123,6 +125,17 @@ def test_an_unreachable_broker_is_named_with_the_remedy(
     for line in lines:
         assert "cannot reach Kafka at 127.0.0.1:1" in line
         assert "make demo" in line
+
+
+def test_data_in_minio_is_read_where_the_settings_say(
+    settings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("FRAUD_SETTINGS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert producer.main(["--settings", str(settings_file), "--data", "s3://datalake/a.csv"]) == 2
+    assert "cannot list s3://datalake/a.csv/ at http://127.0.0.1:1" in capsys.readouterr().err
+    with pytest.raises(ClientError, match=r"cannot list s3://datalake/a\.csv/ at http://127\.0\.0\.1:1"):
+        File("s3://datalake/a.csv", settings_file)
 
 
 def test_missing_settings_are_an_error_not_a_traceback(

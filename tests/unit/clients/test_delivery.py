@@ -7,10 +7,10 @@ from kafka.errors import KafkaError
 from kafka_fakes import Producer
 
 from clients import pacing
-from clients.command import ClientError, Stop
-from clients.delivery import Delivery, KeyedMessage
+from clients.delivery import Delivery, KeyedMessage, produce
 from clients.kafka_clients import linger_ms
-from clients.producer import produce, summary
+from clients.process import ClientError, Stop
+from clients.producer import summary
 from clients.reports import ProducerReport, read_report, write_report
 
 

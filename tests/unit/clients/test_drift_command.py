@@ -12,8 +12,8 @@ import pytest
 from pyarrow import fs
 
 from clients import drift_report
-from clients.command import ClientError
 from clients.drift_report import EXIT_DRIFTED, File, main, measure
+from clients.process import ClientError
 from flink_jobs.domain.scoring import Scorer
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.store.lake import Lake, LakeError

@@ -11,8 +11,8 @@ import pytest
 from kafka_fakes import Producer
 
 from clients import labelling
-from clients.command import ClientError
 from clients.label_files import read_label_file
+from clients.process import ClientError
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 Run = Callable[..., int]

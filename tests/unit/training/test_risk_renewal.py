@@ -27,7 +27,8 @@ from training.label_history import read_label_history
 from training.labelled_data import LabelledData
 from training.messages import iter_transactions
 from training.promotions import PromotionError, Promotions
-from training.risk_renewal import DAYS_AHEAD, DAYS_BEHIND, Renewal, main
+from training.renewal_command import main
+from training.risk_renewal import DAYS_AHEAD, DAYS_BEHIND, Renewal
 from training.simulate import simulate
 from training.terminal_labels import TerminalLabels, to_parquet
 

@@ -1,0 +1,57 @@
+"""`fraud-renew-risk`: makes terminal risk anew of what came into the lake since, and releases it."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+
+from flink_jobs.store.lake import LakeError
+from flink_jobs.store.object_store import ObjectStoreError
+from flink_jobs.store.settings import SettingsError, load_settings
+from training.promotions import PromotionError
+from training.risk_renewal import Renewal
+
+_EPOCH = date(1970, 1, 1)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 0 when what is known of terminals is up to date, or cannot be told."""
+    options = _parser().parse_args(argv)
+    begun = time.monotonic()
+    as_of = None if options.as_of is None else (options.as_of - _EPOCH).days
+    try:
+        renewed = Renewal(load_settings(options.settings), datetime.now(UTC)).run(as_of)
+    except (LakeError, ObjectStoreError, PromotionError, SettingsError) as error:
+        print(f"fraud-renew-risk: {error}", file=sys.stderr)
+        return 1
+    print(
+        f"{renewed.records:,} new transactions, {renewed.labels:,} new labels; "
+        f"{len(renewed.days)} days counted anew, {time.monotonic() - begun:.1f} s"
+    )
+    if renewed.release is None:
+        print(f"unchanged: {renewed.reason}")
+    else:
+        print(f"release {renewed.release.number}: terminal risk of {renewed.risk}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fraud-renew-risk", description=(__doc__ or "").partition(": ")[2])
+    parser.add_argument(
+        "--as-of",
+        type=date.fromisoformat,
+        metavar="DAY",
+        help="tell about this day (default: today, and the day that the stream has come to)",
+    )
+    parser.add_argument(
+        "--settings",
+        metavar="FILE",
+        help="where MinIO is (default: $FRAUD_SETTINGS, else build/lab/settings.json, "
+        "else /etc/fraud-detection/settings.json)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
