@@ -7,9 +7,8 @@ it.
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,16 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from flink_jobs.domain.label import parse_label
-from flink_jobs.domain.transaction import InvalidTransaction, parse_transaction
-from flink_jobs.store.lake import (
-    LABELS_FOLDER,
-    TRANSACTIONS_FOLDER,
-    LakeRecords,
-    day_of_file,
-    is_finished,
-    list_day_folders,
-)
 from flink_jobs.store.object_store import (
     delete_object,
     list_keys,
@@ -38,6 +27,7 @@ from flink_jobs.store.object_store import (
     write_object,
 )
 from flink_jobs.store.settings import Settings
+from training.lake_days import LABEL_COLUMNS, PAYMENT_COLUMNS, LakeDays, by_day, no_rows
 from training.terminal_days import PLACE, count_day
 from training.terminal_labels import to_parquet
 
@@ -50,9 +40,6 @@ _CAME_LAST = 1_000
 _UNNAMED_FOR = timedelta(hours=6)
 _DAY_US = 86_400_000_000
 _EPOCH = date(1970, 1, 1)
-_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
-_PAYMENTS = ["transaction_id", "terminal_id", "time_us", *PLACE]
-_LABELS = ["transaction_id", "is_fraud", "labelled_us", *PLACE]
 
 
 class CountedDay(msgspec.Struct, kw_only=True):
@@ -122,7 +109,8 @@ class KeptDays:
 
     def __init__(self, settings: Settings, now_us: int) -> None:
         self._client: Any = s3_client(settings.s3)
-        self._lake, self._features = settings.buckets.datalake, settings.buckets.features
+        self._lake = LakeDays(self._client, settings.buckets.datalake)
+        self._features = settings.buckets.features
         self._now_us = now_us
         self._today = now_us // _DAY_US
         self._first_day = 0
@@ -140,7 +128,7 @@ class KeptDays:
         """
         self._first_day = self._today - reach_days
         before = self.state()
-        files = list(self._files())
+        files = list(self._lake.files(_day_name(self._first_day)))
         read = set(before.files)
         state = State(
             days={day: kept for day, kept in before.days.items() if kept.came >= self._first_day},
@@ -151,9 +139,8 @@ class KeptDays:
         records = labelled = 0
         days: set[int] = set()
         # a day at a time, so that a lake that is read for the first time need not lie in memory whole
-        for keys in _by_day(set(files) - read) or [[]]:
-            payments = self._read_payments([key for key in keys if key.startswith(TRANSACTIONS_FOLDER)])
-            labels = self._read_labels([key for key in keys if key.startswith(LABELS_FOLDER)])
+        for keys in by_day(set(files) - read) or [[]]:
+            payments, labels = self._lake.payments(keys), self._lake.labels(keys)
             days.update(self._count(state, payments, labels) if len(payments) or len(labels) else ())
             read.update(keys)
             state.files = [key for key in files if key in read]
@@ -167,7 +154,7 @@ class KeptDays:
 
     def _forgotten_day(self, before: State) -> int | None:
         forgotten = [day for day, kept in before.days.items() if kept.came < self._first_day]
-        if not before.files and any(self._folders(TRANSACTIONS_FOLDER, before=True)):
+        if not before.files and self._lake.has_payments_before(_day_name(self._first_day)):
             # never read; what happened on a day has come by its end, but for what was late
             forgotten.append(self._first_day - 1)
         if before.forgotten_day is not None:
@@ -207,14 +194,14 @@ class KeptDays:
     def _kept(self, kept: CountedDay | None) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Give a day's payments and labels."""
         if kept is None:
-            return _none(_PAYMENTS), _none(_LABELS)
+            return no_rows(PAYMENT_COLUMNS), no_rows(LABEL_COLUMNS)
         return self._frame(kept.payments), self._frame(kept.labels)
 
     def _keep(self, state: State, day: int, payments: pd.DataFrame, labels: pd.DataFrame) -> None:
         if payments.empty:
             state.days.pop(day, None)
             return
-        name = str(_EPOCH + timedelta(days=day))
+        name = _day_name(day)
         state.days[day] = CountedDay(
             payments=self._write(f"{name}/payments", payments),
             labels=self._write(f"{name}/labels", labels),
@@ -230,48 +217,6 @@ class KeptDays:
             return self._frame(kept.counts)
         payments, labels = self._kept(kept)
         return count_day(payments, labels[labels["labelled_us"] <= until_us])
-
-    def _files(self) -> Iterator[str]:
-        """List the lake's files of the days that are not forgotten."""
-        for folder in (TRANSACTIONS_FOLDER, LABELS_FOLDER):
-            for by_day in self._folders(folder):
-                yield from filter(is_finished, list_keys(self._client, self._lake, by_day))
-
-    def _folders(self, folder: str, *, before: bool = False) -> Iterator[str]:
-        """List a folder's folders of the days that are not forgotten, or of those before."""
-        first = str(_EPOCH + timedelta(days=self._first_day))
-        for prefix, day in list_day_folders(self._client, self._lake, folder):
-            if (day < first) is before:
-                yield prefix
-
-    def _read_payments(self, keys: Sequence[str]) -> pd.DataFrame:
-        """Read transactions as training does: what is refused, or of nobody or nowhere, is none."""
-        rows = []
-        for payload, time_us, *place in self._records(keys):
-            try:
-                read = parse_transaction(payload, time_us / 1e6)
-            except InvalidTransaction:
-                continue
-            if read.customer_id is not None and read.terminal_id is not None:
-                happened_us = round(read.time_s * 1e6)
-                rows.append((read.transaction_id, read.terminal_id, happened_us, time_us, *place))
-        return _frame(rows, _PAYMENTS)
-
-    def _read_labels(self, keys: Sequence[str]) -> pd.DataFrame:
-        rows = []
-        for payload, time_us, *place in self._records(keys):
-            try:
-                label = parse_label(payload)
-            except ValueError:
-                continue
-            given_us = (label.labelled_at - _BEGIN) // timedelta(microseconds=1)
-            rows.append((label.transaction_id, int(label.is_fraud), given_us, time_us, *place))
-        return _frame(rows, _LABELS)
-
-    def _records(self, keys: Iterable[str]) -> Iterator[tuple[bytes, int, int, int]]:
-        for key in keys:
-            content = read_object(self._client, self._lake, key)
-            yield from LakeRecords(f"s3://{self._lake}", [(key, content)]).placed()
 
     def state(self) -> State:
         """Read the state; ObjectStoreError as for `catch_up`."""
@@ -307,10 +252,8 @@ class KeptDays:
                 delete_object(self._client, self._features, found.key)
 
 
-def _by_day(keys: Iterable[str]) -> list[list[str]]:
-    """Put the lake's files together by the day on which they came, the first day first."""
-    ordered = sorted(keys, key=lambda key: (day_of_file(key), key))
-    return [list(group) for _, group in groupby(ordered, day_of_file)]
+def _day_name(day: int) -> str:
+    return str(_EPOCH + timedelta(days=day))
 
 
 def _last(
@@ -321,16 +264,3 @@ def _last(
     columns = (*(last[name] for name in PLACE), last["time_us"] // _DAY_US)
     came = zip(*(column.tolist() for column in columns), strict=True)
     return sorted({*before, *came})[-_CAME_LAST:]
-
-
-def _frame(rows: list[tuple[Any, ...]], columns: list[str]) -> pd.DataFrame:
-    if not rows:
-        return _none(columns)
-    frame = pd.DataFrame(rows, columns=columns)
-    return frame.astype({name: np.int64 for name in columns if not name.endswith("_id")})
-
-
-def _none(columns: list[str]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {name: pd.Series([], dtype=object if name.endswith("_id") else np.int64) for name in columns}
-    )

@@ -12,8 +12,9 @@ from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.release import Promoted, Release
 from flink_jobs.store.settings import SettingsError, load_settings
 from training.options import positive
-from training.promotions import PromotionError, Promotions
+from training.promotions import Promotions
 from training.publish import PublishError, upload
+from training.release_writer import PromotionError
 
 _EPILOG = """\
 A running job takes a change over within seconds, between two batches; nothing is lost or scored again.
@@ -102,7 +103,7 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _since(promotions: Promotions, version: str) -> str:
-    release = promotions.released()
+    release = promotions.releases.released()
     if release is None:
         return "never"
     uses = [*release.former, Promoted(release.model.version, release.promoted_at)]
@@ -112,7 +113,7 @@ def _since(promotions: Promotions, version: str) -> str:
 
 
 def _log(options: argparse.Namespace) -> None:
-    releases = list(_promotions(options).log(options.last))
+    releases = list(_promotions(options).releases.log(options.last))
     if not releases:
         print("no releases; `fraud-train --promote` makes the first")
         return
@@ -181,7 +182,7 @@ def _promotions(options: argparse.Namespace) -> Promotions:
 
 def _roles(promotions: Promotions) -> dict[str, list[str]]:
     """Give each version its roles."""
-    release = promotions.released()
+    release = promotions.releases.released()
     in_role: dict[str, str | None] = {}
     if release is not None:
         in_role = {

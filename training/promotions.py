@@ -1,16 +1,10 @@
 """Which of the published models is in use: promoted, rolled back, tried as a challenger.
 
-Every change is a release of its own, made of the newest: what it points at is verified first, as the job
-will. Where somebody else was first with that number, it is made again of theirs.
+What a release points at is verified before it is written, as the job will.
 """
 
-import getpass
 import hashlib
-import socket
-import uuid
-from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
-from itertools import islice
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,7 +18,7 @@ from flink_jobs.store.model_registry import (
     model_key,
     risk_key,
 )
-from flink_jobs.store.object_store import create_object, list_keys, read_object, s3_client
+from flink_jobs.store.object_store import list_keys, read_object, s3_client
 from flink_jobs.store.release import (
     RELEASES_FOLDER,
     Action,
@@ -32,22 +26,13 @@ from flink_jobs.store.release import (
     Promoted,
     Release,
     RiskReference,
-    StoredRelease,
-    release_key,
 )
 from flink_jobs.store.settings import Settings
+from training.release_writer import PromotionError, ReleaseWriter, now
 
-# Rivals that are first with a number, one after another, before a writer gives up.
-_ATTEMPTS = 20
 # As many steps back as anybody will go.
 _FORMER = 20
 _EPOCH = date(1970, 1, 1)
-
-Change = Callable[[Release | None], Release | None]
-
-
-class PromotionError(Exception):
-    """No such model, or one that must not be used; nothing was changed."""
 
 
 class _Verified(NamedTuple):
@@ -59,13 +44,19 @@ class _Verified(NamedTuple):
 
 
 class Promotions:
-    """The models in the store, and the releases that put them to use."""
+    """The models in the store, and the releases that put them to use.
+
+    Attributes:
+        releases: what was released, and how one more is written.
+
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._client: Any = s3_client(settings.s3)
         self._models = settings.buckets.models
         self._features = settings.buckets.features
         self._registry = ModelRegistry(settings)
+        self.releases = ReleaseWriter(settings)
 
     def versions(self) -> list[str]:
         """List the models in the store, the oldest first."""
@@ -102,30 +93,20 @@ class Promotions:
         """
         return self._manifest(version)[0]
 
-    def released(self) -> Release | None:
-        """Give what is released now; None where nothing is, or nothing that can be read."""
-        return self._newest()[1]
-
     def current(self) -> str | None:
         """Tell the promoted version; None where there is none."""
-        release = self.released()
+        release = self.releases.released()
         return None if release is None else release.model.version
 
     def previous(self) -> str | None:
         """Tell what `rollback` would promote; None where nothing was promoted before."""
-        release = self.released()
+        release = self.releases.released()
         return release.former[-1].version if release is not None and release.former else None
 
     def challenger(self) -> str | None:
         """Tell the challenging version; None where there is none."""
-        release = self.released()
+        release = self.releases.released()
         return release.challenger.version if release is not None and release.challenger else None
-
-    def log(self, most: int) -> Iterator[StoredRelease]:
-        """Give the last releases, the latest first."""
-        stored = self._newest()[0]
-        if stored is not None:
-            yield from islice(self._registry.log.backwards(stored.number), most)
 
     def verify(self, version: str) -> Manifest:
         """Verify a model as the job will, and every other file of it too.
@@ -156,7 +137,7 @@ class Promotions:
                 former = [*former, Promoted(base.model.version, base.promoted_at)][-_FORMER:]
             return self._with_model(base, verified, "promote", former)
 
-        self.release(change, why)
+        self.releases.write(change, why)
         return verified.manifest
 
     def rollback(self, why: str = "") -> Manifest:
@@ -178,7 +159,7 @@ class Promotions:
             manifests.append(verified.manifest)
             return self._with_model(base, verified, "rollback", base.former[:-1])
 
-        self.release(change, why)
+        self.releases.write(change, why)
         return manifests[-1]
 
     def challenge(self, version: str, why: str = "") -> Manifest:
@@ -200,7 +181,7 @@ class Promotions:
             return msgspec.structs.replace(base, action="challenge", challenger=verified.model)
 
         verified = self._verified(version)
-        self.release(change, why)
+        self.releases.write(change, why)
         return verified.manifest
 
     def unchallenge(self, why: str = "") -> str | None:
@@ -213,65 +194,8 @@ class Promotions:
             ended.append(base.challenger.version)
             return msgspec.structs.replace(base, action="unchallenge", challenger=None)
 
-        self.release(change, why)
+        self.releases.write(change, why)
         return ended[-1]
-
-    def release(self, change: Change, why: str = "") -> Release | None:
-        """Write one release more.
-
-        Args:
-            change: makes it of the newest, None where there is none; called again where somebody else was
-                first. Number, writer and time are filled in. None: nothing is to be changed.
-            why: for people.
-
-        Raises:
-            PromotionError: what `change` raises, or others were first again and again.
-            ObjectStoreError: the store does not answer, or does not let it be written.
-
-        """
-        for _ in range(_ATTEMPTS):
-            stored, base = self._newest()
-            if stored is not None and stored.number == 0 and base is not None:
-                # what pointers said becomes the first release, whatever follows
-                self._create(msgspec.structs.replace(base, action="change-over"), 1, None, "")
-                continue
-            changed = change(base)
-            if changed is None:
-                return None
-            number, digest = (1, None) if stored is None else (stored.number + 1, stored.sha256)
-            written = self._create(changed, number, digest, why)
-            if written is not None:
-                return written
-        raise PromotionError(f"others released something {_ATTEMPTS} times while this was to be; try again")
-
-    def _create(self, release: Release, number: int, previous: str | None, why: str) -> Release | None:
-        """Write a release; None where somebody else was first."""
-        release = msgspec.structs.replace(
-            release,
-            number=number,
-            writer=uuid.uuid4().hex,
-            who=_who(),
-            when=_now(),
-            why=why,
-            previous_sha256=previous,
-        )
-        if create_object(self._client, self._models, release_key(number), release.to_json()):
-            return release
-        found = self._registry.log.read(number)
-        # a request that got no answer was sent again and met what it had written
-        ours = found is not None and found.release is not None and found.release.writer == release.writer
-        return release if ours else None
-
-    def _newest(self) -> tuple[StoredRelease | None, Release | None]:
-        """Give the newest release, and what can be read of it or, where that is nothing, of those before."""
-        try:
-            stored = self._registry.log.newest()
-        except ValueError:
-            # the first release replaces it
-            return None, None
-        if stored is None:
-            return None, None
-        return stored, stored.release or self._registry.log.last_readable(stored.number)
 
     def _with_model(
         self, base: Release | None, verified: _Verified, action: Action, former: list[Promoted]
@@ -287,7 +211,7 @@ class Promotions:
             risk=self._risk_for(base, verified),
             label_delay_days=verified.manifest.label_delay_days,
             challenger=challenger,
-            promoted_at=_now(),
+            promoted_at=now(),
             former=former,
         )
 
@@ -345,15 +269,3 @@ def with_days(reference: RiskReference, risk: TerminalRisk) -> RiskReference:
         return reference
     first, last = (_EPOCH + timedelta(days=int(day)) for day in risk.days[[0, -1]])
     return msgspec.structs.replace(reference, first_day=first, last_day=last)
-
-
-def _now() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"  # a user without a name
-    return f"{user}@{socket.gethostname()}"

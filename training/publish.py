@@ -30,7 +30,8 @@ from flink_jobs.store.model_registry import (
 from flink_jobs.store.object_store import s3_client, write_object
 from flink_jobs.store.settings import Settings
 from training.explainer import base_score, explainer_onnx
-from training.promotions import PromotionError, Promotions
+from training.promotions import Promotions
+from training.release_writer import PromotionError
 from training.terminal_labels import to_parquet
 
 JOBLIB_FILE = "model.joblib"

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from flink_jobs.store.lake import LakeError
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import SettingsError, load_settings
-from training.promotions import PromotionError
+from training.release_writer import PromotionError
 from training.risk_renewal import Renewal
 
 _EPOCH = date(1970, 1, 1)

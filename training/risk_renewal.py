@@ -27,7 +27,8 @@ from flink_jobs.store.object_store import (
 from flink_jobs.store.release import Release, RiskReference
 from flink_jobs.store.settings import Settings
 from training.kept_days import KeptDays, State
-from training.promotions import PromotionError, Promotions, with_days
+from training.promotions import with_days
+from training.release_writer import PromotionError, ReleaseWriter
 from training.terminal_days import LONGEST_WINDOW_DAYS, TerminalDays
 from training.terminal_labels import to_parquet
 
@@ -64,7 +65,7 @@ class Renewal:
         self._client: Any = s3_client(settings.s3)
         self._features = settings.buckets.features
         self._kept = KeptDays(settings, round(now.timestamp() * 1e6))
-        self._promotions = Promotions(settings)
+        self._releases = ReleaseWriter(settings)
         self._now_us = round(now.timestamp() * 1e6)
         self._today = self._now_us // _DAY_US
         self._at = f"{now:%Y%m%dT%H%M%SZ}"
@@ -81,7 +82,7 @@ class Renewal:
             PromotionError: it could not be released.
 
         """
-        base = self._promotions.released()
+        base = self._releases.released()
         if base is None or base.risk is None:
             return Renewed(0, 0, [], None, None, _ASKED_BY_NONE)
         delay_days = base.label_delay_days
@@ -102,7 +103,7 @@ class Renewal:
         version = f"{self._at}-{digest[:8]}"
         reference = RiskReference(version, f"{TABLES_FOLDER}{version}.parquet", digest, renewed=True)
         write_object(self._client, self._features, reference.key, content)
-        release = self._promotions.release(lambda newest: _renewed(newest, with_days(reference, risk), base))
+        release = self._releases.write(lambda newest: _renewed(newest, with_days(reference, risk), base))
         self._forget_tables(reference.key)
         return Renewed(records, labels, days, risk, release, _ASKED_BY_NONE if release is None else "")
 
@@ -113,7 +114,7 @@ class Renewal:
             ObjectStoreError: the store does not answer.
 
         """
-        base = self._promotions.released()
+        base = self._releases.released()
         delay_days = LABEL_DELAY_DAYS if base is None else base.label_delay_days
         state, tables = self._kept.state(), dict[int, pa.Table]()
         first = 0 if state.forgotten_day is None else state.forgotten_day + 1

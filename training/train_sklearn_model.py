@@ -20,8 +20,8 @@ from training.examples import Examples, prepare
 from training.forest import Forest
 from training.labelled_data import LabelledData
 from training.options import add_data, add_forest, add_threshold, forest_of, read, rule_of, step
-from training.promotions import PromotionError
 from training.publish import Candidate, PublishError, package_version, promote, promoted_manifest, write
+from training.release_writer import PromotionError
 from training.tables import DatasetError
 from training.threshold import Rule
 

@@ -114,7 +114,7 @@ def test_what_was_backed_up_comes_back(
 ) -> None:
     broker = brokers[0]
     models = settings.buckets.models
-    released = Promotions(settings).released()
+    released = Promotions(settings).releases.released()
     assert released is not None
     release, key = release_key(released.number), model_key(released.model.version, ONNX_FILE)
     known = {name: store.get_object(Bucket=models, Key=name)["Body"].read() for name in (release, key)}

@@ -30,13 +30,13 @@ def in_use(settings: Settings, store: Any) -> Iterator[str]:  # noqa: ANN401 - b
     """Give the promoted version, of computed features; all is as before when the test is over."""
     models, features = settings.buckets.models, settings.buckets.features
     promotions = Promotions(settings)
-    kept = promotions.released()
+    kept = promotions.releases.released()
     assert kept is not None, "nothing is released"
     version = kept.model.version
     if tuple(promotions.manifest(version).features) != FEATURE_NAMES:
         pytest.skip(f"the promoted {version} takes ready columns; these tests need one with a history")
     yield version
-    promotions.release(lambda _: kept, "a system test is over")
+    promotions.releases.write(lambda _: kept, "a system test is over")
     for bucket in (models, features):
         for key in list(list_keys(store, bucket)):
             if "system-test" in key:
@@ -145,12 +145,12 @@ def test_a_corrupt_model_is_refused_by_command_and_job_and_the_old_one_goes_on( 
     version = copy("corrupt", model_onnx=b"this is no model")
     models = settings.buckets.models
     promotions = Promotions(settings)
-    released = promotions.released()
+    released = promotions.releases.released()
     assert released is not None
     for command in ("promote", "challenge"):
         output = run("bash", "-c", f"fraud-models {command} {version} 2>&1", codes=(1,))
         assert "is refused: model.onnx" in output
-    assert promotions.released() == released
+    assert promotions.releases.released() == released
 
     # somebody releases it without looking
     manifest = store.get_object(Bucket=models, Key=f"{version}/manifest.json")["Body"].read()
@@ -162,7 +162,7 @@ def test_a_corrupt_model_is_refused_by_command_and_job_and_the_old_one_goes_on( 
 
     # a refusal may take less than a second
     with nothing_is_lost(tmp_path, at_least=1) as result:
-        promotions.release(change)
+        promotions.releases.write(change)
         workers = [name for name, host in hosts.items() if "flink_taskmanager" in host["groups"]]
 
         def refused() -> bool:
@@ -174,5 +174,5 @@ def test_a_corrupt_model_is_refused_by_command_and_job_and_the_old_one_goes_on( 
         found = predictions(settings, lambda _: True)
         assert found
         assert {prediction["model_version"] for prediction in found} == {in_use}
-        promotions.release(lambda _: released)
+        promotions.releases.write(lambda _: released)
     assert result["repeated"] == 0, result

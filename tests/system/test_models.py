@@ -38,10 +38,10 @@ def ready_columns(tmp_path: Path) -> Path:
 def promoted_model_is_kept(settings: Settings) -> Iterator[None]:
     """Release again, when the test is over, what was released before."""
     promotions = Promotions(settings)
-    kept = promotions.released()
+    kept = promotions.releases.released()
     assert kept is not None, "nothing is released"
     yield
-    promotions.release(lambda _: kept, "a system test is over")
+    promotions.releases.write(lambda _: kept, "a system test is over")
     wait_until_served(settings, kept.model.version, {"customer_id": "probe", "terminal_id": "1"})
 
 

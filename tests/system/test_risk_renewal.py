@@ -26,14 +26,14 @@ TOLD = [feature.name for feature in TERMINAL_FEATURES]
 def released_is_kept(settings: Settings) -> Iterator[None]:
     """Release again, when the test is over, what was released before."""
     promotions = Promotions(settings)
-    kept = promotions.released()
+    kept = promotions.releases.released()
     assert kept is not None, "nothing is released"
     if tuple(promotions.manifest(kept.model.version).features) != FEATURE_NAMES:
         pytest.skip(
             f"the promoted {kept.model.version} takes ready columns; this test needs one with a history"
         )
     yield
-    promotions.release(lambda _: kept, "a system test is over")
+    promotions.releases.write(lambda _: kept, "a system test is over")
     wait_until_served(settings, kept.model.version, {"customer_id": "probe", "terminal_id": "1"})
 
 

@@ -26,7 +26,8 @@ from training.dataset import from_frame, load
 from training.label_history import read_label_history
 from training.labelled_data import LabelledData
 from training.messages import iter_transactions
-from training.promotions import PromotionError, Promotions
+from training.promotions import Promotions
+from training.release_writer import PromotionError
 from training.renewal_command import main
 from training.risk_renewal import DAYS_AHEAD, DAYS_BEHIND, Renewal
 from training.simulate import simulate
@@ -95,7 +96,7 @@ def release_something(settings: Settings, store: MemoryStore, *rows: tuple[str, 
     )
     store.objects["features"]["published"] = content
     risk = RiskReference("v", "published", risk_renewal.hashlib.sha256(content).hexdigest())
-    Promotions(settings).release(
+    Promotions(settings).releases.write(
         lambda _: Release(number=0, writer="", action="promote", model=ModelReference("v", ""), risk=risk)
     )
 
@@ -108,7 +109,7 @@ def lake(settings: Settings, store: MemoryStore) -> Lake:
 
 
 def served(settings: Settings, store: MemoryStore) -> TerminalRisk:
-    released = Promotions(settings).released()
+    released = Promotions(settings).releases.released()
     assert released is not None
     assert released.risk is not None
     return TerminalRisk.from_parquet(store.objects["features"][released.risk.key])
@@ -281,7 +282,7 @@ def test_a_model_promoted_meanwhile_keeps_what_it_was_promoted_with(  # noqa: PL
     def put_after_a_promotion(**request: Any) -> None:  # noqa: ANN401 - boto3's
         if request["Key"].startswith("releases/"):
             monkeypatch.setattr(store, "put_object", put)
-            Promotions(settings).release(lambda newest: msgspec.structs.replace(newest, **promoted))
+            Promotions(settings).releases.write(lambda newest: msgspec.structs.replace(newest, **promoted))
         put(**request)
 
     monkeypatch.setattr(store, "put_object", put_after_a_promotion)
@@ -290,7 +291,7 @@ def test_a_model_promoted_meanwhile_keeps_what_it_was_promoted_with(  # noqa: PL
     except PromotionError as error:
         told = str(error)
     assert said in told
-    released = Promotions(settings).released()
+    released = Promotions(settings).releases.released()
     assert {name: getattr(released, name) for name in promoted} == promoted
 
 
@@ -478,9 +479,9 @@ def test_renewed_step_by_step_is_counted_at_once_to_the_last_bit(  # noqa: PLR09
     store = MemoryStore()
     monkeypatch.setattr("boto3.client", lambda *_, **_options: store)
     release_something(settings, store, ("t", 1))
-    released = Promotions(settings).released()
+    released = Promotions(settings).releases.released()
     assert released is not None
-    Promotions(settings).release(lambda r: msgspec.structs.replace(r, label_delay_days=delay_days))
+    Promotions(settings).releases.write(lambda r: msgspec.structs.replace(r, label_delay_days=delay_days))
     lake = Lake(store)
     # where each lies is settled, when its file is seen is not
     placed = [

@@ -1,0 +1,104 @@
+"""What came into the lake, day by day: tables of payments and of labels, with the place of each."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flink_jobs.domain.label import parse_label
+from flink_jobs.domain.transaction import InvalidTransaction, parse_transaction
+from flink_jobs.store.lake import (
+    LABELS_FOLDER,
+    TRANSACTIONS_FOLDER,
+    LakeRecords,
+    day_of_file,
+    is_finished,
+    list_day_folders,
+)
+from flink_jobs.store.object_store import list_keys, read_object
+from training.terminal_days import PLACE
+
+PAYMENT_COLUMNS = ["transaction_id", "terminal_id", "time_us", *PLACE]
+LABEL_COLUMNS = ["transaction_id", "is_fraud", "labelled_us", *PLACE]
+
+_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class LakeDays:
+    """The lake's files, by the day on which their records came."""
+
+    def __init__(self, client: Any, bucket: str) -> None:  # noqa: ANN401 - boto3 makes its classes at run time
+        self._client = client
+        self._bucket = bucket
+
+    def files(self, first_day: str) -> Iterator[str]:
+        """List the files of the days from one on, such as 2026-06-15; ObjectStoreError as for `list_keys`."""
+        for folder in (TRANSACTIONS_FOLDER, LABELS_FOLDER):
+            for prefix, day in list_day_folders(self._client, self._bucket, folder):
+                if day >= first_day:
+                    yield from filter(is_finished, list_keys(self._client, self._bucket, prefix))
+
+    def has_payments_before(self, first_day: str) -> bool:
+        """Tell whether transactions came before a day; ObjectStoreError as for `list_keys`."""
+        folders = list_day_folders(self._client, self._bucket, TRANSACTIONS_FOLDER)
+        return any(day < first_day for _, day in folders)
+
+    def payments(self, keys: Iterable[str]) -> pd.DataFrame:
+        """Read transactions as training does: what is refused, or of nobody or nowhere, is none.
+
+        Raises:
+            LakeError: a file that is not the lake's.
+            ObjectStoreError: as for `list_keys`.
+
+        """
+        rows = []
+        for payload, time_us, *place in self._records(keys, TRANSACTIONS_FOLDER):
+            try:
+                read = parse_transaction(payload, time_us / 1e6)
+            except InvalidTransaction:
+                continue
+            if read.customer_id is not None and read.terminal_id is not None:
+                happened_us = round(read.time_s * 1e6)
+                rows.append((read.transaction_id, read.terminal_id, happened_us, time_us, *place))
+        return _frame(rows, PAYMENT_COLUMNS)
+
+    def labels(self, keys: Iterable[str]) -> pd.DataFrame:
+        """Read labels; errors as for `payments`."""
+        rows = []
+        for payload, time_us, *place in self._records(keys, LABELS_FOLDER):
+            try:
+                label = parse_label(payload)
+            except ValueError:
+                continue
+            given_us = (label.labelled_at - _BEGIN) // timedelta(microseconds=1)
+            rows.append((label.transaction_id, int(label.is_fraud), given_us, time_us, *place))
+        return _frame(rows, LABEL_COLUMNS)
+
+    def _records(self, keys: Iterable[str], folder: str) -> Iterator[tuple[bytes, int, int, int]]:
+        for key in keys:
+            if key.startswith(folder):
+                content = read_object(self._client, self._bucket, key)
+                yield from LakeRecords(f"s3://{self._bucket}", [(key, content)]).placed()
+
+
+def by_day(keys: Iterable[str]) -> list[list[str]]:
+    """Put the lake's files together by the day on which they came, the first day first."""
+    ordered = sorted(keys, key=lambda key: (day_of_file(key), key))
+    return [list(group) for _, group in groupby(ordered, day_of_file)]
+
+
+def no_rows(columns: list[str]) -> pd.DataFrame:
+    """Give an empty table of payments or labels."""
+    return pd.DataFrame(
+        {name: pd.Series([], dtype=object if name.endswith("_id") else np.int64) for name in columns}
+    )
+
+
+def _frame(rows: list[tuple[Any, ...]], columns: list[str]) -> pd.DataFrame:
+    if not rows:
+        return no_rows(columns)
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype({name: np.int64 for name in columns if not name.endswith("_id")})
