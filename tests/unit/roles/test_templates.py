@@ -30,7 +30,14 @@ FACTS = {
     "ansible_managed": "Ansible managed",
 }
 # What a task that loops gives its template.
-ITEMS = {"log4j.properties.j2": {"level": "INFO", "target": "SYSTEM_OUT"}, "taskmanager.env.j2": 1}
+ITEMS = {
+    "log4j.properties.j2": {"level": "INFO", "target": "SYSTEM_OUT"},
+    "service-inputs.conf.j2": {
+        "key": "systemd-journald.service",
+        "value": "/etc/size.conf",
+    },
+    "taskmanager.env.j2": 1,
+}
 # What each role is given by the playbook that applies it.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "base": {},
