@@ -27,6 +27,9 @@ class Host:
         self.link.symlink_to("release-1")
         systemctl = self.write("bin/systemctl", '#!/bin/sh\ncat "$ROOT/properties/$3"\n')
         systemctl.chmod(0o755)
+        self.package = self.write("package", "17.0.15+6-1~deb12u1")
+        query = self.write("bin/dpkg-query", '#!/bin/sh\n[ "$4" = some-jre ] && cat "$ROOT/package"\n')
+        query.chmod(0o755)
 
     def write(self, name: str, text: str) -> Path:
         path = self.root / name
@@ -50,7 +53,7 @@ class Host:
         return ran.stdout.splitlines()
 
     def start(self) -> None:
-        self.run("note", UNIT, self.settings, self.link)
+        self.run("note", UNIT, self.settings, self.link, "package:some-jre")
 
     def changed(self) -> list[str]:
         return [line.removeprefix(f"{UNIT} ") for line in self.run("changed", UNIT)]
@@ -86,6 +89,15 @@ def test_a_link_is_what_it_points_to(host: Host) -> None:
     host.link.unlink()
     host.link.symlink_to("release-2")
     assert host.changed() == [str(host.link)]
+
+
+def test_a_package_is_its_version(host: Host) -> None:
+    host.package.write_text("17.0.16+8-1~deb12u1")
+    assert host.changed() == ["package:some-jre"]
+    host.start()
+    assert host.changed() == []
+    host.package.unlink()
+    assert host.changed() == ["package:some-jre"]
 
 
 def test_a_file_that_is_gone_counts(host: Host) -> None:

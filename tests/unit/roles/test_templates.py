@@ -147,6 +147,23 @@ def test_a_broker_takes_half_of_its_memory_as_heap_and_no_more_than_it_can_use(
     assert f"MemoryMax={memory_mb}M" in unit
 
 
+@pytest.mark.parametrize(
+    ("unit", "packages"),
+    [
+        ("kafka/templates/kafka.service.j2", {"openjdk-21-jre-headless"}),
+        ("flink/templates/flink-jobmanager.service.j2", {"openjdk-21-jre-headless"}),
+        ("flink/templates/flink-taskmanager@.service.j2", {"openjdk-21-jre-headless", "libpython3.11"}),
+    ],
+)
+def test_a_service_notes_which_java_and_python_it_starts_with(unit: str, packages: set[str]) -> None:
+    java = dict.fromkeys(("kafka_java_package", "flink_java_package"), "openjdk-21-jre-headless")
+    rendered = render(ROLES / unit, **java).replace("\\\n", "")
+    (line,) = re.findall(
+        r"^ExecStartPre=-\+/usr/local/sbin/service-inputs note (.*)$", rendered, re.MULTILINE
+    )
+    assert set(re.findall(r"package:(\S+)", line)) == packages
+
+
 # what serves and is started again whenever it ends; a watch ends once it has seen what it waits for
 SERVICES = [
     file

@@ -5,7 +5,7 @@
 #   ExecStartPre=-+/usr/local/sbin/service-inputs note %n FILE...   in a unit: what its process is about to read
 #   service-inputs changed UNIT...                                  one line for each difference: UNIT PATH
 #
-# A file counts by its content, a link by what it points to; the unit's own files count too. A unit that does not run
+# A file counts by its content, a link by what it points to, package:NAME by its version; the unit's own files count too. A unit that does not run
 # differs in nothing. One of whose start there is no note differs in itself (UNIT UNIT).
 set -eu
 umask 077
@@ -14,7 +14,9 @@ notes=${SERVICE_INPUTS_DIR:-/run/service-inputs}
 # Prints "DIGEST PATH" for each path.
 digests() {
   for path in "$@"; do
-    if [ -L "$path" ]; then
+    if [ "$path" != "${path#package:}" ]; then
+      echo "$(dpkg-query --show --showformat '${Version}' "${path#package:}" 2>/dev/null || echo missing) $path"
+    elif [ -L "$path" ]; then
       echo "$(readlink "$path") $path"
     elif [ -f "$path" ]; then
       echo "$(sha256sum <"$path" | cut -d ' ' -f 1) $path"
