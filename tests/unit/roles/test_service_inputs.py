@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = Path(__file__).parents[3] / "ansible/roles/service_inputs/files/service-inputs.sh"
+FILES = Path(__file__).parents[3] / "ansible/roles/service_inputs/files"
+COMMAND = FILES / "service-inputs.sh"
 UNIT = "some.service"
 
 
@@ -130,3 +131,30 @@ def test_what_does_not_run_need_not_be_restarted(host: Host) -> None:
     host.settings.write_text("a=2")
     host.properties["ActiveState"] = "failed"
     assert host.changed() == []
+
+
+@pytest.mark.parametrize(
+    ("restarts", "lived_s", "result", "waits_s"),
+    [
+        (0, 5, "exit-code", "0"),
+        (3, 5, "exit-code", "6"),
+        (30, 5, "signal", "20"),
+        (30, 3600, "signal", ""),
+        (3, 5, "success", ""),
+    ],
+)
+def test_a_service_that_fails_again_and_again_is_started_ever_more_rarely(
+    tmp_path: Path, restarts: int, lived_s: int, result: str, waits_s: str
+) -> None:
+    for name, script in {
+        "systemctl": f"[ $3 = {UNIT} ] || exit 1; echo NRestarts={restarts};"
+        " echo ExecMainStartTimestampMonotonic=7000000;"
+        f" echo ExecMainExitTimestampMonotonic={7000000 + lived_s * 1000000}",
+        "sleep": "echo $1",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SERVICE_RESULT": result}
+    command = ["sh", FILES / "service-restart-delay.sh", UNIT]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == waits_s
