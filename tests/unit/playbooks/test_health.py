@@ -87,3 +87,16 @@ def test_an_upgrade_that_was_broken_off_while_jobs_were_stopped_is_taken_up(
     first = "Wait until the broker serves and all replicas are in sync"
     assert ask("upgrade.yml", "--start-at-task", first).returncode != 0
     assert "flink-health --wait 2" in calls(tmp_path)
+
+
+def test_a_drive_that_fills_up_is_told_and_fails_nothing(ask: Run, answers: dict[str, str]) -> None:
+    drives = [
+        {"endpoint": f"drive-{taken}", "state": "ok", "totalspace": 1000, "availspace": 1000 - 10 * taken}
+        for taken in (84, 91, 100)
+    ]
+    answers["mc"] = f"echo '{json.dumps({'info': {'servers': [{'state': 'online', 'drives': drives}]}})}'"
+    ran = ask("health.yml")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    told = " ".join(ran.stdout.split())
+    assert "drive-91 (91 %), drive-100 (100 %) of MinIO: more than 85 % are taken." in told, told
+    assert "drive-84" not in told
