@@ -53,7 +53,7 @@ class ConsumerReport(msgspec.Struct, frozen=True):
         alerts: alerts received, repeats dropped.
         repeated: repeats dropped.
         unreadable: records that were no alerts.
-        latency_ms: from the transaction's time in Kafka to receipt, over `latencies_ms`; None without any.
+        latency_ms: from the producer's timestamp to receipt, over `latencies_ms`; None without any.
         latencies_ms: the latest alerts' (at most 10,000); transactions sent before `ready_at` do not count.
 
     """

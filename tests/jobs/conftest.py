@@ -14,9 +14,9 @@ from pyflink.java_gateway import get_gateway
 from sklearn.ensemble import RandomForestClassifier
 
 from flink_jobs.domain.features import FEATURE_NAMES
-from flink_jobs.domain.object_store import s3_client
-from flink_jobs.domain.settings import S3, Buckets, Kafka, Settings, Topics
 from flink_jobs.domain.terminal_risk import SCHEMA
+from flink_jobs.store.object_store import s3_client
+from flink_jobs.store.settings import S3, Buckets, Kafka, Settings, Topics
 from training.publish import Candidate, promote, write
 
 ROOT = Path(__file__).parents[2]

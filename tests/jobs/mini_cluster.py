@@ -20,7 +20,7 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment, TableResult
 
 from flink_jobs.configuration import sql_options
-from flink_jobs.domain.lake import is_finished
+from flink_jobs.store.lake import is_finished
 
 # as a cluster has them (role flink), but for a job that fails: it stays so, and says why
 OPTIONS = {

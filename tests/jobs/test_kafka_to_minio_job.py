@@ -9,8 +9,8 @@ from mini_cluster import Job, on_files, record
 
 from flink_jobs import kafka_to_minio_job
 from flink_jobs.configuration import stream_environment
-from flink_jobs.domain.lake import LABELS_FOLDER, TRANSACTIONS_FOLDER
-from flink_jobs.domain.settings import Settings
+from flink_jobs.store.lake import LABELS_FOLDER, TRANSACTIONS_FOLDER
+from flink_jobs.store.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("flink")
 

@@ -9,8 +9,8 @@ from mini_cluster import Job, on_files, record
 from operators import STORED_COUNT, STORED_DAY, SWEPT, Former, SoonSwept
 
 from flink_jobs import ml_inference_job
-from flink_jobs.domain.settings import Settings
 from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES
+from flink_jobs.store.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("flink")
 
