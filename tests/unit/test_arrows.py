@@ -125,6 +125,8 @@ def test_a_name_stands_for_one_thing() -> None:
         for node in TREES[name].body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
                 stands_for[f"{node.name}()"].add(name)
-    # where each command begins
+    # where each command begins, and how each job is wired to its tables
+    jobs = {name for name in modules if name.endswith("_job")}
+    assert stands_for.pop("job_tables()") == stands_for.pop("submit()") == jobs
     del stands_for["main()"]
     assert not {name: found for name, found in stands_for.items() if len(found) > 1}
