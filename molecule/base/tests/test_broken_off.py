@@ -23,7 +23,8 @@ def test_a_run_that_is_broken_off_is_made_up_for(
     hosts = hosts_of("base").values()
     # on each host: two files, systemd's limits, question and restart
     for changes in breaks(10, 2):
-        files = 20_000 + changes
+        # below what any machine allows, as not each lets a container raise it
+        files = 2_000 + changes
         settings = ["--extra-vars", json.dumps({"journal_max_mb": 50 + changes, "base_open_files": files})]
         apply(PLAYBOOK, *settings, break_off_after=changes)
         apply(PLAYBOOK, *settings)

@@ -96,9 +96,9 @@ class Cluster:
         assert written.returncode == 0, written.stdout + written.stderr
         self.link_newest()
 
-    def tells(self, playbook: str) -> str:
+    def tells(self, playbook: str, limit: str = "localhost,node2") -> str:
         """What a dry run on one host tells, as one line."""
-        ran = self.ansible(ANSIBLE / "playbooks" / playbook, "--check", "--limit", "localhost,node2")
+        ran = self.ansible(ANSIBLE / "playbooks" / playbook, "--check", "--limit", limit)
         assert ran.returncode != 0
         return " ".join((ran.stdout + ran.stderr).split())
 
@@ -151,6 +151,12 @@ def test_hosts_that_are_gone_or_new_stand_in_nobodys_way(cluster: Cluster, tmp_p
     assert let_through(cluster.tells("flink.yml"))
     (tmp_path / "host_vars/node1.yml").unlink()
     assert let_through(cluster.tells("minio.yml"))
+
+
+@pytest.mark.parametrize("playbook", ["flink.yml", "minio.yml"])
+def test_a_run_on_all_hosts_leaves_nobody_alone(cluster: Cluster, playbook: str) -> None:
+    told = cluster.tells(playbook, "all")
+    assert let_through(told), told
 
 
 def test_minio_is_the_same_on_all_hosts(cluster: Cluster) -> None:
