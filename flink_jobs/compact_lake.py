@@ -1,6 +1,6 @@
-"""Merge what the lake's job wrote, a small file for each subtask and checkpoint, into few large files.
+"""Merge the lake's small files, one for each subtask and checkpoint, into few large ones.
 
-Run by playbooks/compact.yml where Flink's access to the lake is at hand: AWS_ACCESS_KEY_ID and
+playbooks/compact.yml runs this with Flink's access to the lake: AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY.
 """
 
@@ -18,14 +18,14 @@ from flink_jobs.store.settings import SettingsError, load_settings
 
 
 def main() -> int:
-    """Run the command; 0 when all that was small enough was merged."""
+    """Run the command; 0 when no files are left to merge."""
     parser = argparse.ArgumentParser(prog="compact_lake", description=__doc__)
-    parser.add_argument("--target-mb", type=int, default=128, help="merge so much at once, in MB")
+    parser.add_argument("--target-mb", type=int, default=128, help="size of a merged file, in MB")
     parser.add_argument(
         "--settled-s",
         type=int,
         default=3600,
-        help="leave files alone that were written in the last so many seconds before the newest",
+        help="leave alone the newest file and those written up to so many seconds before it",
     )
     arguments = parser.parse_args()
     try:

@@ -1,4 +1,4 @@
-"""What both jobs share: how they are configured, and the table they read."""
+"""Configuration and input tables of both jobs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,8 +13,8 @@ def stream_environment(name: str, options: dict[str, str]) -> StreamExecutionEnv
     """Make an execution environment for a job of this name.
 
     Args:
-        name: as it stands in `flink list`.
-        options: Flink's, by name; checkpoints, state and restarts are configured with the cluster.
+        name: the job's name in `flink list`.
+        options: of Flink, by name; the cluster's configuration has those of checkpoints, state and restarts.
 
     """
     configuration = Configuration()
@@ -58,13 +58,13 @@ def topic_table(  # noqa: PLR0913 - a table has that many properties
     computed_columns: Sequence[str] = (),
     consumer: Mapping[str, str] | None = None,
 ) -> str:
-    """DDL of a topic: the bytes of each record, and where it lies.
+    """DDL of a topic: the bytes of each record, and its place in Kafka.
 
-    It is read from its start, or from where the restored state says.
+    The job reads the topic from its start, or from the offsets in the restored state.
 
     Args:
         name: of the table.
-        topic: what it is called in Kafka.
+        topic: its name in Kafka.
         settings: where Kafka is.
         group: the consumer group that shows how far the job has read.
         computed_columns: further columns, as SQL.
@@ -97,7 +97,7 @@ CREATE TABLE {name} (
 
 
 def send_at_once(stream: DataStream) -> None:
-    """Send each row of a stream to the next task by itself, whatever the job's buffer timeout.
+    """Send each row of a stream to the next task at once, whatever the job's buffer timeout.
 
     PyFlink's own `set_buffer_timeout` fails on a stream that comes from a table.
     """
@@ -109,8 +109,8 @@ def keyed_by_first_column(
 ) -> KeyedStream:
     """Key a stream of rows (key, value) by the key; a KeyedProcessFunction on it gets the value.
 
-    PyFlink's own `key_by` would ask Python for the key of each row and wrap it into just such a row, at
-    the price of another call into Python, which waits for the one that scores.
+    PyFlink's own `key_by` would call Python for the key of each row, and that call would wait for the call
+    that scores.
     """
     rows = stream._j_data_stream  # noqa: SLF001 - PyFlink has no public way to key by a column
     rows.getTransformation().setOutputType(Types.ROW([key_type, value_type]).get_java_type_info())

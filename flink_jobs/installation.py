@@ -1,8 +1,8 @@
-"""Where this package is installed, and its code: a job runs with the installation that it was submitted from.
+"""The package's installation, its folder and code: a job runs only with the one that submitted it.
 
-A TaskManager's Python is shared by all its jobs and stays as it was first imported, while a job's plan
-comes from wherever it was submitted. So the plan carries its installation, and a task compares it before it
-touches any state.
+All jobs of a TaskManager share one Python, which keeps the code that it imported first; a job's plan may
+come from another installation. So the plan names its installation, and a task compares it with its own
+before it touches any state.
 """
 
 import hashlib
@@ -10,13 +10,13 @@ from pathlib import Path
 
 
 class OtherInstallationError(RuntimeError):
-    """A task came to a process with another installation than its job's."""
+    """A task runs in a process with another installation than its job's."""
 
 
 def installation_of(package: Path) -> str:
-    """Name a package's installation: the folder that it really lies in, and a digest of its code.
+    """Name a package's installation: its real folder, and a digest of its code.
 
-    The folder tells third-party packages apart, as each set of them has an environment of its own.
+    The folder stands for the third-party packages: each set of them has an environment of its own.
 
     Args:
         package: folder of the package; links are followed.
@@ -30,7 +30,7 @@ def installation_of(package: Path) -> str:
     return f"{folder} ({digest.hexdigest()[:12]})"
 
 
-# once, with the first import: what is installed later is not what this process runs
+# at import: this process never runs code that is installed later
 INSTALLATION = installation_of(Path(__file__).parent)
 
 
@@ -41,12 +41,12 @@ def check_installation(submitted_from: str) -> None:
         submitted_from: INSTALLATION, as it was where the job was submitted.
 
     Raises:
-        OtherInstallationError: which one the job is of, which one this process has, and what to do.
+        OtherInstallationError: names the job's installation, this process's, and what to do.
 
     """
     if submitted_from != INSTALLATION:
         raise OtherInstallationError(
             f"this job was submitted from {submitted_from}, but this TaskManager runs {INSTALLATION}. "
-            "ansible-playbook playbooks/jobs.yml brings the job to what is installed now, with its state; "
-            "if that is not what this TaskManager runs, playbooks/flink.yml restarts it first"
+            "ansible-playbook playbooks/jobs.yml submits the job from the current installation, with its "
+            "state; if this TaskManager runs an older one, playbooks/flink.yml restarts it first"
         )

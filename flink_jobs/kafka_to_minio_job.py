@@ -1,7 +1,7 @@
 """Keep every transaction and every label: from Kafka to Parquet files in the lake, each record exactly once.
 
-A file holds the bytes as they came, the columns that could be read from them, and where the record
-lies in Kafka; files appear with the checkpoint that completes them.
+A row holds a record's bytes as they came, the columns that SQL could read from them, and the record's
+place in Kafka. A file appears with the checkpoint that completes it.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def lake_table(name: str, columns: str, path: str, file_mb: int, file_age_s: int
 
     Args:
         name: of the table.
-        columns: those read from the payload; whatever cannot be read is NULL.
+        columns: read from the payload; NULL where SQL cannot read them.
         path: of the folder.
         file_mb: a file is closed at this size.
         file_age_s: … or at this age.
@@ -102,7 +102,7 @@ def submit(tables: StreamTableEnvironment, ddl: Iterable[str]) -> TableResult:
     for table in ddl:
         tables.execute_sql(table)
     together = tables.create_statement_set()
-    # Transactions first: Flink knows the source's state by its place.
+    # Keep the order: Flink finds a source's state by the source's position among these statements.
     together.add_insert_sql(INSERT_TRANSACTIONS)
     together.add_insert_sql(INSERT_LABELS)
     return together.execute()

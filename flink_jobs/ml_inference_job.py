@@ -25,15 +25,15 @@ from flink_jobs.shards import MAX_PARALLELISM, shard_keys
 from flink_jobs.store.settings import Settings, Topics, load_settings
 
 NAME = "ml_inference_job"
-# LISTAGG copies what it has for each record that it adds: several short strings cost less than a long one.
+# LISTAGG copies its string for each record that it adds: several short strings cost less than a long one.
 PARTS = 8
 
 
 def packed_query(keys: Sequence[int], source: str) -> str:
-    """Give the SQL that packs each record of `source` into a string, beside the shard that it belongs to.
+    """Give the SQL that packs each record of `source` into a string, beside the key of its shard.
 
-    A shard is a hash of the customer id in the record, whatever key the producer chose; a record
-    without one may go anywhere. `keys` tells the shards apart. Columns of `source` other than a record's
+    A hash of the customer id in the record chooses the shard, whatever key the producer chose; a record
+    without a customer id goes to any shard. `keys` has a key for each shard. Further columns of `source`
     are passed on.
     """
     return f"""
@@ -78,8 +78,8 @@ GROUP BY window_start, window_end, shard"""  # noqa: S608 - as above
 def outcomes_query(topics: Topics, outcomes: Table) -> str:
     """Give the SQL that takes rows of `outcomes` apart into a topic, a key and a message each.
 
-    Predictions have no key: then those of a batch go to one partition, as one request instead of one
-    for each broker.
+    Predictions have no key, so those of a batch go to one partition in one request, not in one for each
+    broker.
     """
     line_break = _literal("\n")
     messages = f"SPLIT(CAST(packed AS STRING), {line_break})"
@@ -100,7 +100,7 @@ def _literal(character: str) -> str:
 
 
 def sink_table(settings: Settings) -> str:
-    """DDL of the three topics that outcomes go to, at once and at least once."""
+    """DDL of the three topics for outcomes; each outcome is sent at once, and at least once."""
     topics = settings.topics
     options = {
         "connector": "kafka",
@@ -112,7 +112,7 @@ def sink_table(settings: Settings) -> str:
         "value.fields-include": "EXCEPT_KEY",
         "sink.delivery-guarantee": "at-least-once",
         "properties.compression.type": "lz4",
-        # the predictions of a window as one request: those of its second shard follow within this time
+        # long enough for the predictions of a window's second shard to join the request of the first
         "properties.linger.ms": "2",
         "properties.batch.size": str(256 * 1024),
     }
@@ -133,13 +133,13 @@ def scoring_environment(name: str) -> StreamExecutionEnvironment:
         {
             # no copy of each batch to another process
             "python.execution-mode": "thread",
-            # then Python takes none of the memory that Flink manages, which is the state's
+            # leave Flink's managed memory to the state: Python in thread mode needs none
             "python.fn-execution.memory.managed": "false",
             "pipeline.object-reuse": "true",
             "pipeline.max-parallelism": str(MAX_PARALLELISM),
-            # there are few, and RocksDB would write, look for and delete each of them
+            # timers are few, and RocksDB would write, look for and delete each of them
             "state.backend.rocksdb.timer-service.factory": "HEAP",
-            # of a history, compression saves a quarter; it costs more of the time that a checkpoint takes
+            # compression makes histories a quarter smaller, but checkpoints slower by more than a quarter
             "state.backend.rocksdb.compression.per.level": "NO_COMPRESSION",
             "execution.buffer-timeout.interval": "2 ms",
         },
@@ -171,13 +171,13 @@ def submit(
         tables.execute_sql(table)
     keys = shard_keys(shards)
     batches = tables.to_data_stream(tables.sql_query(batch_query(keys, batch_ms)))
-    # a batch has waited for its window; it need not wait for others to fill a buffer
+    # a batch has waited for its window already, and need not wait for a full buffer
     send_at_once(batches)
     outcomes = (
         keyed_by_first_column(batches, key_type=Types.INT(), value_type=BATCH_TYPE)
         .process(ScoreBatches(topics), output_type=OUTCOMES_TYPE)
         .name("score")
-        # state belongs to these shards: Flink refuses to restore it into a job with others
+        # the state belongs to these shards: Flink refuses to restore it into a job with other shards
         .uid(f"score-shards-{'-'.join(map(str, keys))}")
     )
     packed = tables.from_data_stream(outcomes)

@@ -1,4 +1,4 @@
-"""The Python operator of `ml_inference_job`; in a file of its own, or it would be pickled whole."""
+"""The Python operator of `ml_inference_job`, outside its `__main__`: pickle copies classes of that whole."""
 
 import gc
 import sys
@@ -22,7 +22,7 @@ from flink_jobs.store.model_registry import ModelRegistry, ServedScorer
 from flink_jobs.store.settings import Topics, load_settings
 
 BATCH_TYPE = Types.PRIMITIVE_ARRAY(Types.BYTE())
-# Topic, and messages for it: each row crosses into Java by itself.
+# A topic and all its messages: each row costs a crossing into Java.
 OUTCOMES_TYPE = Types.ROW_NAMED(["topic", "packed"], [Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
 
 # Flink's own time to live for state cannot be set from thread-mode Python (2.3), and counts by the clock.
@@ -36,10 +36,10 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships no types
-    """Keyed by shard: the histories of the shard's customers, and the batches of their transactions."""
+    """Scores the batches of each shard, and keeps the histories of the shard's customers."""
 
     def __init__(self, topics: Topics) -> None:
-        """Name the topics that outcomes are for; made where the job is submitted."""
+        """Take the topics for outcomes; runs where the job is submitted."""
         self._topics = topics
         self._installation = INSTALLATION
 
@@ -54,7 +54,7 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
             )
             for name in ("histories", "added")
         )
-        # the state is that of the shard whose batch it is; copies have to be told apart
+        # Flink's state is always that of the current batch's shard; the copies in Python are kept by shard
         self._histories = defaultdict[int, StoredHistories](
             lambda: StoredHistories(histories, added, _RECENT_BYTES)
         )
@@ -62,10 +62,9 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         self._drift = DriftMetrics(runtime_context.get_metrics_group())
         self._risk_age = RiskAgeMetric(runtime_context.get_metrics_group())
         self._served = ServedScorer(ModelRegistry(settings))
-        # Else the thread that looks for models keeps Python from a waiting batch for 5 ms at a time.
+        # Else the thread that looks for models makes a batch wait for 5 ms at a time.
         sys.setswitchinterval(0.0005)
-        # What is loaded by now stays: no collection of garbage has to walk through it again. What earlier
-        # tasks of this process left goes.
+        # Collect what earlier tasks of this process left; then exempt all that is loaded now from collection.
         gc.unfreeze()
         gc.collect()
         gc.freeze()
@@ -94,12 +93,12 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
 class DriftMetrics:
     """PSI of each feature and of the score, in thousandths: Flink's metrics from Python are whole numbers.
 
-    They are what PyFlink calls distributions: Java keeps the latest value. A gauge would call Python from
-    the thread that asks for metrics.
+    PyFlink's distributions keep the latest value in Java; a gauge would call Python from the thread that
+    asks for metrics.
     """
 
     def __init__(self, group: MetricGroup) -> None:
-        """Register nothing yet: which features there are, the model says."""
+        """Register nothing yet: the model will name the features."""
         self._group = group.add_group("psi_thousandths")
         self._metrics: dict[str, Distribution] = {}
         self._next_s = 0.0
@@ -115,12 +114,12 @@ class DriftMetrics:
         for name in indexes.keys() - self._metrics.keys():
             self._metrics[name] = self._group.distribution(name)
         for name, metric in self._metrics.items():
-            # 0 for what only an earlier model took
+            # 0 for a feature that only an earlier model took
             metric.update(round(1000 * indexes.get(name, 0.0)))
 
 
 class RiskAgeMetric:
-    """By how many days what is scored is past what is known of terminals; from 1 on they count as unknown."""
+    """Days from the newest terminal risk to the transactions; from 1 on, terminals count as unknown."""
 
     def __init__(self, group: MetricGroup) -> None:
         """Register the metric."""
@@ -135,7 +134,7 @@ class RiskAgeMetric:
 
 
 def to_rows(outcomes: Outcomes, topics: Topics) -> Iterator[Row]:
-    """Pack the outcomes of a batch into one row for each topic: its name, and messages, a line each."""
+    """Pack the outcomes of a batch into one row for each topic: its name, and its messages, one a line."""
     for topic, messages in (
         (topics.predictions, outcomes.predictions),
         (topics.fraud_alerts, outcomes.alerts),

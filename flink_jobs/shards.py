@@ -1,7 +1,7 @@
 """Keys for shards that Flink spreads evenly over subtasks.
 
 Flink hands a key to a subtask by a hash of the key's hash, so a few keys such as 0, 1, 2 … may well all
-land on one subtask. These are chosen by that hash instead.
+land on one subtask. `shard_keys` chooses keys by that hash instead.
 """
 
 from itertools import count
@@ -11,10 +11,10 @@ _WORD = 0xFFFFFFFF
 
 
 def shard_keys(shards: int) -> list[int]:
-    """Choose a key for each shard, so that shard n lies in the middle of the n-th of `shards` equal parts.
+    """Choose a key for each shard: the n-th lies in the middle of the n-th of `shards` equal parts.
 
-    Its key group is the same where SQL groups by the key alone and where a DataStream is keyed by
-    `Row(key)`: one subtask has both, whatever the parallelism.
+    A key has the same key group where SQL groups by it and where a DataStream is keyed by `Row(key)`: one
+    subtask has both, whatever the parallelism.
     """
     keys: list[int] = []
     for shard in range(shards):

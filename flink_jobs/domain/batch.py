@@ -1,8 +1,8 @@
 """How a micro-batch travels between Flink SQL and Python: as UTF-8 each way.
 
 SQL's LISTAGG gathers text only, so the bytes of each record are read as ISO-8859-1, which maps every
-byte to one character and back. What separates records lies outside ISO-8859-1 and so cannot occur in a
-record. Outcomes go back as JSON, a line each.
+byte to one character and back. The separator of records lies outside ISO-8859-1, so no record contains it.
+Outcomes go back as JSON, one a line.
 """
 
 from flink_jobs.domain.scoring import Record
@@ -24,6 +24,6 @@ def unpack_batch(batch: bytes) -> list[Record]:
                 int(partition), int(offset), int(timestamp_ms), len(payload) + int(bytes_left_out), payload
             )
         )
-    # by partition and offset, which no two records share: SQL gathers in parts
+    # by partition and offset: SQL gathers in parts, which are out of order
     records.sort()
     return records

@@ -1,7 +1,7 @@
-"""How far the transactions that are scored have moved from those that the model was tested on.
+"""How far the scored transactions have moved from those that the model was tested on.
 
 The measure is the population stability index (PSI): over the bins of a distribution, the sum of
-(share now - share then) * ln(share now / share then). Customary readings are in `reading`.
+(share now - share then) * ln(share now / share then). `reading` says what a PSI means.
 """
 
 import random
@@ -20,9 +20,9 @@ SMALLEST_SHARE = 1e-4
 SOME, LARGE = 0.1, 0.25
 # By chance alone, PSI comes to about (bins - 1) / transactions: 0.02 here.
 FEWEST_TRANSACTIONS = 500
-# What is counted live is halved at twice this number, so that the past fades.
+# Live counts are halved at twice this number, so that the past fades.
 WINDOW_TRANSACTIONS = 50_000
-# A batch in four is counted live, drawn at random: batches of one shard may come at every other turn.
+# One live batch in four is counted, at random: every fourth might always be of the same shard.
 SAMPLED_SHARE = 0.25
 
 _EITHER_SIDE = np.array([-np.inf, np.inf], dtype=np.float32)
@@ -33,8 +33,8 @@ class Distribution(msgspec.Struct, frozen=True):
     """Shares of values in bins.
 
     Attributes:
-        edges: ascending; a bin holds the values from an edge on and below the next, the first what is below
-            all edges, the last what is not.
+        edges: ascending; a bin holds the values from one edge on to below the next; the first bin has no
+            lower edge, the last no upper one.
         shares: one more than edges; their sum is 1.
 
     """
@@ -44,20 +44,20 @@ class Distribution(msgspec.Struct, frozen=True):
 
 
 def distribution(values: NDArray[Any], more_edges: Sequence[float] = ()) -> Distribution:
-    """Find bins that hold about equally many values, and how many they hold.
+    """Find bins that hold about equally many values, and the share that each holds.
 
-    Of few values each has a bin of its own. One that is frequent has one too, and leaves the other bins
-    to the rest: most terminals have no fraud, and what matters are the others.
+    If there are few distinct values, each has a bin of its own. A frequent value has one too; the other bins
+    divide the rest: most terminals have no fraud, and the others matter.
 
     Args:
         values: [transactions]
-        more_edges: to be among the edges.
+        more_edges: added to the edges.
 
     """
     distinct, counts = np.unique(values.astype(np.float64), return_counts=True)
     starts = np.arange(1, len(distinct))
     if len(distinct) == 1:
-        # so that another value is told from the only one
+        # an edge on either side tells other values from the only one
         more_edges = [*more_edges, *np.nextafter(distinct.astype(np.float32), _EITHER_SIDE)]
     if len(distinct) > BINS:
         frequent = counts >= len(values) / BINS
@@ -66,10 +66,10 @@ def distribution(values: NDArray[Any], more_edges: Sequence[float] = ()) -> Dist
         alone = np.flatnonzero(frequent)
         starts = np.union1d(starts, np.union1d(alone, alone + 1))
         starts = starts[(starts > 0) & (starts < len(distinct))]
-    # between two values, so that rounding moves none across
+    # edges lie between two values, so that rounding moves no value across
     middles = [float(f"{middle:.6g}") for middle in (distinct[starts - 1] + distinct[starts]) / 2]
     edges = np.union1d(middles, np.asarray(more_edges, dtype=np.float64))
-    # compared as they are when counting
+    # as float32, like DriftCounts
     above = np.searchsorted(edges.astype(np.float32), values.astype(np.float32), side="right")
     bins = np.bincount(above, minlength=len(edges) + 1)
     return Distribution(edges.tolist(), np.round(bins / len(values), 6).tolist())
@@ -96,7 +96,7 @@ class DriftCounts:
     """Counts scored transactions, or a sample of them, in the bins that a model was published with.
 
     Attributes:
-        then: the distributions it was published with: of its features, in order, and of SCORE.
+        then: the model's published distributions: of its features, in order, and of SCORE.
 
     """
 
@@ -110,8 +110,8 @@ class DriftCounts:
 
         Args:
             then: see the attribute.
-            window: all counts are halved at twice as many transactions; None never does.
-            sampled_share: of the batches; 1 counts them all.
+            window: all counts are halved at twice as many transactions; None: never.
+            sampled_share: the share of batches that is counted; 1: all.
 
         """
         self.then = then
@@ -119,7 +119,7 @@ class DriftCounts:
         self._window = window
         self._sampled_share = sampled_share
         most = max(len(each.edges) for each in then.values())
-        # what is missing at the end lies beyond every value
+        # rows with fewer edges end with infinity, which no value reaches
         self._edges = np.array(
             [each.edges + [np.inf] * (most - len(each.edges)) for each in then.values()], dtype=np.float32
         )
@@ -133,7 +133,7 @@ class DriftCounts:
         return self._counted + self._rows_waiting
 
     def add(self, matrix: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
-        """Count a batch if it falls to, now or with later ones: many rows at once cost less than few.
+        """Count a batch if it is drawn, now or together with later ones: many rows at once cost less.
 
         Args:
             matrix: [transactions, features] in the order of `then`.

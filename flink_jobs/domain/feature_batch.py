@@ -1,4 +1,4 @@
-"""The features of a batch of transactions, whichever way the model wants them."""
+"""The features of a batch of transactions, for either kind of model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -96,6 +96,6 @@ class ReadyBatch:
         return np.array(self._rows, dtype=np.float64)
 
     def knows_terminal(self, number: int) -> bool:
-        """Tell that nothing is asked of the terminal."""
+        """Give True: this kind of model asks nothing of terminals."""
         del number
         return True

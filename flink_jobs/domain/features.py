@@ -15,7 +15,7 @@ from flink_jobs.domain import words
 from flink_jobs.domain.history import DAY_S, ENTRY, ENTRY_BYTES, WINDOW_DAYS
 from flink_jobs.domain.words import Words
 
-# How late labels come where nothing else is said; each model and table of terminal risk says it of its own.
+# The default delay of labels; each model and each table of terminal risk names its own.
 LABEL_DELAY_DAYS = 7
 LAST_PAYMENTS = 3
 _MONTH = WINDOW_DAYS[-1]
@@ -73,18 +73,18 @@ def _terminal_window(days: int, delay_days: int) -> tuple[Feature, Feature]:
 
 
 def no_fraud_days(delay_days: int) -> int:
-    """Tell what stands for no fraud: the age of one that is a day too old to be counted."""
+    """Give the age that stands for no fraud: a day more than a counted fraud can have."""
     return delay_days + _MONTH + 1
 
 
 def no_risk(delay_days: int) -> tuple[float, ...]:
-    """Tell what is said of a terminal that is not known."""
+    """Give the features of an unknown terminal."""
     return (0.0,) * (len(TERMINAL_FEATURES) - 1) + (float(no_fraud_days(delay_days)),)
 
 
 @cache
 def terminal_features(delay_days: int) -> tuple[Feature, ...]:
-    """Give the features that ask for terminal risk, where labels come so many days late."""
+    """Give the features of terminal risk, for labels that come `delay_days` late."""
     return (
         *(feature for days in WINDOW_DAYS for feature in _terminal_window(days, delay_days)),
         Feature(
@@ -160,14 +160,14 @@ def compute_features(
     amounts: NDArray[np.float64],
     risks: NDArray[np.float32],
 ) -> NDArray[np.float64]:
-    """Give the features of a batch of transactions, each of which depends on its own history only.
+    """Give the features of a batch of transactions, each from its own history only.
 
     Args:
-        histories: each transaction's customer's, as `fold` left it.
-        happened: how many entries of it happened up to the transaction, as `fold` counted them.
+        histories: of each transaction's customer, as `fold` returned it.
+        happened: how many entries of each history happened up to its transaction, as `fold` counted them.
         times_s: event times in seconds since 1970.
         amounts: in the card's currency.
-        risks: [transactions, TERMINAL_FEATURES], each transaction's terminal's.
+        risks: [transactions, TERMINAL_FEATURES], of each transaction's terminal.
 
     Returns:
         [transactions, FEATURES].
@@ -183,7 +183,7 @@ def compute_features(
     begins = {days: windows.begins(days) for days in WINDOW_DAYS}
     found = [windows.count_and_total(begins[days]) for days in WINDOW_DAYS]
     for count, total in found:
-        # A record later than the history reaches back may find none, not even itself.
+        # A record that comes later than a history reaches back may find no entry, not even its own.
         mean = np.where(count > 0, total / np.maximum(count, 1), amounts)
         columns += (count, mean)
     (week_count, week_total), (count, total) = found[-2:]
@@ -201,7 +201,7 @@ class _Windows:
     ) -> None:
         entries = np.frombuffer(b"".join(histories), ENTRY)
         self._times = np.ascontiguousarray(entries["time_s"])
-        # one more, so that what lies behind the last entry is an index too
+        # one more, so that the end of the last history is a valid index
         self._amounts = np.append(entries["amount"], 0.0)
         self._lengths = np.fromiter(map(len, histories), np.int64, len(histories)) // ENTRY_BYTES
         self._stops = np.cumsum(self._lengths)
@@ -210,7 +210,7 @@ class _Windows:
         self._times_s = times_s
 
     def begins(self, days: int) -> NDArray[np.int64]:
-        """Where the window of each transaction begins: the first that happened after the time `days` ago."""
+        """Index of the first entry in each transaction's window: the first less than `days` before it."""
         after = self._times > np.repeat(self._times_s - days * DAY_S, self._lengths)
         begins: NDArray[np.int64] = self._stops - np.add.reduceat(after, self._starts, dtype=np.int64)
         return begins

@@ -1,7 +1,7 @@
-"""A customer's recent transactions, as they lie in Flink's keyed state and are replayed in training.
+"""A customer's recent transactions, as Flink's keyed state holds them and training replays them.
 
 A history is a string of entries in the order of their event times. The first entry is no transaction: it
-tells the format, and happened before everything else, so that no history is without an entry.
+names the format and has the earliest time, so that every history has an entry.
 """
 
 import math
@@ -16,7 +16,7 @@ WINDOW_DAYS = (1, 7, 30)
 # A record this late still sees its whole 30 days; a later one sees what is left of them.
 LATENESS_DAYS = 7
 KEPT_S = (WINDOW_DAYS[-1] + LATENESS_DAYS) * DAY_S
-# Older entries are dropped so many at a time: until then, what a history begins with stays as it is stored.
+# Expired entries are dropped so many at a time; between drops, the stored beginning of a history stays valid.
 DROPPED_AT_ONCE = 16
 
 # Event time in seconds since 1970, amount in the card's currency, CRC-32 of the transaction id.
@@ -46,11 +46,11 @@ def check_format(history: bytes) -> bytes:
 def fold(history: bytes, time_s: float, amount: float, transaction_id: str) -> tuple[bytes, int]:
     """Put a transaction in its place by event time; one that is there already changes nothing.
 
-    Entries too old for any window of any record that may still come are dropped, once there are
+    Expired entries, too old for the windows of any record that may still come, are dropped once there are
     DROPPED_AT_ONCE of them.
 
     Args:
-        history: NO_HISTORY, or what this function gave.
+        history: NO_HISTORY, or a result of this function.
         time_s: event time in seconds since 1970.
         amount: in the card's currency.
         transaction_id: with time and amount it tells a repeat.
@@ -67,7 +67,7 @@ def fold(history: bytes, time_s: float, amount: float, transaction_id: str) -> t
 
 
 def _fold_late(history: bytes, entry: bytes, time_s: float) -> tuple[bytes, int]:
-    """Fold what did not happen after all that is there."""
+    """Fold a transaction that did not happen after the last entry."""
     times = np.frombuffer(history, ENTRY)["time_s"]
     first, place = (int(np.searchsorted(times, time_s, side)) * ENTRY_BYTES for side in ("left", "right"))
     if any(history[at : at + ENTRY_BYTES] == entry for at in range(first, place, ENTRY_BYTES)):
@@ -91,8 +91,8 @@ def expired_customers(histories: Iterable[tuple[str, bytes]]) -> list[str]:
     """Name the customers that were not seen for as long as a history reaches.
 
     Args:
-        histories: by customer id; event time is told by the latest transaction among them, not by a
-            clock, so that a replay expires nothing early.
+        histories: by customer id; the latest transaction among them tells the time, not the clock, so that
+            a replay expires nothing early.
 
     """
     last_seen = {

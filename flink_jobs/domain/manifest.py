@@ -1,4 +1,4 @@
-"""What a model is: written by training beside the model, read by whoever serves it."""
+"""A model's description: training writes it beside the model, jobs and commands read it."""
 
 import hashlib
 import re
@@ -22,15 +22,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         kind: where the features come from.
         features: names, in the order of the model's input.
         threshold: a score of at least this raises an alert; 0 to 1.
-        threshold_choice: the rule that gave it, the rule's limit, and the period it was chosen on.
+        threshold_choice: the rule that gave the threshold, the rule's limit, and the period that it used.
         metrics: measured on a period after the training data.
         data: source, rows and periods that it was trained and tested on.
         libraries: versions that made it.
         files: SHA-256 by file name.
         fingerprint: of data and parameters; equal ones need no new training.
-        label_delay_days: how late labels come: what it learnt of terminals ends so many days before.
-        distributions: of each feature, in their order, and of the score, in the test period; none in models
-            from before there were any.
+        label_delay_days: how late labels come; terminal risk ends so many days before the transaction.
+        distributions: of each feature, in their order, and of the score, in the test period; empty in older
+            models.
 
     """
 
@@ -49,9 +49,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     distributions: dict[str, Distribution] = {}
 
     def to_json(self) -> bytes:
-        """Indented, as a person may read it."""
+        """Give indented JSON, for people."""
         indented = msgspec.json.format(msgspec.json.encode(self), indent=2)
-        # numbers in one line, not each in its own
+        # a list of numbers in one line
         return re.sub(rb"\[[-+.\deE,\s]*\]", lambda match: b" ".join(match[0].split()), indented) + b"\n"
 
     @classmethod
@@ -68,7 +68,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError(f"manifest.json: {error}") from None
 
     def verify(self, name: str, content: bytes) -> None:
-        """Hold a file to its checksum.
+        """Compare a file with its checksum.
 
         Raises:
             ValueError: the file is not named here, or is not the one that was published.

@@ -15,7 +15,7 @@ EXPLAINER_FILE = "explainer.onnx"
 
 
 def differing_features(some: Sequence[str], others: Sequence[str]) -> str:
-    """Name what stands in one list only, for messages; of the same names it is the order that differs."""
+    """Name the features that only one list has, or say that the order differs; for messages."""
     return ", ".join(sorted(set(some) ^ set(others)) or ["their order"])
 
 
@@ -38,7 +38,7 @@ class ServedModel:
     """A verified model.
 
     Attributes:
-        manifest: what it is and what it takes.
+        manifest: describes the model and its input.
 
     """
 

@@ -12,7 +12,7 @@ from flink_jobs.domain.features import FEATURES, LABEL_DELAY_DAYS, terminal_feat
 from flink_jobs.domain.words import Words
 
 MOST_REASONS = 3
-# From which share on a ready column is said to be higher or lower than most.
+# A ready column's value is called higher (lower) than most if it is so for this share of transactions.
 _MOST = 0.89
 
 TERMINAL_UNKNOWN = "nothing is known of the terminal's frauds on this day"
@@ -52,10 +52,10 @@ def strongest_reasons(
 
     Args:
         features: a transaction's, in the model's order.
-        contributions: one for each of them; what moved nothing is no reason.
-        usual: distributions by name, to say more of ready columns than their value.
-        terminal_known: whether anything was known of terminals on that day; else no words say anything of it.
-        label_delay_days: how many days before that day what is known of terminals ended.
+        contributions: one for each feature; a feature that contributed 0 is no reason.
+        usual: distributions by name, to say whether a ready column is high or low.
+        terminal_known: whether anything was known of terminals on that day; if not, the text says so.
+        label_delay_days: how many days before that day terminal risk ended.
 
     """
     speak = _WORDS | _of_terminal(label_delay_days, terminal_known=terminal_known)
@@ -84,7 +84,7 @@ def _of_terminal(label_delay_days: int, *, terminal_known: bool) -> dict[str, Wo
 
 
 def _column(name: str, value: float, usual: Distribution | None) -> str:
-    """Speak of a ready column, of which no more is known than what it usually is."""
+    """Describe the value of a ready column by its usual distribution."""
     text = f"{name} is {value:.4g}"
     if usual is None:
         return text

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class Record(msgspec.Struct, order=True, frozen=True, gc=False):
-    """A record of the topic `transactions` and where it lies, which is what records are ordered by.
+    """A record of the topic `transactions`; records are ordered by partition and offset.
 
     Attributes:
         payload_bytes: the length in Kafka; `payload` may be cut past MAX_PAYLOAD_BYTES.
@@ -41,7 +41,7 @@ class Record(msgspec.Struct, order=True, frozen=True, gc=False):
 class Prediction(msgspec.Struct, gc=False, omit_defaults=True):
     """The score of one transaction; partition, offset and timestamp are those of its record.
 
-    What the challenger says of it is left out of the message where there is none.
+    Without a challenger, its fields are left out of the message.
     """
 
     transaction_id: str
@@ -55,7 +55,7 @@ class Prediction(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class Alert(msgspec.Struct, gc=False):
-    """A transaction whose score reached the model's threshold: whole, what the model saw, and why.
+    """A transaction whose score reached the model's threshold, with its features and reasons.
 
     Attributes:
         reasons: what moved the score most, the strongest first; none where the model has no explainer.
@@ -88,7 +88,7 @@ class DeadLetter(msgspec.Struct, gc=False):
 
 
 class Outcomes(NamedTuple):
-    """What comes of a batch: a prediction of each transaction, alerts where due, and what is none."""
+    """A batch's outcomes: a prediction for each transaction, alerts, and records that are no transactions."""
 
     predictions: list[Prediction]
     alerts: list[Alert]
@@ -125,27 +125,27 @@ class Scorer:
 
     @property
     def first_day(self) -> int:
-        """The first day that terminals' frauds are known for, since 1970-01-01; 0 where none is needed."""
+        """The first day of the terminal risk, since 1970-01-01; 0 if the table is empty."""
         return int(self._risk.days[0]) if len(self._risk.days) else 0
 
     @property
     def terminal_risk(self) -> TerminalRisk:
-        """What it knows of terminals."""
+        """The table in use."""
         return self._risk
 
     @property
     def risk_age_days(self) -> int:
-        """By how many days the record scored last is past what is known of terminals; 0: it is not."""
+        """Days from the newest terminal risk to the latest scored batch; 0 if its day is known."""
         return self._risk.age_days(int(self._last_event_s // DAY_S))
 
     def challenged_by(self, challenger: ServedModel | None) -> "Scorer":
-        """Give one of the same model, terminal risk and counts that this model challenges; None: no model."""
+        """Give a copy with this challenger, or without one; it shares model, terminal risk and counts."""
         other = copy.copy(self)
         other.challenger = challenger
         return other
 
     def told(self, terminal_risk: TerminalRisk) -> "Scorer":
-        """Give one of the same model, challenger and counts that knows other things of terminals."""
+        """Give a copy with this terminal risk; it shares model, challenger and counts."""
         other = copy.copy(self)
         other._risk = terminal_risk  # noqa: SLF001 - its own class
         return other
@@ -253,7 +253,7 @@ class Scorer:
         )
 
     def _challenge(self, matrix: NDArray[np.float32]) -> tuple[Sequence[float | None], str | None]:
-        """Give the challenger's scores and version; one that fails is dropped, whatever the reason."""
+        """Give the challenger's scores and version; drop a challenger that fails, whatever the reason."""
         challenger = self.challenger
         if challenger is None:
             return [None] * len(matrix), None
@@ -267,7 +267,7 @@ class Scorer:
 
 
 def _on_one_line(payload: bytes) -> msgspec.Raw:
-    """Give JSON without line breaks, which may stand between its values only."""
+    """Give JSON without line breaks; they can only stand between its values."""
     return msgspec.Raw(msgspec.json.format(payload, indent=-1) if b"\n" in payload else payload)
 
 

@@ -1,4 +1,4 @@
-"""How histories lie in Flink's state: most of each is written seldom; Python has copies of the latest."""
+"""Histories in Flink's state: most of a history is seldom written; Python has copies of the latest ones."""
 
 from collections.abc import Iterator, Mapping
 from typing import Protocol
@@ -6,27 +6,27 @@ from typing import Protocol
 from flink_jobs.domain.feature_batch import Histories
 from flink_jobs.domain.history import ENTRY_BYTES, check_format
 
-# So many entries are added to a history before it is written as a whole again. More than `history.fold` drops
-# at a time: dropping changes how a history begins, so that it is written as a whole anyway.
+# After so many added entries, a history is written as a whole again. More than `history.fold` drops at once:
+# after a drop, the stored beginning is no longer valid, and the history is written as a whole anyway.
 MOST_ADDED = 24
 
 
 class Store(Histories, Protocol):
-    """What histories, or parts of them, are kept in; Flink's map state is one."""
+    """A store of histories or of added entries, such as Flink's map state."""
 
     def remove(self, key: str, /) -> None:
-        """Keep the customer's no longer; there may be none."""
+        """Remove the customer's bytes, if there are any."""
 
     def items(self) -> Iterator[tuple[str, bytes]]:
-        """Give every customer's id and what is kept of them."""
+        """Give every customer's id and bytes."""
 
 
 class StoredHistories:
-    """Histories in two stores: each as it once was, and the entries that were added since.
+    """Histories in two stores: one has each history as it was last written whole, one the entries since.
 
-    A transaction then writes a few entries rather than a whole month of them, which was most of what the
-    state backend had to write, merge and send to checkpoints. Of histories that were seen last there is a
-    copy here, for reading one from the state costs more than a fold.
+    So a transaction writes a few entries, not a whole month of them; whole months were most of what the
+    state backend wrote, merged and sent to checkpoints. This object keeps copies of the latest histories:
+    reading one from the state costs more than a fold.
     """
 
     def __init__(self, histories: Store, added: Store, most_bytes: int) -> None:
@@ -35,14 +35,14 @@ class StoredHistories:
         self._added = added
         self._most_bytes = most_bytes
         self._bytes = 0
-        # histories, and how many of their bytes lie in `histories`
+        # by customer id: the history, and how many of its bytes lie in `_histories`
         self._recent: dict[str, tuple[bytes, int]] = {}
 
     def get(self, customer_id: str, /) -> bytes | None:
         """Give the customer's history, None for a new one.
 
         Raises:
-            ValueError: what is stored is another version's.
+            ValueError: another version stored the history.
 
         """
         found = self._recent.get(customer_id)
@@ -56,7 +56,7 @@ class StoredHistories:
         return history
 
     def put_all(self, histories: Mapping[str, bytes], /) -> None:
-        """Keep customers' histories; as a whole where more changed than a few entries at the end."""
+        """Store histories: as a whole if more changed than a few entries at the end, else these entries."""
         whole: dict[str, bytes] = {}
         added: dict[str, bytes] = {}
         for customer_id, history in histories.items():
@@ -73,13 +73,13 @@ class StoredHistories:
             else:
                 whole[customer_id] = history
                 if not written:
-                    # without a copy, nobody knows whether there are entries
+                    # there may be added entries: without a copy, this is unknown
                     self._added.remove(customer_id)
                 elif written < len(before):
                     added[customer_id] = b""
                 written = len(history)
             self._copy(customer_id, history, written)
-        # at once: a call into Java costs more than what is written
+        # one call for all: a call into Java costs more than the writing
         if whole:
             self._histories.put_all(whole)
         if added:

@@ -1,8 +1,8 @@
-"""How often each terminal was defrauded, by day: a table that is looked up, made by training and renewals.
+"""How often each terminal was defrauded, by day: a table that training and renewals make, and jobs look up.
 
-Labels come a week late, so the numbers for a day end a week before it and change by the day only:
-a look-up serves them as well as a second stream of state would. Of a day that the table does not have,
-nothing is known: what was true weeks ago is not told.
+Labels come a week late, so the numbers for a day end a week before it and change only from day to day:
+a look-up serves them as well as a second stream of state would. On a day that the table does not have, every
+terminal is unknown: numbers of weeks ago are not used.
 """
 
 import io
@@ -24,9 +24,9 @@ SCHEMA = pa.schema(
 )
 
 
-# Says in a file's metadata how late labels come; in those from before it stood there, LABEL_DELAY_DAYS.
+# In a file's metadata: how late labels come; LABEL_DELAY_DAYS in older files, which do not say it.
 DELAY_KEY = b"label_delay_days"
-# Days that the table knows all of, though it may have no row of them; in addition to those of its rows.
+# In a file's metadata: days that the table knows, besides those of its rows; it may have no row of them.
 DAYS_KEY = b"days"
 
 
@@ -39,7 +39,7 @@ class TerminalRisk:
     """What is known of each terminal, by day.
 
     Attributes:
-        label_delay_days: how many days before each of them what is known ends.
+        label_delay_days: how many days before each day its numbers end.
         days: that the table has, ascending, since 1970-01-01.
 
     """
@@ -61,7 +61,7 @@ class TerminalRisk:
         self._days_and_none = np.append(self.days, -1)
         ids = column("terminal_id").dictionary_encode().unify_dictionaries().combine_chunks()
         self._terminals = IdIndex(ids.dictionary)
-        # [terminals, days]: the row of each; the last row is for terminals and days that are not known
+        # [terminals, days]: row numbers in `_values`; the last terminal, day and row stand for unknown ones
         self._rows = np.full((len(self._terminals) + 1, len(self.days) + 1), rows, dtype=np.int32)
         self._rows[ids.indices.to_numpy(), np.searchsorted(self.days, days)] = np.arange(rows, dtype=np.int32)
         del ids, days
@@ -81,38 +81,38 @@ class TerminalRisk:
         return self._values.nbytes + self._rows.nbytes + self._terminals.nbytes
 
     def as_of(self, terminal_ids: Sequence[str], days: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Give what is known of terminals as of a day each: [rows, TERMINAL_FEATURES].
+        """Give each terminal's features as of its day: [rows, TERMINAL_FEATURES].
 
         Args:
-            terminal_ids: one that the table does not know has no transactions and no frauds.
-            days: the events', since 1970-01-01; as of one that the table does not have, no terminal is known.
+            terminal_ids: an unknown terminal has no transactions and no frauds.
+            days: the events', since 1970-01-01; on a day that the table does not have, no terminal is known.
 
         """
         columns = self.days.searchsorted(days)
-        # the last column is the unknown's, as is the last row
+        # -1, the last column, stands for unknown days
         columns = np.where(self._days_and_none[columns] == days, columns, -1)
         found: NDArray[np.float32] = self._values[self._rows[self._terminals.numbers(terminal_ids), columns]]
         return found
 
     def covers(self, day: int) -> bool:
-        """Tell whether the table knows anything as of a day."""
+        """Tell whether the table has a day."""
         return bool(self._days_and_none[np.searchsorted(self.days, day)] == day)
 
     def age_days(self, day: int) -> int:
-        """Tell by how many days a day is past the last one before it that the table has; 0 if it has it."""
+        """Count the days from the table's last day up to `day` to `day`; 0 if there is none."""
         before = int(np.searchsorted(self.days, day, side="right"))
         return day - int(self.days[before - 1]) if before else 0
 
     @classmethod
     def from_parquet(cls, content: bytes) -> Self:
         """Read a snapshot as `training.terminal_labels` wrote it."""
-        # each id once, not once a day
+        # hold each id once, not once a day
         file = pq.ParquetFile(io.BytesIO(content), read_dictionary=["terminal_id"])
         risk = cls.__new__(cls)
         risk._fill(  # noqa: SLF001 - its own class
             file.schema_arrow, file.metadata.num_rows, lambda name: file.read(columns=[name]).column(0)
         )
-        # Arrow would keep what it needed meanwhile for itself
+        # Arrow would keep the memory that it no longer needs
         pa.default_memory_pool().release_unused()
         return risk
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-# What the features, by name, tell about one of them.
+# Takes features by name, gives the words for one of them.
 Words = Callable[[Mapping[str, float]], str]
 
 
@@ -12,7 +12,7 @@ def amount(name: str, before: str) -> Words:
 
 
 def either(name: str, yes: str, no: str) -> Words:
-    """Say which of two a 0 or 1 is."""
+    """Say `yes` for 1 and `no` for 0."""
     return lambda values: yes if values[name] else no
 
 
@@ -30,10 +30,10 @@ def frauds(share: str, count: str, when: str, last: int | None = None) -> Words:
     """Say a share of a terminal's payments as "3 of 12".
 
     Args:
-        share: names the feature.
-        count: names the one that says of how many.
+        share: name of the feature.
+        count: name of the feature with the number of payments.
         when: the payments were made.
-        last: only so many of them count, the latest.
+        last: only so many of the latest payments count.
 
     """
 

@@ -1,4 +1,4 @@
-"""Small files of a folder of Parquet become few large ones, with the same rows."""
+"""Merge small Parquet files of a folder into few large ones with the same rows."""
 
 import hashlib
 import io
@@ -28,7 +28,7 @@ class CompactionError(Exception):
 
 
 class Compacted(NamedTuple):
-    """What came of it.
+    """The outcome of a compaction.
 
     Attributes:
         files: how many were merged.
@@ -49,20 +49,20 @@ def compact(
 ) -> Compacted:
     """Merge the small files of each subfolder.
 
-    Rows lie twice for as long as the small files have not been deleted; readers drop repeats by
+    Until the small files are deleted, their rows lie in the folder twice; readers drop repeats by
     (partition, offset).
 
     Args:
         client: of MinIO, allowed to write.
-        bucket: that the folder lies in.
-        folder: whose subfolders hold the files.
-        target_bytes: so many are merged at once, or all of a subfolder; what has at least half of it stays.
-        settled: files that were written so shortly before the job's last one are left alone: a job that
-            goes on from its last checkpoint or savepoint looks whether they are there.
+        bucket: of the folder.
+        folder: its subfolders hold the files.
+        target_bytes: size of a merged file; files of at least half of it stay.
+        settled: files written up to so long before the job's last one are left alone: a job that goes on
+            from its last checkpoint or savepoint checks that they are there.
 
     Raises:
         ObjectStoreError: not allowed, or the server does not answer.
-        CompactionError: which files do not fit together, and why.
+        CompactionError: names files that do not fit together, and says why.
 
     """
     found = [each for each in list_objects(client, bucket, f"{folder}/") if is_finished(each.key)]
@@ -99,14 +99,14 @@ def _is_merged(key: str) -> bool:
 
 
 def merge(contents: Sequence[bytes]) -> bytes:
-    """Give one Parquet file with the rows of all, in their order.
+    """Give one Parquet file with the rows of all files, in their order.
 
     Raises:
-        pa.ArrowException: one is no Parquet, or has other columns than the first.
+        pa.ArrowException: a file is no Parquet, or has other columns than the first.
 
     """
     buffer = io.BytesIO()
-    # as it came: older readers know no other timestamps than these
+    # keep INT96 timestamps: older readers know no others
     types = pq.ParquetFile(io.BytesIO(contents[0])).schema
     int96 = any(types.column(number).physical_type == "INT96" for number in range(len(types)))
     writer = None
@@ -122,7 +122,7 @@ def merge(contents: Sequence[bytes]) -> bytes:
 
 
 def check_merged(merged: bytes, contents: Sequence[bytes]) -> None:
-    """Hold what `merge` gave against what it was given.
+    """Compare the result of `merge` with the files that went into it.
 
     Raises:
         ValueError: rows differ.
@@ -139,7 +139,7 @@ def check_merged(merged: bytes, contents: Sequence[bytes]) -> None:
 
 
 def _groups(found: Sequence[StoredObject], target_bytes: int) -> Iterator[list[StoredObject]]:
-    """Neighbours in a folder that are large enough together, or all that there are; at least two."""
+    """Group the files of each folder, two or more at a time, up to the target size."""
     for _, neighbours in groupby(found, lambda each: each.key.rpartition("/")[0]):
         group: list[StoredObject] = []
         for each in sorted(neighbours, key=lambda each: each.modified):

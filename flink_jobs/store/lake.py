@@ -1,8 +1,8 @@
-"""The lake: what lies where, and how it is read. Nobody else knows its layout.
+"""The lake's layout, and how it is read; no other module knows the layout.
 
 `kafka_to_minio_job` writes Parquet files, a folder for each day of Kafka's clock (UTC). They hold the bytes
-of each record as they came, where it lies in Kafka, and what SQL could read of it. A finished file never
-changes. Compaction puts one in the place of many; for a moment rows lie there twice.
+of each record as they came, its place in Kafka, and the columns that SQL could read. A finished file never
+changes. Compaction replaces many files by one; for a moment their rows lie there twice.
 """
 
 import hashlib
@@ -37,11 +37,11 @@ _CLOCK_SLACK = timedelta(minutes=5)
 
 
 class LakeError(Exception):
-    """The lake cannot be read, or something else than the lake is there."""
+    """The lake cannot be read, or has a file that is not the lake's."""
 
 
 def is_finished(path: str) -> bool:
-    """Tell files from those in progress and from markers."""
+    """Tell finished files from files in progress and from markers."""
     return not path.rpartition("/")[2].startswith((".", "_"))
 
 
@@ -51,7 +51,7 @@ def day_of_file(path: str) -> str:
 
 
 def list_day_folders(client: Any, bucket: str, folder: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - boto3 makes its classes at run time
-    """List the days of a folder, the first one first: the keys of each begin so, and the day.
+    """List the days of a folder in order: the prefix of each day's keys, and the day.
 
     Raises:
         ObjectStoreError: the store does not answer.
@@ -104,10 +104,10 @@ class LakeRecords:
 
 
 def read_lake_folder(location: str, settings_file: str | Path | None = None) -> LakeRecords | None:
-    """Read a folder, local or `s3://bucket/folder`; None where it is none.
+    """Read a folder, local or `s3://bucket/folder`; None if no finished file is there.
 
     Raises:
-        LakeError: it cannot be read, or holds something else.
+        LakeError: a file cannot be read, or is not the lake's.
 
     """
     files = _finished_files(location, settings_file)
@@ -126,7 +126,7 @@ class PlaceCounts(Protocol):
 
 
 class Lake:
-    """The transactions' folder, of which no more columns are read than are asked for.
+    """The transactions' folder; each method reads only the columns that it needs.
 
     Attributes:
         name: for messages.
@@ -141,7 +141,7 @@ class Lake:
         self._read: set[str] = set()
 
     def count_new(self, counts: PlaceCounts, started_at: datetime, ended_at: datetime) -> int:
-        """Add the rows of files that are new since the last call to `counts`; returns how many files.
+        """Count the rows of files that are new since the last call; return the number of these files.
 
         Raises:
             LakeError: the lake cannot be read, or a file in it is not the lake's.
@@ -164,7 +164,7 @@ class Lake:
         """
         latest = None
         for times_s, _ in self._events(["event_time"]):
-            known = times_s[times_s < before_s]  # NaN is not
+            known = times_s[times_s < before_s]  # leaves out NaN
             if len(known):
                 latest = max(float(known.max()), latest or 0.0)
         return latest
@@ -183,7 +183,7 @@ class Lake:
             for row, payload in zip(
                 rows.tolist(), batch["payload"].take(pa.array(rows)).to_pylist(), strict=True
             ):
-                # a time that Flink's SQL cannot read, such as one with an offset, may still be one
+                # Flink's SQL cannot read every valid time, such as one with an offset
                 time_s = _parsed_time_s(payload, until_s) if unknown[row] else float(times_s[row])
                 if since_s <= time_s < until_s:
                     found.append((time_s, payload))

@@ -1,4 +1,4 @@
-"""What is released, in MinIO: how it is loaded, and how a new release is noticed."""
+"""Load releases from MinIO, and notice new ones."""
 
 import hashlib
 import logging
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class ModelUnavailableError(RuntimeError):
-    """There is no model to serve, or none that this version can."""
+    """There is no model, or none that this version can serve."""
 
 
 def model_key(version: str, name: str) -> str:
@@ -37,7 +37,7 @@ def risk_key(version: str) -> str:
 
 
 class ModelRegistry:
-    """Reads what releases name, and believes none of it before it is verified.
+    """Loads the files that releases name, and verifies each before use.
 
     Attributes:
         log: of the releases.
@@ -50,11 +50,11 @@ class ModelRegistry:
         self.log = ReleaseLog(settings)
 
     def load_newest(self) -> Scorer:
-        """Load what is released now; errors as for `load`, and ValueError where nothing is."""
+        """Load the newest release that can be read; errors as for `in_force` and `load`."""
         return self.load(self.in_force()[1])
 
     def in_force(self) -> tuple[int, Release]:
-        """Give the number of the newest release, and the last one that can be read.
+        """Give the number of the newest release, and the newest release that can be read.
 
         Raises:
             ObjectStoreError: MinIO does not answer.
@@ -70,7 +70,7 @@ class ModelRegistry:
         return stored.number, release
 
     def readable(self, stored: StoredRelease) -> Release | None:
-        """Give a release or, where it cannot be read, the last before it that can, and say so in the log."""
+        """Give a release; if it cannot be read, say so in the log and give the last before it that can."""
         if stored.release is not None:
             return stored.release
         _log.error("release %d refused, the last that can be read stays: %s", stored.number, stored.error)
@@ -97,7 +97,7 @@ class ModelRegistry:
         return self.load_risk(manifest, release.risk)
 
     def load_challenger(self, release: Release, champion: Manifest) -> ServedModel | None:
-        """Load the challenger, if there is one; it has to take what the champion takes.
+        """Load the challenger, if there is one; it must take the champion's features.
 
         Raises:
             ObjectStoreError: as for `load`.
@@ -123,7 +123,7 @@ class ModelRegistry:
         if manifest.version != reference.version:
             raise ValueError(f"s3://{self._buckets.models}/{key} describes model {manifest.version}")
         onnx = self._model_file(manifest, ONNX_FILE)
-        # models from before there were explainers are served, and their alerts give no reasons
+        # a model without an explainer is served as well, but its alerts give no reasons
         explainer = self._model_file(manifest, EXPLAINER_FILE) if EXPLAINER_FILE in manifest.files else None
         probe = np.zeros((2, len(manifest.features)), dtype=np.float32)
         try:
@@ -136,7 +136,10 @@ class ModelRegistry:
         if scores.shape != (2,) or not ((scores >= 0) & (scores <= 1)).all():
             raise ValueError(f"model {manifest.version} gives {scores}, no scores: publish it again")
         if contributions.shape != probe.shape:
-            raise ValueError(f"model {manifest.version} explains nothing like its scores: publish it again")
+            raise ValueError(
+                f"model {manifest.version} gives contributions of another shape than its input: "
+                "publish it again"
+            )
         return model
 
     def load_risk(self, manifest: Manifest, reference: RiskReference) -> TerminalRisk:
@@ -164,10 +167,10 @@ class ModelRegistry:
 
 
 def check_challenger(challenger: Manifest, champion: Manifest) -> None:
-    """Refuse a challenger that cannot be held against the champion.
+    """Refuse a challenger that cannot be compared with the champion.
 
     Raises:
-        ValueError: it is the champion itself, takes other features, or learnt of labels of another delay.
+        ValueError: it is the champion itself, takes other features, or has another delay of labels.
 
     """
     if challenger.version == champion.version:
@@ -182,22 +185,22 @@ def check_challenger(challenger: Manifest, champion: Manifest) -> None:
 
 
 def _check_delay(what: str, delay_days: int, manifest: Manifest) -> None:
-    """Refuse what knows of terminals up to another day than the model learnt from."""
+    """Refuse a delay of labels other than the model was trained with."""
     if delay_days != manifest.label_delay_days:
         raise ValueError(
-            f"{what} is of labels that come {delay_days} days late, model {manifest.version} of "
+            f"{what} is for labels that come {delay_days} days late, model {manifest.version} for "
             f"{manifest.label_delay_days}: train it with --label-delay {delay_days}, or promote another"
         )
 
 
 class ServedScorer:
-    """The scorer in use: loaded at start, replaced between two batches when there is another release.
+    """The scorer in use: loaded at start, replaced between two batches when there is a new release.
 
-    It looks for another for as long as somebody has it: in thread mode, PyFlink (2.3) does not close the
-    function of a task that is stopped, cancelled or fails, but lets go of it.
+    A thread looks for new releases until nobody refers to this object any more: in thread mode, PyFlink
+    (2.3) drops the function of a task that is stopped, cancelled or fails, without closing it.
 
     Attributes:
-        current: the one to score the next batch with.
+        current: scores the next batch.
 
     """
 
@@ -213,7 +216,7 @@ class ServedScorer:
                 "chooses among those there are; the job tries again by itself."
             ) from error
         self._challenged_by: ModelReference | None = None
-        # what MinIO did not give: asked for again
+        # a release that is still to be taken over; `refresh` tries again
         self._wanted: Release | None = self._release
         self.refresh()
         gone = threading.Event()
@@ -223,9 +226,9 @@ class ServedScorer:
         ).start()
 
     def refresh(self) -> None:
-        """Take over what is released now; what cannot be loaded is refused in the log.
+        """Take over a new release, or say in the log why not.
 
-        What is wrong by itself is refused once; what MinIO did not give is asked for again the next time.
+        A faulty release is refused once; after an error of MinIO, the next call tries the release again.
         """
         try:
             stored = self._registry.log.after(self._seen)
@@ -237,17 +240,17 @@ class ServedScorer:
                 self._wanted = None
             self._complaint = ""
         except ObjectStoreError as error:
-            # the same once, not at each look
+            # log the same error once, not at every call
             if str(error) != self._complaint:
                 _log.error("going on with %s: %s", self.current.version, error)
             self._complaint = str(error)
 
     def _take(self, release: Release) -> None:
-        """Take over what differs from what is in use; ObjectStoreError where MinIO does not give it."""
+        """Take over the parts of a release that are not in use yet; ObjectStoreError as for `load`."""
         try:
             if release.model != self._release.model:
                 self.current = self._registry.load(release)
-                # a challenger of the model before may well be one of this
+                # a challenger that did not fit the model before may fit this one
                 self._challenged_by = None
                 _log.warning("release %d: now serving %s", release.number, self.current.version)
             elif release.risk != self._release.risk:
@@ -282,7 +285,7 @@ class ServedScorer:
 
 
 def _watch(reference: weakref.ref[ServedScorer], gone: threading.Event, poll_s: float) -> None:
-    """Refresh a scorer now and then, until nobody has it any more."""
+    """Refresh a scorer every `poll_s` seconds, until nobody else refers to it."""
     while not gone.wait(poll_s):
         served = reference()
         if served is None:
@@ -291,5 +294,5 @@ def _watch(reference: weakref.ref[ServedScorer], gone: threading.Event, poll_s: 
             served.refresh()
         except Exception:  # noqa: BLE001 - whatever it is, the model in use goes on, and so does the watch
             _log.exception("cannot look for another release; going on with %s", served.current.version)
-        # not for as long as it waits
+        # a reference held while waiting would keep the scorer alive
         del served

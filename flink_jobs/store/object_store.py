@@ -16,7 +16,7 @@ _REMEDIES = {
     "NoSuchBucket": "ansible-playbook site.yml makes the buckets",
     "AccessDenied": "models are written with the settings of the user `training`",
 }
-# There is one already, or another request is just writing it.
+# The object is there already, or another request is just writing it.
 _EXISTS = ("PreconditionFailed", "ConditionalRequestConflict")
 
 
@@ -46,7 +46,7 @@ def read_object(client: Any, bucket: str, key: str) -> bytes: ...
 @overload
 def read_object(client: Any, bucket: str, key: str, *, missing_ok: bool) -> bytes | None: ...
 def read_object(client: Any, bucket: str, key: str, *, missing_ok: bool = False) -> bytes | None:
-    """Read a whole object; None where it may be missing and is.
+    """Read a whole object; None if it is missing and `missing_ok`.
 
     Raises:
         ObjectStoreError: not there, not allowed, or the server does not answer.
@@ -117,9 +117,9 @@ def write_object(client: Any, bucket: str, key: str, content: bytes) -> None:
 
 
 def create_object(client: Any, bucket: str, key: str, content: bytes) -> bool:
-    """Write a whole object where there is none; False where there is one, which stays as it is.
+    """Write a whole object unless there is one already; False if there is: it stays as it is.
 
-    That one may be the writer's own: a request that got no answer is sent again.
+    It may be the writer's own: the client repeats a request that got no answer.
 
     Raises:
         ObjectStoreError: as for `write_object`.
@@ -141,7 +141,7 @@ def create_object(client: Any, bucket: str, key: str, content: bytes) -> bool:
 
 
 def delete_object(client: Any, bucket: str, key: str) -> None:
-    """Delete an object; one that is not there is none already. ObjectStoreError as for `write_object`."""
+    """Delete an object if it is there. ObjectStoreError as for `write_object`."""
     _change(client, "delete", bucket, key, lambda: client.delete_object(Bucket=bucket, Key=key))
 
 

@@ -1,6 +1,6 @@
-"""Said what is served before there were releases: read once more, for the change-over, and never written.
+"""Pointers that named the served model before there were releases: read for the change-over, never written.
 
-The first release takes over what stands here; after that nothing here is looked at.
+The first release takes over the pointers' content; from then on nobody reads them.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Pointer = TypeVar("Pointer")
 
 
 class Promotion(msgspec.Struct, frozen=True):
-    """An entry of `promotions.json`: what was promoted, when, and whether in place of what came after it."""
+    """An entry of `promotions.json`: what was promoted, when, and whether by a rollback to it."""
 
     version: str
     at: str
@@ -63,10 +63,10 @@ def read_pointers(client: Any, buckets: Buckets) -> dict[str, Any] | None:  # no
 
 
 def promoted_before(current: str, history: Sequence[Promotion]) -> list[Promotion]:
-    """Tell what was in use before the current version, as if what was rolled back had never been.
+    """Give the promotions before the current version's, without those that were rolled back.
 
     Args:
-        current: what the pointer says, which may have been moved by other means.
+        current: the pointer's version; the history need not have it.
         history: the latest last.
 
     """
@@ -79,7 +79,7 @@ def promoted_before(current: str, history: Sequence[Promotion]) -> list[Promotio
         elif versions[-1:] != [promotion.version]:
             stack.append(promotion)
     while current in [each.version for each in stack]:
-        # what comes after it was recorded, but never got to be in use
+        # later entries were recorded, but their versions never came into use
         if stack.pop().version == current:
             break
     return stack

@@ -20,7 +20,7 @@ class Kafka(msgspec.Struct, frozen=True):
 
 
 class Topics(msgspec.Struct, frozen=True):
-    """Topic names; settings from before there were labels do not name theirs."""
+    """Topic names; older settings name no topic for labels."""
 
     transactions: str
     predictions: str
@@ -51,8 +51,7 @@ class Settings(msgspec.Struct, frozen=True):
     """The whole file.
 
     Attributes:
-        label_delay_days: how late labels come; models that are trained from now on say it, and with them
-            what is released.
+        label_delay_days: how late labels come, for models that are trained from now on.
 
     """
 
@@ -68,11 +67,11 @@ class SettingsError(RuntimeError):
 
 
 class NoSettingsError(SettingsError):
-    """There is none that may be read."""
+    """There is no settings file that this user may read."""
 
 
 def looked_up() -> tuple[Path, Path]:
-    """Where settings are looked for: the deployment's that $TERRAFORM_ROOT names, then the host's own."""
+    """Where settings are looked for: those of the deployment $TERRAFORM_ROOT, then the host's own."""
     deployment = Path(os.environ.get("TERRAFORM_ROOT", "terraform/lab")).name
     return Path("build", deployment, "settings.json"), ON_A_HOST
 
@@ -81,7 +80,7 @@ def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
     """Read the settings from `path`, else from $FRAUD_SETTINGS, else from the first of looked_up().
 
     Raises:
-        SettingsError: which file, which field, and what makes one.
+        SettingsError: names the file, the field, and the command that writes the file.
 
     """
     named = path or os.environ.get("FRAUD_SETTINGS")
