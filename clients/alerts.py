@@ -19,9 +19,9 @@ class AlertedTransaction(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReceivedAlert(msgspec.Struct, frozen=True, gc=False):
-    """What the clients read of an alert; `partition` and the rest up to the time are the transaction's.
+    """What the clients read of an alert; partition, offset and Kafka's timestamp are the transaction's.
 
-    Alerts of models without an explainer, and those from before there were reasons, have none.
+    Alerts of models without an explainer have no reasons; neither have old alerts.
     """
 
     transaction_id: str
@@ -40,7 +40,7 @@ decode_alert = msgspec.json.Decoder(ReceivedAlert).decode
 
 
 class RecentIds:
-    """Remembers the latest ids; the job may send an alert again after a failure, soon after the first."""
+    """Remembers the latest ids: after a failure, the job may soon send an alert again."""
 
     def __init__(self, size: int = REMEMBERED_IDS) -> None:
         self._size = size
@@ -58,7 +58,7 @@ class RecentIds:
 
 
 def shown(alert: ReceivedAlert, received: datetime) -> str:
-    """Write an alert for people: a line, whose columns line up, and below it a line for each reason."""
+    """Write an alert for people: a line of aligned columns, and below it a line for each reason."""
     transaction = alert.transaction
     latency_ms = received.timestamp() * 1000 - alert.kafka_timestamp_ms
     line = (

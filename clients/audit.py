@@ -44,7 +44,7 @@ not wrong.
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
-    parser = argument_parser("fraud-audit", "Hold what came out of a run against what was sent.", _EPILOG)
+    parser = argument_parser("fraud-audit", "Compare the records sent with those scored and stored.", _EPILOG)
     parser.add_argument(
         "--producer-report", type=Path, required=True, metavar="FILE", help="of `fraud-producer --report`"
     )
@@ -114,7 +114,7 @@ def read_topics(settings: Settings, producer: ProducerReport, timeout_s: float, 
         ends: dict[Any, int] | None = None
         while not stop:
             batches = consumer.poll(timeout_ms=250, max_records=5_000)
-            # all of them, so no short cut
+            # take in all of them: `any` would stop at the first
             news = sum([outcome.take(record) for records in batches.values() for record in records])
             waiting.progress(outcome.answered, news=news > 0)
             if outcome.lost:
@@ -188,7 +188,7 @@ def reconcile(
 
 
 def audit_table(report: AuditReport, *, contiguous: bool = True) -> str:
-    """Write the result for people."""
+    """Write the figures for people."""
     to = "alert received" if report.latency == "producer_to_consumer" else "score"
     rows: list[tuple[str, float | None, str]] = [
         ("sent", report.sent, "transactions that Kafka confirmed"),
@@ -230,7 +230,7 @@ def _seek(consumer: Any, partitions: list[Any], start_ms: int) -> None:  # noqa:
 
 
 class _Waiting:
-    """Tells on stderr how far it is, and when there is no more hope."""
+    """Shows progress on stderr, and tells when to give up."""
 
     def __init__(
         self, label: str, expected: int, timeout_s: float, clock: Callable[[], float] = time.monotonic
@@ -243,7 +243,7 @@ class _Waiting:
         self._due = Every(_PROGRESS_PERIOD_S, clock)
 
     def progress(self, done: int, *, news: bool) -> None:
-        """Note whether anything of the run came, and print a line now and then."""
+        """Note whether a record of the run came, and print a line now and then."""
         if news:
             self._last_news_s = self._clock()
         if self._due():
@@ -251,12 +251,12 @@ class _Waiting:
 
     @property
     def quiet_s(self) -> float:
-        """Seconds since anything came."""
+        """Seconds since the last record came."""
         return self._clock() - self._last_news_s
 
     @property
     def in_vain(self) -> bool:
-        """Nothing came for so long that nothing will."""
+        """Whether no record came for so long that none will."""
         return self.quiet_s >= self._timeout_s
 
 

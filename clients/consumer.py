@@ -90,9 +90,9 @@ class Inbox:
     """Takes records in, prints each alert once, and counts.
 
     Attributes:
-        ready_at: from when on nothing is missed; transactions from before do not count for latency, as
-            they were waiting already.
-        alerts: printed.
+        ready_at: from when on no alert is missed; latency leaves out earlier transactions, which had waited
+            already.
+        alerts: number of alerts printed.
 
     """
 
@@ -134,7 +134,7 @@ class Inbox:
         )
 
     def summary(self) -> str:
-        """Say in a line how it was."""
+        """Sum up the counts in a line."""
         text = f"{self.alerts:,} alerts, {self._repeated:,} repeats dropped"
         if self._unreadable:
             text += f", {self._unreadable:,} records that were no alerts"
@@ -185,7 +185,7 @@ def _follow(consumer: Any, inbox: Inbox, early: list[Any], args: argparse.Namesp
         if args.report and due() and inbox.report() != reported:
             reported = inbox.report()
             write_report(args.report, reported)
-        # a group goes on after what was taken, so no more is taken than will be printed
+        # a group goes on after the last record taken, so take no more than will be printed
         records = _poll(consumer, args.limit and args.limit - inbox.alerts)
 
 

@@ -38,7 +38,7 @@ class KeyedMessage(NamedTuple):
 
 
 class _Partition:
-    """What of this run lies in one partition."""
+    """The records of this run in one partition."""
 
     def __init__(self, offset: int) -> None:
         self.first = offset

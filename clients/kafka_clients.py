@@ -1,4 +1,4 @@
-"""Kafka producers and consumers as this system uses them; what is not reachable is named at once."""
+"""Kafka producers and consumers as this system uses them; an error names at once what cannot be reached."""
 
 import importlib.util
 import math
@@ -42,7 +42,7 @@ def make_producer(kafka: Kafka, rate_tps: float) -> Any:  # noqa: ANN401 - kafka
 
 
 def make_consumer(kafka: Kafka, **properties: Any) -> Any:  # noqa: ANN401 - kafka-python's own properties
-    """Make a consumer that is handed each record as soon as it is there.
+    """Make a consumer that gets each record as soon as Kafka has it.
 
     Raises:
         ClientError: no broker answers.
@@ -52,8 +52,8 @@ def make_consumer(kafka: Kafka, **properties: Any) -> Any:  # noqa: ANN401 - kaf
         return KafkaConsumer(
             **_common(kafka),
             fetch_min_bytes=1,
-            # A partition whose records were not handed over yet is left out of the next fetch, and what comes
-            # to it meanwhile waits for that fetch's end: with 100 ms, a tenth of all records waited.
+            # The next fetch leaves out partitions whose records were not handed over yet; their new records
+            # wait until that fetch ends: with 100 ms, a tenth of all records waited.
             fetch_max_wait_ms=20,
             key_deserializer=None,
             value_deserializer=None,
@@ -64,7 +64,7 @@ def make_consumer(kafka: Kafka, **properties: Any) -> Any:  # noqa: ANN401 - kaf
 
 
 def check_topic(producer: Any, kafka: Kafka, topic: str) -> None:  # noqa: ANN401 - kafka-python ships no types
-    """Refuse a topic that is not there before anything is sent.
+    """Refuse, before anything is sent, a topic that is not there.
 
     Raises:
         ClientError: no such topic.
@@ -98,7 +98,7 @@ def linger_ms(rate_tps: float) -> int:
     """Tell how long a record waits for others to share its batch, in milliseconds."""
     if rate_tps * TICK_S <= 1:
         return 0
-    # the others of its tick come at once
+    # the other records of its tick come at once
     return 2 if math.isfinite(rate_tps) else 20
 
 
@@ -107,7 +107,7 @@ def _common(kafka: Kafka) -> dict[str, Any]:
         "bootstrap_servers": _answering([server.strip() for server in kafka.bootstrap_servers.split(",")]),
         "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
         "allow_auto_create_topics": False,
-        # costs a sixth of a producer's time, and nobody reads them
+        # metrics cost a sixth of a producer's time, and nobody reads them
         "metrics_enabled": False,
     }
 
@@ -118,10 +118,10 @@ def _compression() -> str:
 
 
 def _answering(servers: list[str]) -> list[str]:
-    """Leave out servers that take no connection, unless that is all of them.
+    """Leave out servers that take no connection, unless none of them does.
 
-    The Kafka client picks one at random and waits for it until its time is up, so that one host that is
-    gone would keep it from all others.
+    The Kafka client picks a server at random and waits for it until its time is up: one dead host would keep
+    it from all others.
     """
     with ThreadPoolExecutor(len(servers)) as pool:
         return list(compress(servers, pool.map(_answers, servers))) or servers

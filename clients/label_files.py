@@ -41,9 +41,9 @@ def read_label_file(
     Args:
         location: a path or `s3://bucket/key`.
         settings_file: says where `s3://` is.
-        by: who says so, where the file does not.
-        at: since when it is known, where neither the file nor `days_later` says.
-        days_later: known so long after event_time.
+        by: labelled_by of rows that have none.
+        at: labelled_at of rows that have none, if `days_later` is not given.
+        days_later: labelled_at is so many days after event_time.
 
     Raises:
         ClientError: no such file, a missing column, or a row that is no label.
@@ -85,7 +85,7 @@ def _table(content: bytes, location: str) -> pa.Table:
 
 
 def _columns(table: pa.Table, location: str) -> pa.Table:
-    """Keep the known columns, under the project's names, each of its type."""
+    """Keep the known columns, with the project's names and types."""
     types = {
         "transaction_id": pa.string(),
         "is_fraud": pa.int64(),
@@ -110,7 +110,7 @@ def _columns(table: pa.Table, location: str) -> pa.Table:
 
 def _cast(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
     if pa.types.is_timestamp(wanted) and pa.types.is_timestamp(column.type) and column.type.tz is None:
-        # without a zone it is UTC
+        # a time without a zone is UTC
         return pc.assume_timezone(column.cast(pa.timestamp("us"), safe=False), "UTC")
     return column.cast(wanted, safe=not pa.types.is_timestamp(wanted))
 

@@ -105,7 +105,7 @@ def _labels(args: argparse.Namespace) -> list[Label]:
 
 
 def checked(label: Label, where: str) -> Label:
-    """Give the label if it is one that others can read; ClientError says what is wrong, and where."""
+    """Give the label if the jobs can read it; ClientError says what is wrong, and where."""
     try:
         return parse_label(msgspec.json.encode(label))
     except ValueError as error:

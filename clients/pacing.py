@@ -7,16 +7,16 @@ from collections.abc import Callable
 # due(n, event_time_s): when the n-th transaction (from 0) is to be sent, in seconds since the start
 Schedule = Callable[[int, float], float]
 
-# sleeping for less than this takes longer than asked for
+# a shorter sleep takes longer than asked for
 _SHORTEST_SLEEP_S = 0.0002
-# What is due within one tick is sent together: fewer requests, which is what a broker's time goes into.
+# Records that are due within one tick are sent together: a broker spends its time on requests.
 TICK_S = 0.01
-# a stop is noticed within this time, however far off the next transaction is
+# a stop is noticed within this time, even if the next transaction is far off
 _LONGEST_SLEEP_S = 0.1
 
 
 def steady(rate_tps: float) -> Schedule:
-    """Evenly, `rate_tps` a second; infinity is as fast as it goes."""
+    """Evenly, `rate_tps` a second; infinity: as fast as possible."""
     return lambda n, _event_time_s: n / rate_tps
 
 
@@ -32,7 +32,7 @@ def mean_rate_tps(count: int, first_event_s: float, last_event_s: float, speedup
 
 
 class Pacer:
-    """Sleeps until a moment of a run, in ticks; what is late is sent at once, so a delay is caught up."""
+    """Sleeps until a moment of a run, in ticks; late records are sent at once, so a delay is caught up."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
@@ -45,7 +45,7 @@ class Pacer:
         """Return at the tick at which `due_s` seconds of the run are over, or soon after `stopped()`."""
         if due_s <= self._clock() - self._start:
             return
-        # what lies on a tick belongs to it, whatever the last bit of the quotient says
+        # a moment on a tick belongs to that tick, whatever the last bit of the quotient
         tick_s = math.ceil(due_s / TICK_S - 1e-9) * TICK_S
         while (remaining := tick_s - (self._clock() - self._start)) >= _SHORTEST_SLEEP_S and not stopped():
             self._sleep(min(remaining, _LONGEST_SLEEP_S))

@@ -1,4 +1,4 @@
-"""What a running command needs: its errors, how it ends in good order, periods, files for other programs."""
+"""Parts of running commands: errors, ending in good order, periods, files for other programs."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ class Stop:
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a command that was ended by this signal."""
+        """The exit code that a shell expects of a command that this signal ended."""
         return 128 + self.signal
 
 

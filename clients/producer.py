@@ -91,7 +91,7 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def summary(report: ProducerReport, first_error: str) -> str:
-    """Say in a line or two how it went."""
+    """Sum up the report in a line or two."""
     seconds = (report.ended_at - report.started_at).total_seconds()
     text = f"sent {report.sent:,} transactions in {seconds:,.1f} s ({report.rate_tps:,.0f}/s), each confirmed"
     if report.fraud_ids is not None:

@@ -1,4 +1,4 @@
-"""How far a command is: a bar on a terminal, a line every few seconds elsewhere."""
+"""Progress of a command: a bar on a terminal, a line every few seconds elsewhere."""
 
 import importlib.util
 import sys
@@ -23,7 +23,7 @@ class Progress(Protocol):
 
 
 def make_progress(label: str, total: int | None) -> Progress:
-    """Choose what suits stderr; stdout stays free for results."""
+    """Choose a bar or lines for stderr; stdout stays free for results."""
     if sys.stderr.isatty() and importlib.util.find_spec("rich"):
         return BarProgress(label, total)
     return LineProgress(label, total)
@@ -85,7 +85,7 @@ class BarProgress:
             rich_progress.TextColumn("{task.fields[rate]:,.0f}/s"),
             rich_progress.TimeRemainingColumn(),
             console=Console(stderr=True),
-            # drawn by update(), not by a thread that would compete with the Kafka client's
+            # update() draws the bar: a thread would compete with the Kafka client's
             auto_refresh=False,
         )
         self._task = self._bar.add_task(label, total=total, rate=0.0)

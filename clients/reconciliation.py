@@ -1,4 +1,4 @@
-"""Holds what came out of a run against what went in, record by record."""
+"""Compares a run's results with the records sent, one by one."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ OffsetRanges = dict[int, tuple[int, int]]
 
 
 class OffsetCounts:
-    """How often each record of a run was met; a record is a partition and an offset.
+    """Counts how often each record of a run was met; a record is a partition and an offset.
 
     Attributes:
-        met: all meetings within the ranges.
+        met: all meetings with records of the run.
         distinct: records met at least once.
 
     """
@@ -26,7 +26,7 @@ class OffsetCounts:
         self.distinct = 0
 
     def add(self, partition: int, offset: int) -> bool:
-        """Count one meeting; False where the record is none of the run's."""
+        """Count one meeting; False if the record is not of the run."""
         counts = self._counts.get(partition)
         if counts is None or not 0 <= (place := offset - self._first[partition]) < len(counts):
             return False
@@ -51,7 +51,7 @@ class OffsetCounts:
         return self.met - self.distinct
 
     def missing_from_both(self, other: "OffsetCounts") -> dict[int, NDArray[np.int64]]:
-        """Offsets by partition of the records met neither here nor in `other`, which has the same ranges."""
+        """By partition, offsets of the records met neither here nor in `other`, which is of the same run."""
         return {
             partition: np.flatnonzero(~(counts.astype(bool) | other._counts[partition].astype(bool)))  # noqa: SLF001 - same class
             + self._first[partition]

@@ -1,4 +1,4 @@
-"""What a run leaves behind for other programs: one JSON file for each command."""
+"""Reports of a run for other programs: one JSON file for each command."""
 
 import math
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from clients.process import ClientError, write_file
 
 
 class ProducerReport(msgspec.Struct, frozen=True):
-    """What was sent, and where it lies.
+    """The producer's report: the records that it sent, and their place in Kafka.
 
     Attributes:
         started_at: clock of this machine before the first record.
@@ -22,7 +22,7 @@ class ProducerReport(msgspec.Struct, frozen=True):
         rate_tps: confirmed records a second, over the whole run.
         topic: where they went.
         offsets: for each partition its first offset and the one after its last, as Kafka confirmed them.
-        contiguous: nobody else wrote in between, so the offsets of a partition are exactly this run's.
+        contiguous: whether only this run wrote between its first and last offset of each partition.
         fraud_ids: ids of the transactions sent that are known frauds; None where the data has no labels.
 
     """
@@ -46,15 +46,15 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class ConsumerReport(msgspec.Struct, frozen=True):
-    """What was received.
+    """The consumer's report: the alerts that it received.
 
     Attributes:
-        ready_at: from when on nothing was missed.
+        ready_at: from when on no alert was missed.
         alerts: alerts received, repeats dropped.
         repeated: repeats dropped.
         unreadable: records that were no alerts.
         latency_ms: from the producer's timestamp to receipt, over `latencies_ms`; None without any.
-        latencies_ms: the latest alerts' (at most 10,000); transactions sent before `ready_at` do not count.
+        latencies_ms: of the latest alerts (at most 10,000) on transactions sent since `ready_at`.
 
     """
 
@@ -67,13 +67,13 @@ class ConsumerReport(msgspec.Struct, frozen=True):
 
 
 class AuditReport(msgspec.Struct, frozen=True):
-    """A run reconciled; "records" are those between the producer's first and last offset of each partition.
+    """The audit's report; "records" are those between the producer's first and last offset of each partition.
 
     Attributes:
         sent: records of the run.
-        scored: of these, with a prediction.
+        scored: records with a prediction.
         alerts: distinct transactions alerted on.
-        alerts_fraud: of these, known frauds; None where the data has no labels.
+        alerts_fraud: known frauds among these transactions; None where the data has no labels.
         lake_rows: rows of the run in the lake.
         lost: records with neither prediction nor dead letter.
         repeated: predictions beyond the first of a record; consumers drop them.
@@ -104,7 +104,7 @@ class AuditReport(msgspec.Struct, frozen=True):
 
     @property
     def clean(self) -> bool:
-        """Nothing lost, and each record exactly once in the lake."""
+        """Whether no record is lost, and the lake has each exactly once."""
         return not (self.lost or self.lake_missing or self.lake_repeated)
 
 
@@ -133,7 +133,7 @@ def read_report(path: Path, kind: type[Report]) -> Report:
 
 
 def latency(samples_ms: Iterable[float]) -> Latency | None:
-    """Percentiles of `samples_ms`; None of nothing."""
+    """Percentiles of `samples_ms`; None without samples."""
     ordered = sorted(samples_ms)
     if not ordered:
         return None

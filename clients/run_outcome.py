@@ -1,4 +1,4 @@
-"""What the jobs made of a run, read from predictions, dead letters and alerts."""
+"""The jobs' results of a run, read from predictions, dead letters and alerts."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from flink_jobs.store.settings import Topics
 
 
 class _Coordinates(msgspec.Struct, gc=False):
-    """Where the transaction lies that a prediction or a dead letter is about."""
+    """The place in Kafka of the transaction of a prediction or dead letter."""
 
     partition: int
     offset: int
 
 
 class RunOutcome:
-    """Takes in records of the three topics; what belongs to other runs is passed over.
+    """Takes in records of the three topics, and passes over those of other runs.
 
     Attributes:
         predictions: how often each record was scored.
@@ -44,7 +44,7 @@ class RunOutcome:
         self.to_score_ms: list[float] = []
 
     def take(self, record: Any) -> bool:  # noqa: ANN401 - kafka-python ships no types
-        """Take in one record; False where it is none of the run's, or cannot be read."""
+        """Take in one record; False if it is not of the run, or cannot be read."""
         try:
             return self._take[record.topic](record.value or b"")
         except (msgspec.MsgspecError, UnicodeDecodeError):

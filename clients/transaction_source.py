@@ -19,8 +19,8 @@ class Input(NamedTuple):
     """Records in event-time order.
 
     Attributes:
-        records: made as they are taken.
-        total: how many.
+        records: each is made when it is taken.
+        total: how many records.
         first_event_s: event time of the first, seconds since 1970.
         last_event_s: of the last.
         source: the file, or "simulation"; for messages.
