@@ -1,7 +1,6 @@
-"""Transactions from a file: found out by their columns, checked, in event-time order.
+"""Transactions from a file: the columns tell its kind; values are checked, rows in event-time order.
 
-Two kinds are read, as CSV or Parquet, from a local path or from ``s3://bucket/key``, which may be a folder
-of the lake:
+Files are CSV or Parquet, at a local path or ``s3://bucket/key``, or a folder of the lake. The kinds:
 
 * ``history``: who paid where, when and how much. Column names are those of the Fraud Detection Handbook
   or the project's own; features are computed from each customer's and terminal's past.
@@ -64,8 +63,8 @@ class Dataset:
     amount (`history`) or the ready columns (`columns`), and the column that `label` names.
 
     Attributes:
-        label: the file's own column that tells frauds (1) from honest ones (0); None where it has none. What
-            was found out later is no part of this: see `training.labelled_data`.
+        label: the file's own column of frauds (1) and honest transactions (0); None where it has none.
+            Labels that came back are no part of this: see `training.labelled_data`.
 
     """
 
@@ -149,7 +148,7 @@ def from_frame(frame: pd.DataFrame, source: str, sha256: str) -> Dataset:
 
 
 def _recognise(frame: pd.DataFrame, source: str) -> Schema:
-    """Find the schema that most columns speak for; all of its columns must be there."""
+    """Find the schema that shares most columns with the table; all of its columns must be there."""
     present = set(frame.columns)
     schema = max(SCHEMAS, key=lambda known: len(present.intersection(known.required)))
     missing = [name for name in schema.required if name not in present]

@@ -1,4 +1,4 @@
-"""`fraud-evaluate`: train and test on consecutive weeks, and write what came of it as a page and as JSON."""
+"""`fraud-evaluate`: train and test on consecutive weeks, and write the figures as a page and as JSON."""
 
 import argparse
 import json
@@ -100,8 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     add_data(
         parser,
         train_days=7,
-        tested="after the labels' delay; the last one ends the data, the others come "
-        "before it, one after another",
+        tested="after the labels' delay; the last one ends with the data, the others "
+        "end where the next begins",
     )
     parser.add_argument(
         "--splits", type=positive, default=4, metavar="N", help="how many test periods (default: %(default)s)"

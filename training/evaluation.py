@@ -1,4 +1,4 @@
-"""Models trained and tested on consecutive weeks: how good they are, and what each threshold would buy."""
+"""Train and test models on consecutive weeks: how good they are, and what each threshold would bring."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ Fit = Callable[[NDArray[np.float32], NDArray[np.int8]], Classifier]
 
 
 class Plan(NamedTuple):
-    """How many test periods follow one another up to the end of the data, and how long the periods are."""
+    """Number of test periods, one after another up to the end of the data, and lengths of the periods."""
 
     splits: int
     train_days: int
@@ -68,18 +68,18 @@ class Scored:
 
     @property
     def fraud_amounts(self) -> NDArray[np.float64]:
-        """[rows] what was lost in each, 0 for honest transactions."""
+        """[rows] the amount of each fraud, 0 for honest transactions."""
         return self.labels * self.matrix[:, FEATURE_NAMES.index("amount")].astype(np.float64)
 
     def by_score(self) -> NDArray[np.int64]:
-        """Rows in the order in which they are looked into, the highest score first."""
+        """Rows in the order of their scores, the highest first."""
         return np.argsort(-self.scores, kind="stable")
 
 
 class Evaluation(NamedTuple):
-    """Test periods, the earliest first, and beside each the one that its thresholds are chosen on.
+    """Test periods, the earliest first, and for each the earlier period that its thresholds are chosen on.
 
-    That one ends with the training period, so that all of its labels are known when the test begins.
+    The earlier period ends with the training period, so that its labels are known when the test begins.
     """
 
     tested: list[Scored]
@@ -132,7 +132,7 @@ def score_period(examples: Examples, fit: Fit) -> Scored:
 
 
 def quality(evaluation: Evaluation) -> dict[str, Any]:
-    """Mean and spread over the splits of what does not depend on a threshold."""
+    """Mean and spread over the splits, of the metrics that depend on no threshold."""
     tested = evaluation.tested
     return {
         "average_precision": spread([metrics.average_precision(each.labels, each.scores) for each in tested]),
@@ -147,7 +147,7 @@ def quality(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def thresholds(evaluation: Evaluation, rules: Sequence[Rule] = RULES) -> list[dict[str, Any]]:
-    """Say what each rule buys: chosen on the earlier period, measured on the test period."""
+    """Measure each rule's threshold: chosen on the earlier period, measured on the test period."""
     return [
         {"rule": rule.name, "limit": rule.limit, "words": str(rule)}
         | _spreads([_bought(rule, *pair) for pair in zip(*evaluation, strict=True)])
@@ -174,7 +174,7 @@ def _bought(rule: Rule, tested: Scored, earlier: Scored) -> dict[str, float]:
 def importance(evaluation: Evaluation, seed: int) -> dict[str, Any]:
     """Permutation importance: by how much average precision falls when a feature's values are shuffled.
 
-    Measured on each test period; a feature that another can stand in for shows less than it tells.
+    Measured on each test period; a feature shows less than it tells if another tells the same.
     """
     random = np.random.default_rng(seed)
     falls = [list(_falls(tested, random)) for tested in evaluation.tested]

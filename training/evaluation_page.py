@@ -1,4 +1,4 @@
-"""The page that shows an evaluation: one HTML file that needs nothing beside it."""
+"""The page of an evaluation: one self-contained HTML file."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def evaluation_page(evaluation: Evaluation, numbers: dict[str, Any]) -> str:
 
     Args:
         evaluation: for the plots.
-        numbers: what `training.evaluate` writes as JSON.
+        numbers: those that `training.evaluate` writes as JSON.
 
     """
     return document(

@@ -1,4 +1,4 @@
-"""What a model learns from and is measured on: a matrix of features, labels, and which rows are for what."""
+"""Examples to train and test on: a matrix of features, labels, and the split of the rows."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Examples:
     label_delay_days: int = LABEL_DELAY_DAYS
 
     def known_compromised(self) -> NDArray[np.bool_]:
-        """Tell which test rows are of cards known to be compromised by then: [test rows]."""
+        """Tell which test rows are of cards that were known to be compromised by then: [test rows]."""
         test = self.split.test
         if self.customers is None:
             return np.zeros(_count(test), dtype=bool)
@@ -71,10 +71,10 @@ def prepare(data: LabelledData, train_days: int, test_days: int, *, validate: bo
     """Compute features and split by time.
 
     Args:
-        data: labelled; nothing in it may come after what the model is to know.
+        data: labelled; it ends where the model's knowledge is to end.
         train_days: length of the training period (kind `history`).
         test_days: length of the test period, the end of the data (kind `history`).
-        validate: whether a threshold is to be chosen, so that the parts for that need frauds too.
+        validate: whether a threshold is chosen; then the parts for its choice need frauds too.
 
     Raises:
         DatasetError: no labels, too few days, or a part without frauds.
@@ -130,7 +130,7 @@ def prepare_each(
         data.found_out_later(),
         data.label_delay_days,
     )
-    # Older transactions are out of every window: leaving them out changes no feature.
+    # Older transactions lie in no window: leaving them out changes no feature.
     earliest = min(split.train.start for split in splits.values())
     first = int(np.searchsorted(days, days[earliest] - WARM_UP_DAYS))
     recent = dataset.tail(first)

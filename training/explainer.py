@@ -1,9 +1,9 @@
-"""What each feature contributes to a forest's score, as an ONNX model of its own that is run for alerts.
+"""A forest's explainer: an ONNX model that gives each feature's contribution to a score, run for alerts.
 
 A tree asks about one feature at a time, and each answer moves the mean score of the training transactions
 that are left: these moves, from the root to a leaf, are the contributions (A. Saabas, "Interpreting random
 forests", 2014). They depend on the leaf alone, so a tree's leaves hold a value for each feature instead of
-a score, and whoever runs the model runs the explainer.
+a score, and the explainer runs wherever the model runs.
 """
 
 import numpy as np
@@ -50,12 +50,12 @@ def explainer_onnx(forest: RandomForestClassifier, opsets: dict[str, int]) -> by
 
 
 def base_score(forest: RandomForestClassifier) -> float:
-    """Where every score starts from: the mean of what the trees say before they ask anything."""
+    """Give the start of every score, the mean of the trees' shares of frauds at their roots."""
     return float(np.mean([_fraud_shares(tree)[0] for tree in forest.estimators_]))
 
 
 def _tree_attributes(tree: DecisionTreeClassifier, number: int) -> dict[str, NDArray[np.generic]]:
-    """Attributes of the operator TreeEnsembleRegressor, as far as they speak of one tree."""
+    """One tree's part of the attributes of the operator TreeEnsembleRegressor."""
     nodes = tree.tree_
     inner = nodes.children_left != _NO_CHILD
     leaves = np.flatnonzero(~inner)

@@ -1,4 +1,4 @@
-"""The random forest, as it is trained for serving and for evaluation alike."""
+"""The random forest, trained in the same way for serving and for evaluation."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
-# Each tree sees at most so many rows, drawn anew: on a month of 268,000 rows that takes a quarter of the
-# time, at the same average precision (0.696).
+# Each tree sees at most so many rows, drawn for it: a month of 268,000 rows then takes a quarter of the time,
+# at the same average precision (0.696).
 _MOST_ROWS_A_TREE = 65_536
 
 

@@ -1,7 +1,7 @@
 """Labels that came back, each from the day on which it was known.
 
-A label counts from the delay of labels after its transaction at the earliest, and never before it was given.
-So what a feature of a day knows is what was known when that day began.
+A label counts from the day on which the delay after its transaction is over, or it was given, if that is
+later. So a day's features know what was known when that day began.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ class Changes(NamedTuple):
 
     Attributes:
         rows: numbers of rows, one a label.
-        known_days: from the beginning of which day on, since 1970-01-01.
+        known_days: the day, since 1970-01-01, from whose beginning on the label counts.
         frauds: 1 for fraud.
 
     """
@@ -50,13 +50,13 @@ class LabelHistory:
     left_out: int = 0
 
     def before(self, until: str | datetime | None) -> "LabelHistory":
-        """Forget what was found out at this time or later."""
+        """Leave out labels that were given at this time or later."""
         if until is None:
             return self
         return replace(self, frame=self.frame[self.frame["labelled_at"].to_numpy() < as_datetime64(until)])
 
     def on(self, transaction_ids: "pd.Series[str]", days: NDArray[np.int32], delay_days: int) -> Changes:
-        """Join to transactions, of which `days` says when they were."""
+        """Join to transactions, which happened on `days`."""
         rows = pd.DataFrame({"transaction_id": transaction_ids.to_numpy(), "row": np.arange(len(days))})
         joined = self.frame.merge(rows, on="transaction_id")
         at = joined["row"].to_numpy(np.int64)
@@ -66,7 +66,7 @@ class LabelHistory:
 
 
 def known_after_days(delay_days: int) -> int:
-    """Tell when a label of a day's transactions counts: as that many days later begin, if given by then."""
+    """Give the number of days after which labels of a day's transactions count, if given by then."""
     return delay_days + 1
 
 

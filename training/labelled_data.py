@@ -1,4 +1,4 @@
-"""Transactions and what was found out about them; it tells what was known of each on a day."""
+"""Transactions with their labels: which transactions were known to be frauds on a day."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from training.label_history import Changes, LabelHistory, known_after_days
 
 @dataclass(frozen=True)
 class LabelledData:
-    """Transactions with what their file says of them, and with the labels that came back.
+    """Transactions with the labels of their file, and with the labels that came back.
 
-    The latest label of a transaction counts. One that nobody labelled is what the file says, else honest.
+    The latest label of a transaction counts; without one, the file's; without that, it is honest.
 
     Attributes:
         transactions: as they happened.
         history: the labels that came back; None where the file's own column says all.
-        label_delay_days: how late labels come; whatever is said earlier counts from then on.
+        label_delay_days: how late labels come; an earlier label counts only when the delay is over.
 
     """
 
@@ -42,7 +42,7 @@ class LabelledData:
         return hashlib.sha256(f"{self.transactions.sha256} {self.history.sha256}".encode()).hexdigest()
 
     def known_on(self, day: int) -> NDArray[np.int8]:
-        """Give what is known of each transaction when a day begins; what is not known yet is honest."""
+        """Give each transaction's label as known when a day begins; honest if none is known yet."""
         over = self.transactions.days() + known_after_days(self.label_delay_days) <= day
         known = np.where(over, self.known_in_time(), 0).astype(np.int8)
         changes = self.found_out_later()
@@ -52,7 +52,7 @@ class LabelledData:
         return known
 
     def known_in_time(self) -> NDArray[np.int8]:
-        """Give what is known of each transaction as soon as the delay is over."""
+        """Give each transaction's label as known when its delay is over."""
         known = self._by_file()
         if self.history is not None:
             soon = ~self._late
@@ -60,7 +60,7 @@ class LabelledData:
         return known
 
     def known_by_now(self) -> NDArray[np.int8]:
-        """Give what is known of each transaction today."""
+        """Give each transaction's label as known today."""
         known = self._by_file()
         if self.history is not None:
             # of several labels of a row, the last stays
@@ -68,7 +68,7 @@ class LabelledData:
         return known
 
     def found_out_later(self) -> Changes | None:
-        """Give what became known after the delay, ascending by the day of it; None where nothing did."""
+        """Give the labels that became known after the delay, in the order of their days; None without any."""
         if self.history is None or not self._late.any():
             return None
         late = self._late

@@ -12,7 +12,7 @@ _MICROSECONDS = 1_000_000
 def transactions_frame(records: LakeRecords) -> tuple[pd.DataFrame, int]:
     """Give the transactions, and how many records were left out.
 
-    Left out is what was refused, what names no customer or terminal, and what repeats a transaction.
+    Records are left out that were refused, name no customer or terminal, or repeat a transaction.
     """
     rows: dict[str, tuple[str, str, float, int]] = {}
     met = 0

@@ -11,10 +11,10 @@ CARDS_A_DAY = 100
 
 
 class AtThreshold(NamedTuple):
-    """What raising an alert at a threshold would have meant.
+    """The effect of a threshold.
 
     Attributes:
-        alerts: how many.
+        alerts: their number.
         precision: share of the alerts that are frauds.
         recall: share of the frauds that raise an alert.
         false_positive_rate: share of the honest transactions that raise one.
@@ -46,8 +46,8 @@ def card_precision_top_k(
 ) -> float:
     """CardPrecision@k: of the k cards with the highest score of a day, the share defrauded that day.
 
-    Averaged over the days. A card found on one day is blocked, and not looked at on later ones, as in the
-    Handbook; leave cards that were known to be compromised before out (`known_compromised`).
+    Averaged over the days. A card found on one day is blocked and left out on later days, as in the Handbook;
+    the caller leaves out cards that were known to be compromised before (`known_compromised`).
     """
     cards = pd.DataFrame({"day": days, "card": customer_ids, "label": labels, "score": scores})
     cards = cards.groupby(["day", "card"], sort=True).max().reset_index("card")
@@ -68,7 +68,7 @@ def known_compromised(
     labels: NDArray[np.int8],
     label_delay_days: int,
 ) -> NDArray[np.bool_]:
-    """Which transactions are of cards whose first fraud is known by then: blocked, so not to be found again.
+    """Which transactions are of cards that are blocked by then, because their first fraud is known.
 
     A label of day D is known from day D + label_delay_days + 1 on, as features have it.
     """
@@ -79,7 +79,7 @@ def known_compromised(
 
 
 def at_threshold(labels: NDArray[np.int8], scores: NDArray[np.float64], threshold: float) -> AtThreshold:
-    """Count what a threshold alerts of frauds and of honest transactions."""
+    """Count the frauds and the honest transactions that raise an alert at a threshold."""
     alerted = scores >= threshold
     hits, alerts, frauds = int(labels[alerted].sum()), int(alerted.sum()), int(labels.sum())
     honest = len(labels) - frauds

@@ -18,7 +18,7 @@ from training.release_writer import PromotionError
 
 _EPILOG = """\
 A running job takes a change over within seconds, between two batches; nothing is lost or scored again.
-VERSION may be cut short to how it begins or ends. Ends with 1, and changes nothing, where a model is refused.
+The beginning or the end of a VERSION will do. Ends with 1, and changes nothing, where a model is refused.
 """
 # heading, name in the manifest
 _METRICS = (("average precision", "average_precision"), ("CP@100", "card_precision_at_100"), ("  AUC", "auc"))
@@ -37,7 +37,7 @@ class Listed(msgspec.Struct, kw_only=True):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0 when it did what it was asked for."""
+    """Run the command; 0 when it succeeded."""
     options = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], None] = options.command
     try:
@@ -243,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     changes = (
         add("promote", _promote, "serve a model from now on"),
         add("challenge", _challenge, "let a model score beside the promoted one, without alerts"),
-        add("rollback", _rollback, "serve what was served before; once more goes back one more"),
+        add("rollback", _rollback, "serve the model that was served before; again: the one before that"),
         add("unchallenge", _unchallenge, "let the challenger score no more"),
     )
     for change in changes:

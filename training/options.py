@@ -1,4 +1,4 @@
-"""Command line options of `fraud-train` and `fraud-evaluate`, and what they ask for."""
+"""Command line options of `fraud-train` and `fraud-evaluate`, and the data and parameters that they name."""
 
 import argparse
 import time
@@ -20,7 +20,7 @@ from training.threshold import Rule
 
 
 def add_data(parser: argparse.ArgumentParser, *, train_days: int, tested: str) -> None:
-    """Add what data there is and how it is split.
+    """Add the options of the data and of its split.
 
     Args:
         parser: the command's.
@@ -42,10 +42,10 @@ def add_data(parser: argparse.ArgumentParser, *, train_days: int, tested: str) -
         "CSV or Parquet with transaction_id, is_fraud and labelled_at; none counts before it was known",
     )
     data.add_argument(
-        "--since", type=instant_text, metavar="TIME", help="leave out what came before (ISO 8601, UTC)"
+        "--since", type=instant_text, metavar="TIME", help="leave out earlier transactions (ISO 8601, UTC)"
     )
     data.add_argument(
-        "--until", type=instant_text, metavar="TIME", help="know nothing from this time on, labels included"
+        "--until", type=instant_text, metavar="TIME", help="leave out what came from then on, labels included"
     )
     data.add_argument(
         "--train-days",
@@ -88,11 +88,11 @@ def add_forest(parser: argparse.ArgumentParser) -> None:
 
 
 def read(options: argparse.Namespace) -> LabelledData:
-    """Read what the options of `add_data` ask for.
+    """Read the data that the options of `add_data` name.
 
     Raises:
         DatasetError: as for `training.dataset.load`.
-        SettingsError: the settings are to say how late labels come, and cannot.
+        SettingsError: only the settings can say how late labels come, and they cannot be read.
 
     """
     delay_days = options.label_delay
@@ -153,7 +153,7 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
 
 
 def rule_of(options: argparse.Namespace) -> Rule:
-    """Give the rule that `add_threshold` let one choose."""
+    """Give the rule that the options of `add_threshold` name."""
     if options.threshold is not None:
         return Rule("given", options.threshold)
     if options.alerts_per_day is not None:
@@ -185,7 +185,7 @@ def instant_text(text: str) -> str:
 
 
 def delay_days(text: str) -> int:
-    """Read an argument that is a number of days, which may be none."""
+    """Read an argument that is a number of days, 0 included."""
     if not text.isdecimal() or int(text) > MAX_LABEL_DELAY_DAYS:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {MAX_LABEL_DELAY_DAYS}")
     return int(text)

@@ -1,4 +1,4 @@
-"""What the pages of reports are made of: one HTML file each, that needs nothing beside it."""
+"""Parts of the reports' pages, each of which is one self-contained HTML file."""
 
 import base64
 import io
@@ -23,7 +23,7 @@ figure { margin: 0 } img { width: 100% } figcaption, .note { color: #555; font-s
 
 
 def document(title: str, body: str) -> str:
-    """Give a page; `body` is HTML, below the title as its heading."""
+    """Give a page: the title as its heading, and below it `body`, which is HTML."""
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style></head><body>
 <h1>{escape(title)}</h1>
@@ -33,7 +33,7 @@ def document(title: str, body: str) -> str:
 
 
 def note(text: str) -> str:
-    """Give a paragraph in a lighter hand."""
+    """Give a paragraph in grey."""
     return f'<p class="note">{escape(text)}</p>'
 
 
@@ -51,7 +51,7 @@ def _figure(title: str, picture: bytes, caption: str) -> str:
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Render a table; a head that begins with # is that of a column of numbers."""
+    """Render a table; # begins the heads of columns of numbers."""
     heads = list(heads)
     kinds = [' class="number"' if head.startswith("#") else "" for head in heads]
 

@@ -1,4 +1,4 @@
-"""From a trained forest to files on disk, and from there to MinIO, where the job finds them."""
+"""Write a trained forest to files, and upload these to MinIO, where the job finds them."""
 
 import hashlib
 import importlib.metadata
@@ -43,7 +43,7 @@ OPSETS = {"": 18, "ai.onnx.ml": 3}
 
 
 class PublishError(Exception):
-    """The model must not be served: says why."""
+    """A model that must not be served; says why."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def to_onnx_bytes(forest: RandomForestClassifier) -> bytes:
 
 
 def verify_parity(forest: RandomForestClassifier, served: ServedModel, holdout: NDArray[np.float32]) -> None:
-    """Hold what is served to what was measured, and what explains a score to the score.
+    """Compare the ONNX model's scores with scikit-learn's, and the explainer's sums with the scores.
 
     Raises:
         PublishError: the scores of a transaction differ by LARGEST_DIFFERENCE or more.
@@ -165,7 +165,7 @@ def promote(folder: Path, settings: Settings) -> Manifest:
 
     Raises:
         PublishError: as for `upload`.
-        PromotionError: what lies in the store is not what a job can serve.
+        PromotionError: a job cannot serve the stored files.
         ObjectStoreError: as for `upload`.
 
     """
@@ -175,7 +175,7 @@ def promote(folder: Path, settings: Settings) -> Manifest:
 
 
 def promoted_manifest(settings: Settings) -> Manifest | None:
-    """Describe the current model; None where there is none, or none that makes sense: the next replaces it.
+    """Describe the current model; None if there is none, or it cannot be described: the next replaces it.
 
     Raises:
         ObjectStoreError: the bucket is missing, not readable, or the server does not answer.
@@ -217,11 +217,11 @@ def _describe(candidate: Candidate, files: dict[str, bytes]) -> Manifest:
 
 
 def _distributions(candidate: Candidate, served: ServedModel) -> dict[str, Distribution]:
-    """Of what the model will be held against: its features and scores in the test period."""
+    """Distributions of the model's features and scores in the test period, to measure drift against."""
     found = {
         name: distribution(candidate.holdout[:, column]) for column, name in enumerate(candidate.features)
     }
-    # the threshold is an edge, to tell the share of alerts
+    # with the threshold as an edge, the shares tell that of alerts
     return found | {SCORE: distribution(served.score(candidate.holdout), [candidate.threshold])}
 
 

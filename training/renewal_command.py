@@ -1,4 +1,4 @@
-"""`fraud-renew-risk`: makes terminal risk anew of what came into the lake since, and releases it."""
+"""`fraud-renew-risk`: counts new records of the lake, and releases terminal risk made of them."""
 
 import argparse
 import sys
@@ -16,7 +16,7 @@ _EPOCH = date(1970, 1, 1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0 when what is known of terminals is up to date, or cannot be told."""
+    """Run the command; 0 when terminal risk is up to date, or the lake has too little for it."""
     options = _parser().parse_args(argv)
     begun = time.monotonic()
     as_of = None if options.as_of is None else (options.as_of - _EPOCH).days
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         "--as-of",
         type=date.fromisoformat,
         metavar="DAY",
-        help="tell about this day (default: today, and the day that the stream has come to)",
+        help="make terminal risk for this day (default: today, and the latest day of the stream)",
     )
     parser.add_argument(
         "--settings",

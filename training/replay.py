@@ -1,4 +1,4 @@
-"""Features of past transactions, by the very fold that serves: `flink_jobs.domain.features`."""
+"""Features of past transactions, by the same code as in the job: `flink_jobs.domain.features`."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ def replay(
         customer_ids: one a transaction, like all that follow.
         times_s: event times in seconds since 1970.
         amounts: in the card's currency.
-        transaction_ids: tell repeats.
+        transaction_ids: of the transactions; equal ones are repeats.
         risks: [transactions, TERMINAL_FEATURES] as of each transaction's day, see `TerminalLabels.as_of`.
 
     Returns:

@@ -2,8 +2,8 @@
 
 Follows the simulator that the Fraud Detection Handbook describes (Le Borgne et al., 2022, chapter 3,
 "Transaction data simulator"): customers and terminals lie on a square; a customer pays at terminals nearby,
-at a pace and with amounts of their own; three kinds of fraud are laid over that. How many terminals and
-customers are compromised a day scales with how many there are.
+at a pace and with amounts of their own; three kinds of fraud come on top. The number of terminals and
+customers compromised a day grows with their total.
 """
 
 import hashlib
@@ -82,7 +82,7 @@ def simulated_dataset(
         f"simulation of {customers} customers, {terminals} terminals, {days} days from {start}, seed {seed}"
     )
     frame = simulate(customers, terminals, days, start, seed)
-    # nobody else's ids: their histories would mix where other data was streamed before
+    # ids of their own: else histories would mix with those of other data streamed before
     for column in ("TRANSACTION_ID", "CUSTOMER_ID", "TERMINAL_ID"):
         frame[column] = "sim-" + frame[column].astype(str)
     return from_frame(frame, source, hashlib.sha256(source.encode()).hexdigest())
@@ -112,12 +112,12 @@ def _honest(rng: np.random.Generator, customers: int, terminals: int, days: int)
 def _terminals_nearby(
     homes: NDArray[np.float64], places: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Terminals within reach of each customer, one after another, and where each customer's begin."""
+    """Terminals within reach, customer after customer, and the index of each customer's first."""
     found: list[NDArray[np.int64]] = []
     for home in homes:
         distances = np.square(places - home).sum(axis=1)
         within = np.flatnonzero(distances < _RADIUS**2)
-        # who lives far from any terminal goes to the nearest
+        # a customer far from any terminal goes to the nearest
         found.append(within if len(within) else np.array([distances.argmin()]))
     firsts = np.concatenate(([0], np.cumsum([len(each) for each in found])))
     return np.concatenate(found), firsts
@@ -143,7 +143,7 @@ def _with_frauds(
 def _compromised(
     rng: np.random.Generator, population: int, days: int, rate: float, duration: int
 ) -> NDArray[np.bool_]:
-    """Tell which of them are compromised on which day: [population, days]."""
+    """Tell which terminals (or customers) are compromised on which day: [population, days]."""
     state = np.zeros((population, days), dtype=bool)
     for day, count in enumerate(rng.poisson(rate * population, days)):
         state[rng.choice(population, min(count, population), replace=False), day : day + duration] = True

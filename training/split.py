@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from training.tables import DatasetError
 
-# Ready columns come without a protocol: the last fifth is tested on.
+# Ready columns have no protocol for splits: the test part is the last fifth.
 TEST_SHARE = 0.2
 _FEWEST_FRAUDS = 2
 
@@ -95,16 +95,16 @@ def split_by_share(times_s: NDArray[np.float64]) -> Split:
 
 
 def check_classes(source: str, labels: NDArray[np.int8], split: Split, *, validate: bool) -> None:
-    """See to it that each part in use has frauds and honest transactions.
+    """Check that each part in use has frauds and honest transactions.
 
     Args:
         source: names the data in errors.
-        labels: of all rows that `split` speaks of.
+        labels: of all rows of `split`.
         split: the parts.
         validate: whether the parts that choose a threshold are in use.
 
     Raises:
-        DatasetError: which part has none.
+        DatasetError: names a part with too few.
 
     """
     parts = {"training": split.train, "test": split.test}

@@ -1,4 +1,4 @@
-"""Tables from files, local or ``s3://bucket/key``, whose columns are checked as they are taken."""
+"""Tables from files, local or ``s3://bucket/key``; each column is checked when it is taken."""
 
 import io
 from pathlib import Path
@@ -26,7 +26,7 @@ class DatasetError(Exception):
 
 
 class CheckedColumns:
-    """Columns of a table, each checked as it is taken; errors name the file, the column and the first row."""
+    """Columns of a table; each is checked when it is taken: errors name file, column and first bad row."""
 
     def __init__(self, frame: pd.DataFrame, source: str) -> None:
         self._frame = frame
@@ -63,7 +63,7 @@ class CheckedColumns:
         """Give identifiers as text."""
         column = self._frame[name]
         if pd.api.types.is_float_dtype(column):
-            # whole numbers become floats where a table had gaps
+            # whole numbers become floats in a column with gaps
             whole = column.notna() & (column % 1 == 0)
             self._refuse(name, ~whole.to_numpy(), "an identifier")
             column = column.astype(np.int64)

@@ -1,7 +1,7 @@
 """How often each terminal was defrauded, as of a day: for training rows and for the snapshot that is served.
 
 Labels come some days late, so the windows as of day D cover the days [D - delay - window, D - delay).
-No label of a later day can reach a row, and none that was given later than the delay before it was.
+A row never uses labels of later days, nor labels that were not given yet when its day began.
 """
 
 import io
@@ -36,7 +36,7 @@ class TerminalLabels:
             terminal_ids: one a transaction, like all that follow.
             days: since 1970-01-01.
             frauds: 0 or 1, as known when the delay is over.
-            changes: what was found out later than that, ascending by the day on which it was known.
+            changes: labels that became known later, in the order of the days on which they did.
             label_delay_days: how late labels come.
 
         """
@@ -64,9 +64,9 @@ class TerminalLabels:
         return self._values_as_known(codes, days)
 
     def snapshot(self, first_day: int, number_of_days: int | None = None) -> pa.Table:
-        """Make the table that serving looks up, for each terminal and each of the days from `first_day`.
+        """Make the table that jobs look up, for each terminal and each day from `first_day`.
 
-        By default until the delay of every label is over: no later day knows more.
+        By default it ends when the delay of every label is over: no later day knows more.
         """
         number_of_days = number_of_days or self._delay_days + 1
         codes = np.repeat(np.arange(len(self.terminal_ids)), number_of_days)
@@ -118,7 +118,7 @@ class TerminalLabels:
             first = np.searchsorted(self._sorted_keys, self._keys(codes, days - self._delay_days - window))
             values[:, 2 * n] = end - first
             values[:, 2 * n + 1] = known.share(first, end)
-        # first, by now, is where the longest window begins
+        # `first` is now the beginning of the longest window
         values[:, -2] = known.share(np.maximum(end - LAST_PAYMENTS, first), end)
         at = known.first_fraud(first)
         fraud_days = np.append(self._days, 0)[at]
@@ -126,7 +126,7 @@ class TerminalLabels:
         return values
 
     def _keys(self, codes: NDArray[np.int64], days: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Terminal and day as one sortable number; days outside the data fall on the terminal's ends."""
+        """Terminal and day as one sortable number; a day outside the data becomes the nearest one inside."""
         return codes * self._span + np.clip(days.astype(np.int64) - self._first_day, 0, self._span - 1)
 
 
@@ -134,7 +134,7 @@ class _Known(NamedTuple):
     """What is known of the transactions, ordered by terminal and day.
 
     Attributes:
-        before: how many frauds come before each, and at last of all.
+        before: number of frauds before each transaction, and at the end the number of all.
         at: numbers of the frauds, ascending.
 
     """

@@ -1,4 +1,4 @@
-"""From which score on an alert is raised: a rule that a business chooses, and the score that follows."""
+"""The threshold: a rule that a business chooses, and the score that follows from it."""
 
 from typing import Literal, NamedTuple
 
@@ -14,7 +14,7 @@ class Rule(NamedTuple):
     """How a threshold is chosen.
 
     Attributes:
-        name: what decides.
+        name: of the rule.
         limit: alerts a day, share of honest transactions, or the score itself; None for best_f1.
 
     """
@@ -38,7 +38,7 @@ class Rule(NamedTuple):
         Args:
             labels: [transactions], 1 for fraud.
             scores: [transactions].
-            number_of_days: that they were made on.
+            number_of_days: length of their period.
 
         """
         if self.limit is None:

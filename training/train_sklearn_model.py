@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     settings = load_settings(options.settings) if _needs_minio(options) else None
-    # also tells, before minutes of work, that MinIO cannot be reached
+    # if MinIO cannot be reached, this fails now, not after minutes of work
     promoted = promoted_manifest(settings) if settings else None
     if options.if_missing and promoted is not None and _is_servable(promoted):
         print(f"unchanged: {promoted.version} is promoted, and this version can serve it")
@@ -96,7 +96,7 @@ def train(data: LabelledData, examples: Examples, options: argparse.Namespace, f
 
 
 def _choose_threshold(examples: Examples, parameters: Forest, rule: Rule) -> float:
-    """Choose by a forest that was trained on `fit`, on the rows of `validation`."""
+    """Choose a threshold on the rows of `validation`, by a forest trained on `fit`."""
     rows = examples.split.validation
     forest = parameters.fit(examples.matrix[examples.split.fit], examples.labels[examples.split.fit])
     scores = forest.predict_proba(examples.matrix[rows])[:, 1]
@@ -159,10 +159,10 @@ def _count(rows: slice) -> int:
 
 
 def _fingerprint(data: LabelledData, options: argparse.Namespace) -> str:
-    """Of everything that decides what the model becomes."""
+    """Digest of all that decides the model: data, parameters and version."""
     elsewhere = {"data", "labels", "output", "promote", "if_changed", "if_missing", "settings"}
     parameters = {name: str(value) for name, value in vars(options).items() if name not in elsewhere}
-    # whoever said it
+    # the delay in use, given by an option or by the settings
     parameters["label_delay"] = str(data.label_delay_days)
     parts = {
         "data": data.sha256,
