@@ -2,7 +2,7 @@
 """Ansible inventory from Terraform's outputs.
 
 Reads output `inventory` of the root in $TERRAFORM_ROOT, a folder of this project, default terraform/lab.
-Without a state there are no hosts, and playbooks for localhost run all the same.
+Without a state there are no hosts, but playbooks for localhost run.
 """
 
 import json
@@ -25,7 +25,7 @@ def read_outputs(root: Path) -> dict[str, Any]:
         return {}
     program = shutil.which("terraform") or shutil.which("tofu") or PROJECT / ".venv/bin/tofu"
     command = [str(program), f"-chdir={root}", "output", "-json", "-no-color", f"-state={state}"]
-    # A configuration that is missing would mix a warning in, and nothing here needs it.
+    # Terraform would print a warning into its JSON if this file is missing; `output` needs no such file.
     env = {key: value for key, value in os.environ.items() if key != "TF_CLI_CONFIG_FILE"}
     try:
         result = subprocess.run(command, check=False, capture_output=True, text=True, env=env)  # noqa: S603 - no shell, own arguments

@@ -27,11 +27,11 @@ DOCUMENTATION = r"""
 module: flink_job
 short_description: A PyFlink job on a Flink session cluster
 description:
-  - Submits a job, leaves it alone while nothing about it changes, and otherwise stops it with a savepoint
-    and lets the new one resume from that.
+  - Submits a job, and leaves it alone while it does not change. A changed job is stopped with a savepoint,
+    from which the new one resumes.
   - A job that is not running resumes from its latest checkpoint or savepoint, if there is one.
-  - What was deployed is kept with the job itself, as global job parameters; there is no state file.
-  - Of several runs at once, each waits until the one before has submitted or stopped the job.
+  - The job itself keeps its description, as global job parameters; there is no state file.
+  - Runs at the same time wait for one another, until each has submitted or stopped the job.
   - Runs on a host with Flink's client. Finding snapshots on S3 needs boto3 in the interpreter that runs
     the module.
 options:
@@ -59,14 +59,14 @@ options:
     default: []
   settings:
     description:
-      - JSON file that the job reads. A change of one of its sections makes another job; only digests of them
-        are kept with the job.
+      - JSON file that the job reads. If one of its sections changes, the job has changed; the job keeps only
+        digests of the sections.
     type: path
   state:
     description:
       - C(stopped) stops the job with a savepoint.
-      - C(current) stops it unless it is as described, and starts none. So nothing of the next version meets
-        the job of this one.
+      - C(current) stops a changed job with a savepoint, and starts none, so that the job of one version never
+        meets services of the next.
     type: str
     choices: [running, current, stopped]
     default: running
@@ -95,7 +95,7 @@ options:
     type: bool
     default: true
   timeout_s:
-    description: How long submitting, a savepoint, the wait, and another run at the same job may take, each.
+    description: How long submitting, a savepoint, the wait, and another run on the same job may each take.
     type: int
     default: 300
   rest_url:
@@ -114,7 +114,7 @@ options:
     description: File of NAME=value lines, given to the client and used to reach snapshots on S3.
     type: path
   lock_dir:
-    description: Where the lock lies that keeps two runs apart; only root may write there.
+    description: Folder of the lock that keeps two runs apart; only root may write there.
     type: path
     default: /run
 attributes:
@@ -149,14 +149,14 @@ snapshot:
   returned: when there is one
 """
 
-# what the command "timeout" ends with
+# exit code of the command "timeout"
 TIMED_OUT = 124
-# how long a job that is to be stopped may take to get over a failure, so that it can make a savepoint
+# how long a failing job may take to recover, so that it can make a savepoint
 RECOVERY_S = 30
 
 
 def client_failure(output: str) -> str:
-    """Give what the client's user needs to see: the script's traceback, or else the last cause of Java's."""
+    """Give the cause of the client's failure: the script's traceback, or else Java's last cause."""
     before, traceback, after = output.partition("Traceback (most recent call last)")
     if not traceback:
         return innermost_cause(before)
@@ -202,7 +202,7 @@ def settings_digests(path: str | None) -> dict[str, str]:
 
 
 def fingerprint(parameters: dict[str, Any]) -> dict[str, str]:
-    """Say what the job is made of, part by part."""
+    """Describe the job, part by part."""
     return {
         **settings_digests(parameters["settings"]),
         "state": str(parameters["state_format"]),
@@ -273,7 +273,7 @@ class Deployment:
             ["runuser", "-u", self.parameters["user"], "--", *command],
             environ_update=self.environment,
             cwd="/",
-            # it may go on when this run is broken off
+            # the client may outlive this run
             pass_fds=[lock],
         )
         if code == TIMED_OUT:
@@ -321,7 +321,7 @@ class Deployment:
         return active[0] if active else None
 
     def run(self) -> dict[str, Any]:
-        """Bring the job to what is asked for, and give the result."""
+        """Bring the job to the wanted state, and give the result."""
         if self.module.check_mode:
             return self.bring_about(None)
         with sole_run(self.parameters["lock_dir"], self.name, self.timeout_s) as lock:
@@ -331,7 +331,7 @@ class Deployment:
         return result
 
     def bring_about(self, lock: int | None) -> dict[str, Any]:
-        """Do what is to be done, under the lock; without one, only tell."""
+        """Act under the lock; without a lock, only report what would be done."""
         state = self.parameters["state"]
         try:
             job_id = self.the_one(self.cluster.active_jobs(self.name))
@@ -365,7 +365,7 @@ class Deployment:
         return {**result, "action": action, "job_id": new_id, "snapshot": snapshot}
 
     def check_state(self, deployed: dict[str, str]) -> None:
-        """Refuse a job whose state this version cannot read; one of long ago does not tell its form."""
+        """Refuse a job whose state this version cannot read; jobs of old versions do not name its form."""
         own = self.parameters["state_format"]
         readable = sorted({own, *self.parameters["state_formats_read"]})
         found = int(deployed.get("state", own))
@@ -373,7 +373,7 @@ class Deployment:
             raise JobError(
                 f"{self.name} keeps its state in form {found}, and this version reads "
                 f"{', '.join(map(str, readable))} only. It still runs. "
-                "Go back to the version that it is of; or give its state up: "
+                "Go back to the job's own version; or give up its state: "
                 "ansible-playbook playbooks/jobs.yml -e flink_jobs_state=stopped, "
                 f"then ansible-playbook site.yml -e flink_jobs_anew={self.name}"
             )

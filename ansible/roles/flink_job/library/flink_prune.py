@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: delete the checkpoints and savepoints of a job that nothing needs any more."""
+"""Ansible module: delete a job's checkpoints and savepoints that no job needs any more."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ansible.module_utils.flink_snapshots import read_environment
 
 DOCUMENTATION = r"""
 module: flink_prune
-short_description: Delete snapshots of a job that nothing needs any more
+short_description: Delete a job's snapshots that no job needs any more
 description:
-  - Flink deletes the checkpoints of a job that runs, but neither those of one that has ended nor savepoints.
-  - What a job that has not ended uses stays, and so do the newest snapshots, and all that one of these names.
-  - Runs on a host that reaches the JobManager; for snapshots on S3 boto3 is in the interpreter that runs it.
+  - Flink deletes old checkpoints of a running job, but neither those of a job that has ended nor savepoints.
+  - Snapshots stay that a job in progress uses, the newest ones, and all to whose files one of these refers.
+  - Runs on a host that reaches the JobManager; for snapshots on S3, its interpreter needs boto3.
 options:
   name:
     description: The job's name, and that of the folders of its snapshots.
@@ -30,7 +30,7 @@ options:
     type: int
     default: 3
   settled_s:
-    description: What changed later than so many seconds ago stays.
+    description: Snapshots that changed in the last so many seconds stay.
     type: int
     default: 3600
   rest_url:
@@ -78,7 +78,7 @@ class Files:
         return [(str(path.relative_to(root)), path.stat().st_mtime) for path in found]
 
     def read(self, folder: str, path: str) -> bytes:
-        """Give what is in a file."""
+        """Give a file's content."""
         return (self._path(folder) / path).read_bytes()
 
     def delete(self, folder: str, name: str) -> None:
@@ -113,7 +113,7 @@ class Objects:
         return [(item["Key"].removeprefix(prefix), item["LastModified"].timestamp()) for item in objects]
 
     def read(self, folder: str, path: str) -> bytes:
-        """Give what is in an object."""
+        """Give an object's content."""
         bucket, key = self._place(folder, path)
         try:
             content: bytes = self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -138,7 +138,7 @@ def uses(cluster: Cluster, name: str) -> list[str]:
 
 
 def prune(module: AnsibleModule) -> list[str]:
-    """Delete what is not needed, and name it."""
+    """Delete snapshots that are not needed, and name them."""
     parameters: dict[str, Any] = module.params
     name = parameters["name"]
     cluster = Cluster(parameters["rest_url"])
@@ -154,13 +154,13 @@ def prune(module: AnsibleModule) -> list[str]:
 
     for attempt in range(ATTEMPTS):
         try:
-            # What a job begins to use after this is younger, or what it begins with is among the newest.
+            # A job that starts after this uses younger snapshots, or begins with one of the newest.
             units = list_units(store, folders)
             settled_before_s = time.time() - parameters["settled_s"]
             unneeded = find_unneeded(units, uses(cluster, name), parameters["keep"], settled_before_s, read)
             break
         except FileNotFoundError as error:
-            # A checkpoint has replaced the one that was listed; what it needs must be known.
+            # A newer checkpoint has replaced a listed one: list again, to know which files it needs.
             if attempt == ATTEMPTS - 1:
                 raise JobError(f"Checkpoints of {name} come faster than they are read: {error}") from error
     for unit in unneeded:

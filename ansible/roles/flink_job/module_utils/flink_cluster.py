@@ -1,4 +1,4 @@
-"""The REST interface of a Flink session cluster, as far as one job needs it."""
+"""The part of a Flink session cluster's REST interface that one job needs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Cluster:
                 return json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
             detail = error.read().decode(errors="replace")[:500]
-            # 503 is what it answers while it starts
+            # the JobManager answers 503 while it starts
             kind = NoAnswerError if error.code == HTTPStatus.SERVICE_UNAVAILABLE else JobError
             raise kind(f"{method} {self.url}{path} answered {error.code}: {detail}") from error
         except OSError as error:

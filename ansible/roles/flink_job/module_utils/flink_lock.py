@@ -20,13 +20,13 @@ LOOK_S = 0.2
 
 @contextmanager
 def sole_run(folder: str, name: str, timeout_s: float) -> Iterator[int]:
-    """Wait until no other run looks after the job, and keep others waiting meanwhile.
+    """Wait until no other run has the job's lock, and hold the lock meanwhile.
 
-    The lock lasts for as long as anybody has the descriptor: a client that is given it, and outlives this
-    run, keeps the next one from submitting the job beside it.
+    The lock lasts as long as any process has the descriptor: a Flink client that inherits it and outlives
+    this run keeps the next run from submitting the same job.
 
     Args:
-        folder: where root only may write, so that nobody else can hold the lock.
+        folder: only root may write there, so that nobody else can hold the lock.
         name: the job's.
         timeout_s: how long to wait.
 
@@ -34,7 +34,7 @@ def sole_run(folder: str, name: str, timeout_s: float) -> Iterator[int]:
         The descriptor.
 
     Raises:
-        JobError: another run was not done in time, and which processes it has; or there is no such file.
+        JobError: another run was not done in time (with its processes), or the file cannot be opened.
 
     """
     path = Path(folder, f"flink_job-{quote(name, safe='')}.lock")

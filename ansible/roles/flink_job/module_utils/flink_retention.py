@@ -1,4 +1,4 @@
-"""Which of a job's snapshots nothing needs any more."""
+"""Choice of a job's snapshots that no job needs any more."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# A folder of checkpoints is named by its job's id, one of a savepoint by parts of that and a random number.
-# What lies in one names others by their whole path: an incremental checkpoint, files of a former job.
+# A folder of checkpoints is named by its job's id, a savepoint's by parts of that and a random number. Files
+# in one name those in others by their whole path: an incremental checkpoint refers to files of a former job.
 UNIT = re.compile(rb"savepoint-[0-9a-f]{6}-[0-9a-f]{12}|(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 
 
@@ -21,7 +21,7 @@ class Store(Protocol):
         """Give (path below the folder, time of change in s since 1970) of each file in it."""
 
     def read(self, folder: str, path: str) -> bytes:
-        """Give what is in a file."""
+        """Give a file's content."""
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Unit:
     """A folder that is kept or deleted as a whole.
 
     Attributes:
-        changed_s: when something of it was last written.
+        changed_s: when one of its files was last written.
         completed_s: when its last snapshot was complete, 0 if it has none.
 
     """
@@ -42,7 +42,7 @@ class Unit:
 
 
 def list_units(store: Store, folders: Iterable[str]) -> dict[str, Unit]:
-    """Give what lies in the folders, by name."""
+    """Give the units in the folders, by name."""
     units: dict[str, Unit] = {}
     for folder in folders:
         for path, changed_s in store.list_files(folder):
@@ -66,13 +66,13 @@ def find_unneeded(
 ) -> list[Unit]:
     """Give the units that may be deleted.
 
-    Those stay that a job uses, the newest ones, those that changed lately, and those that one of these names.
+    Units stay that a job uses, the newest ones, recently changed ones, and all to which one of these refers.
 
     Args:
         units: all there are, by name.
         in_use: ids of jobs that have not ended, and paths of the snapshots that they began with.
         keep: how many of the newest complete ones stay.
-        settled_before_s: what changed since then, in s since 1970, stays.
+        settled_before_s: units that changed since then, in s since 1970, stay.
         read: gives the content of a unit's file.
 
     """

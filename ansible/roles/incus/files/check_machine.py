@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Tell what on this machine stands in the way of containers, before anything is changed.
+"""Report obstacles to containers on this machine, before anything is changed.
 
-Arguments: least number of subordinate ids for root, then NETWORK=SUBNET of each bridge that is to come. It
+Arguments: least number of subordinate ids for root, then NETWORK=SUBNET of each planned bridge. It
 prints one problem a line, and runs before any package is installed.
 """
 
@@ -30,7 +30,7 @@ def read_routes(table: str) -> Routes:
 
 
 def network_problems(name: str, subnet: str, routes: Routes, *, foreign: bool) -> Iterator[str]:
-    """Yield what has the bridge's name or addresses; `foreign`: it is there, and no lab made it."""
+    """Yield conflicts with the bridge's name or subnet; `foreign`: no lab made the interface `name`."""
     remedy = "Give it others in ansible/inventory/group_vars/all/network.yml."
     if foreign:
         yield f"There is an interface {name} already, and no lab made it. {remedy}"
@@ -40,7 +40,7 @@ def network_problems(name: str, subnet: str, routes: Routes, *, foreign: bool) -
 
 
 def id_problems(file: str, content: str, needed: int) -> Iterator[str]:
-    """Yield whether root's ranges in the text of /etc/subuid or /etc/subgid are too small; none is fine."""
+    """Yield a problem if root has ranges in the text of /etc/subuid or /etc/subgid, but too small ones."""
     counts = [int(line.split(":")[2]) for line in content.splitlines() if line.startswith("root:")]
     if counts and max(counts) < needed:
         yield (
@@ -50,7 +50,7 @@ def id_problems(file: str, content: str, needed: int) -> Iterator[str]:
 
 
 def firewall_problems(name: str, iptables: str, nftables: str) -> Iterator[str]:
-    """Yield whether what comes from the bridge is dropped, by `iptables -S` and `nft list ruleset`."""
+    """Yield a problem if the firewall drops the bridge's packets, by `iptables -S` and `nft list ruleset`."""
     tables = re.split(r"^(?=table )", nftables, flags=re.MULTILINE)
     drops = [table for table in tables if re.search(r"hook forward [^;]*; policy drop;", table)]
     if "-P FORWARD DROP" in iptables:
@@ -66,14 +66,14 @@ def firewall_problems(name: str, iptables: str, nftables: str) -> Iterator[str]:
 
 
 def output_of(*command: str) -> str:
-    """Return what a command prints; nothing where it is not there or fails."""
+    """Return a command's output; nothing if it is missing or fails."""
     if not shutil.which(command[0]):
         return ""
     return subprocess.run(command, check=False, capture_output=True, text=True).stdout  # noqa: S603 - own arguments
 
 
 def is_foreign(name: str) -> bool:
-    """Tell whether the interface is there and no lab's; Incus knows, and is believed only if it answers."""
+    """Tell whether the interface exists and no lab made it: False as well if Incus does not answer."""
     if not Path("/sys/class/net", name).exists():
         return False
     answers = not shutil.which("incus") or output_of("incus", "network", "list", "--format=csv") != ""

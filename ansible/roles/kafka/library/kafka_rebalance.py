@@ -30,7 +30,7 @@ description:
   - Moves as few replicas as it takes for no broker to keep two more of a topic than another, and waits until
     they are in sync. Leaderships are evened out as well. No partition has fewer replicas meanwhile.
   - Replicas on brokers that are not listed move away, so that those brokers can be taken out.
-  - A run that was broken off is taken up where it stands.
+  - After a run that was broken off, the next run goes on from there.
   - Runs where kafka-python is installed and the brokers can be reached.
 options:
   bootstrap_servers:
@@ -183,7 +183,7 @@ class Rebalance:
         )
 
     def run(self, *, check_mode: bool) -> dict[str, Any]:
-        """Bring the partitions to where they belong, and give the result."""
+        """Move the partitions to their brokers, and give the result."""
         resumed = bool(self.admin.list_partition_reassignments())
         if resumed and not check_mode:
             self.wait()

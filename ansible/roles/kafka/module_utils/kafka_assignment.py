@@ -1,4 +1,4 @@
-"""Which broker keeps which replica, and how to spread them evenly with the fewest moves."""
+"""Assignments of replicas to brokers, and how to spread replicas evenly with the fewest moves."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def balance(assignment: Assignment, brokers: Iterable[int]) -> Assignment:
     """Spread each topic evenly over the brokers.
 
     Afterwards no broker keeps two replicas of a topic more than another: whichever topic is busy, all share
-    its load. Every partition has as many replicas as before. As few replicas move as that takes; those on
-    brokers that are not listed move away. Leaderships are as even as the replicas allow.
+    its load. Every partition has as many replicas as before, and no more replicas move than needed; replicas
+    on brokers that are not listed move away. Leaderships are as even as the replicas allow.
 
     Raises:
         ValueError: a partition has more replicas than there are brokers.
@@ -47,7 +47,7 @@ def count_moves(before: Assignment, after: Assignment) -> int:
 
 
 def differing(before: Assignment, after: Assignment) -> Assignment:
-    """Give of `after` the partitions whose brokers, or their order, are others than in `before`."""
+    """Give the partitions of `after` whose brokers, or their order, differ from `before`."""
     changes: Assignment = {}
     for topic, partitions in after.items():
         for number, replicas in partitions.items():
@@ -57,7 +57,7 @@ def differing(before: Assignment, after: Assignment) -> Assignment:
 
 
 def _spread(partitions: Partitions, brokers: list[int], load: Counter[int]) -> Partitions:
-    """Even out one topic's replicas; load is what the brokers keep of all topics, and is kept up to date."""
+    """Even out one topic's replicas; update `load`, the number of replicas of all topics on each broker."""
     spread = {number: list(replicas) for number, replicas in sorted(partitions.items())}
     kept = Counter(broker for replicas in spread.values() for broker in replicas)
 
@@ -88,7 +88,7 @@ def _spread(partitions: Partitions, brokers: list[int], load: Counter[int]) -> P
 
 
 def _lead_evenly(partitions: Partitions) -> Partitions:
-    """Put another replica first where that makes leaderships more even."""
+    """Put another replica first if that makes leaderships more even."""
     led = {number: list(replicas) for number, replicas in partitions.items()}
     while path := _handover(led):
         for number, leader in path:
@@ -101,8 +101,8 @@ def _lead_evenly(partitions: Partitions) -> Partitions:
 def _handover(partitions: Partitions) -> list[tuple[int, int]]:
     """Find a way from a broker to one that leads at least two fewer: (partition, its new leader) by step.
 
-    Each step hands a partition to the next broker, so those in between lead as many as before. Where there
-    is no such way, which is [], leaderships cannot be more even.
+    Each step hands a partition to the next broker, so the brokers in between lead as many as before. The way
+    is [] if there is none: leaderships cannot be more even.
     """
     leads = Counter({broker: 0 for replicas in partitions.values() for broker in replicas})
     leads.update(replicas[0] for replicas in partitions.values())

@@ -1,4 +1,4 @@
-"""A way to the brokers that one of them being gone does not bar."""
+"""A connection to the brokers, even if one of them is gone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CONNECT_TIMEOUT_S = 2.0
 
 
 def answering(servers: list[str]) -> list[str]:
-    """Leave out servers, as host:port, that take no connection, unless that is all of them.
+    """Leave out servers, as host:port, that take no connection, unless none of them does.
 
     The Kafka client picks one at random and waits for it until its time is up.
     """

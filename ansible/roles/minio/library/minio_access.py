@@ -25,7 +25,7 @@ options:
     type: str
     required: true
   endpoint_url:
-    description: Where users' passwords are tried.
+    description: URL at which users' passwords are tried.
     type: str
     required: true
   buckets:
@@ -102,8 +102,8 @@ def policy_document(access: dict[str, str]) -> dict[str, Any]:
         for actions, suffix in ((BUCKET_ACTIONS[level], ""), (OBJECT_ACTIONS[level], "/*")):
             resources = [f"arn:aws:s3:::{bucket}{suffix}" for bucket in buckets]
             statements.append({"Effect": "Allow", "Action": actions, "Resource": resources})
-    # The server takes leave to delete for leave to delete versions as well, unless told otherwise.
-    # What versioning keeps, a client's credentials must not destroy.
+    # MinIO lets users who may delete objects delete versions as well, unless this is denied. A client's
+    # credentials must not destroy what versioning keeps.
     written = sorted(bucket for bucket, granted in access.items() if granted == "rw")
     if written:
         resources = [f"arn:aws:s3:::{bucket}/*" for bucket in written]
@@ -124,7 +124,7 @@ def in_order(document: dict[str, Any]) -> dict[str, Any]:
 
 
 class CommandFailedError(Exception):
-    """The client reported an error; code is the server's word for it, where it gave one."""
+    """The client reported an error; code is the server's error code, if it gave one."""
 
     def __init__(self, command: str, code: str, message: str) -> None:
         super().__init__(f"mc {command}: {message}")
@@ -169,7 +169,7 @@ class Client:
 
 
 class Access:
-    """What is there, what is wanted, and the steps between."""
+    """The present state, the wanted one, and the steps between them."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
@@ -188,7 +188,7 @@ class Access:
         return not self.module.check_mode
 
     def apply_buckets(self) -> None:
-        """Create buckets, and set what becomes of their old versions."""
+        """Create buckets, and configure their old versions."""
         present = {message["key"].rstrip("/") for message in self.client.run("ls", self.alias)}
         for bucket, options in self.module.params["buckets"].items():
             target = f"{self.alias}/{bucket}"
@@ -200,7 +200,7 @@ class Access:
             self.apply_old_versions(bucket, (options or {}).get("old_versions_days"), present)
 
     def apply_versioning(self, bucket: str, wanted: bool | None, present: set[str]) -> None:  # noqa: FBT001
-        """Keep versions, or stop that, unless nothing is said of it."""
+        """Switch versioning on or off, if the bucket's options say so."""
         target = f"{self.alias}/{bucket}"
         if wanted is None:
             return
@@ -216,7 +216,7 @@ class Access:
                 self.client.run("version", verb, target)
 
     def apply_old_versions(self, bucket: str, days: int | None, present: set[str]) -> None:
-        """Let old versions end after some days, unless nothing is said of it; other rules stay."""
+        """Delete old versions after some days, if the bucket's options say so; other rules stay."""
         if days is None:
             return
         rules = self.lifecycle_rules(bucket) if bucket in present else []
@@ -225,7 +225,7 @@ class Access:
             {
                 "ID": OLD_VERSIONS_RULE,
                 "Status": "Enabled",
-                # the marker of a deletion goes with the last of what it deleted
+                # a deletion's marker goes with the last version that it deleted
                 "Expiration": {"ExpiredObjectDeleteMarker": True},
                 "NoncurrentVersionExpiration": {"NoncurrentDays": days},
             }
@@ -242,7 +242,7 @@ class Access:
             self.client.run("ilm", "rule", "import", f"{self.alias}/{bucket}", stdin=document)
 
     def lifecycle_rules(self, bucket: str) -> list[dict[str, Any]]:
-        """Return the rules by which objects of a bucket end."""
+        """Return the rules by which a bucket's objects expire."""
         try:
             exported = self.client.run("ilm", "rule", "export", f"{self.alias}/{bucket}")[0]
         except CommandFailedError as error:
@@ -306,7 +306,7 @@ class Access:
                 self.client.run("admin", "policy", "detach", self.alias, other, "--user", name)
 
     def apply(self) -> None:
-        """Go from what is there to what is wanted."""
+        """Bring the cluster to the wanted state."""
         self.apply_buckets()
         found = {
             message["accessKey"]: message for message in self.client.run("admin", "user", "list", self.alias)
