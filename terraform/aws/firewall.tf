@@ -20,7 +20,7 @@ resource "aws_vpc_security_group_ingress_rule" "opening" {
   referenced_security_group_id = each.value.from == "operators" ? null : aws_security_group.service[each.value.from].id
 }
 
-# One for all: a host is in a group, and each may get Debian's packages.
+# Every host is in a group, and may fetch Debian's packages.
 resource "aws_vpc_security_group_egress_rule" "everywhere" {
   for_each = aws_security_group.service
 

@@ -2,7 +2,7 @@ locals {
   # The same plain data that Ansible reads.
   network = yamldecode(file("${path.root}/../../ansible/inventory/group_vars/all/network.yml"))
 
-  # Tags begin with it.
+  # Prefix of tags.
   name      = "fraud-detection"
   build_dir = abspath("${path.root}/../../build/${basename(abspath(path.root))}")
   ssh_dir   = "${local.build_dir}/ssh"

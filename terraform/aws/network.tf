@@ -13,7 +13,7 @@ resource "aws_subnet" "hosts" {
   vpc_id            = aws_vpc.this.id
   cidr_block        = local.network.aws_subnet
   availability_zone = data.aws_availability_zones.available.names[0]
-  # For Debian's packages: the way out. Security groups let nothing in but from the operators.
+  # A way out, for Debian's packages. From outside, security groups let in operators only.
   map_public_ip_on_launch = true
 
   tags = { Name = local.name }
@@ -35,7 +35,7 @@ resource "aws_route_table" "hosts" {
   tags = { Name = local.name }
 }
 
-# By itself, so that a route to operators' networks may be added beside it.
+# A resource of its own, so that a route to operators' networks may be added.
 resource "aws_route" "out" {
   route_table_id         = aws_route_table.hosts.id
   destination_cidr_block = "0.0.0.0/0"

@@ -36,7 +36,7 @@ variable "instance_types" {
 }
 
 variable "volume_gb" {
-  description = "Size of the volume that each host of a group keeps its data on, by group."
+  description = "Size in GiB of each host's volume for data, by group."
   type        = map(number)
   default     = { kafka = 50, minio = 100 }
 }

@@ -1,7 +1,7 @@
 terraform {
   required_version = ">= 1.6"
 
-  # With all else that is this deployment's alone.
+  # The state lies with this deployment's other files.
   backend "local" {
     path = "../../build/aws/terraform.tfstate"
   }

@@ -6,7 +6,7 @@ locals {
 
   # Instances and network are tagged with it.
   owner = abspath(path.root)
-  # What is this deployment's alone; paths.yml knows it as deployment_dir.
+  # Folder of this deployment's own files, deployment_dir in paths.yml.
   build_dir = abspath("${path.root}/../../build/${basename(abspath(path.root))}")
   ssh_dir   = "${local.build_dir}/ssh"
 }

@@ -6,7 +6,7 @@ module "ssh_access" {
   owner       = local.owner
 }
 
-# Labs made before the module was.
+# For labs that were made before the module.
 moved {
   from = terraform_data.ssh_key
   to   = module.ssh_access.terraform_data.key

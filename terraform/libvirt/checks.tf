@@ -1,4 +1,4 @@
-# A warning of each plan and apply: what the control node found is in a file that nobody looks at.
+# Each plan and apply warns: nobody looks at the file with the control node's finding.
 check "kvm" {
   assert {
     condition     = var.domain_type == "kvm"

@@ -2,7 +2,7 @@ locals {
   # The same plain data that Ansible reads.
   network = yamldecode(file("${path.root}/../../ansible/inventory/group_vars/all/network.yml"))
 
-  # Network, storage pool and, with a host's name, machines are called so.
+  # Name of the network and the storage pool, and prefix of the machines' names.
   name      = local.network.libvirt_network
   owner     = abspath(path.root)
   build_dir = abspath("${path.root}/../../build/${basename(abspath(path.root))}")

@@ -1,5 +1,5 @@
 variable "uri" {
-  description = "How libvirt is reached: this machine's, or another's with hosts that it shares a network with."
+  description = "URI of libvirt, on this machine or on another whose machines this one can reach."
   type        = string
   default     = "qemu:///system"
 }
@@ -16,7 +16,7 @@ variable "image" {
 }
 
 variable "domain_type" {
-  description = "What machines run by: kvm, or qemu (emulation) where KVM does not run guest code."
+  description = "Type of the machines: kvm, or qemu (emulation) where KVM does not run guest code."
   type        = string
 
   validation {

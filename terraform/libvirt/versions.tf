@@ -1,8 +1,8 @@
-# The version is the one that Ansible's role go_program builds where no registry is reached; its go.sum pins the bytes.
+# Ansible's role go_program builds this version where no registry can be reached; its go.sum pins the source.
 terraform {
   required_version = ">= 1.6"
 
-  # With all else that is this deployment's alone.
+  # The state lies with this deployment's other files.
   backend "local" {
     path = "../../build/libvirt/terraform.tfstate"
   }

@@ -25,7 +25,7 @@ def changes(plan: dict[str, Any], name: str, action: str) -> Iterator[tuple[dict
 def deleted(plan: dict[str, Any]) -> Iterator[str]:
     """Yield the hosts that are there and would be gone, or would be made anew."""
     for before, after in changes(plan, "instance", "delete"):
-        # One that vanished behind Terraform's back would be another afterwards; see modules/incus_host.
+        # A host that vanished behind Terraform's back is a new one afterwards; see modules/incus_host.
         identities = {values["triggers_replace"]["incarnation"] for values in (before, after) if values}
         if len(identities) == 1:
             yield before["input"]["name"]
@@ -37,7 +37,7 @@ def taken(plan: dict[str, Any], name: str, present: list[dict[str, Any]]) -> Ite
     for _, after in changes(plan, name, "create"):
         wanted = after.get("input", {})
         owner = owners.get(wanted.get("name"), wanted.get("owner"))
-        # What a checkout left that is gone is replaced.
+        # A host that a deleted checkout left behind is replaced.
         if owner != wanted.get("owner") and (not owner or Path(owner).is_dir()):
             yield wanted["name"], owner
 

@@ -9,7 +9,7 @@ resource "aws_ebs_volume" "data" {
   tags = { Name = "${var.name_prefix}-${var.host.name}-${each.key}" }
 
   lifecycle {
-    # Data goes when somebody says so, and not because a host or a group does.
+    # Only an explicit decision deletes data, not the removal of a host or a group.
     prevent_destroy = true
   }
 }
@@ -42,7 +42,7 @@ resource "aws_instance" "host" {
   tags = { Name = "${var.name_prefix}-${var.host.name}" }
 
   lifecycle {
-    # Neither is a reason to make a host anew.
+    # A newer image or other user data must not replace a host.
     ignore_changes = [ami, user_data]
   }
 }

@@ -5,7 +5,7 @@ output "instance_id" {
 }
 
 output "data_volumes" {
-  description = "Each group's volume as udev names it, whatever place it was attached at."
+  description = "udev's name of each group's volume, which does not depend on where it is attached."
   value = {
     for group, volume in aws_ebs_volume.data :
     group => "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_${replace(volume.id, "-", "")}"

@@ -8,7 +8,7 @@ variable "host" {
 }
 
 variable "name_prefix" {
-  description = "Stands before the host's name in tags."
+  description = "Prefix of the host's name in tags."
   type        = string
 }
 
@@ -53,6 +53,6 @@ variable "authorized_key" {
 }
 
 variable "ssh_dir" {
-  description = "Directory for, one file a host, known_hosts.d/."
+  description = "Directory of known_hosts.d/, which has one file a host."
   type        = string
 }

@@ -1,5 +1,5 @@
 locals {
-  # The cheapest type that has what a host needs.
+  # The cheapest type with enough CPUs and memory for each host.
   fitting_types = {
     for name, host in var.hosts : name => [
       for type in var.instance_types : type.name if type.cpus >= host.cpus && type.memory_mb >= host.memory_mb

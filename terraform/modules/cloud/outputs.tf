@@ -23,6 +23,6 @@ output "security_groups" {
 }
 
 output "openings" {
-  description = "What is let in: <to>-<rule>-<from> => {to, from (a group, or operators), first_port, last_port}."
+  description = "Allowed connections: <to>-<rule>-<from> => {to, from (a group, or operators), first_port, last_port}."
   value       = local.openings
 }

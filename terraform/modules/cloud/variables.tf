@@ -16,8 +16,8 @@ variable "ports" {
 
 variable "openings" {
   description = <<-EOT
-    Who lets whom in, as in ansible/inventory/group_vars/all/network.yml: by the port's name, the group that offers it
-    (or all), the groups that open connections to it (operators is the control node), and how many ports it is.
+    Allowed connections, as in ansible/inventory/group_vars/all/network.yml: by the port's name, the group that offers it
+    (or all), the groups that open connections to it (operators is the control node), and the number of ports.
   EOT
   type = map(object({
     to    = string
@@ -46,7 +46,7 @@ variable "instance_types" {
 }
 
 variable "volume_gb" {
-  description = "Size of the volume that each host of a group keeps its data on, by group."
+  description = "Size of each host's volume for data, by group."
   type        = map(number)
 
   validation {

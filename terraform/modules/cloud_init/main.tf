@@ -10,7 +10,7 @@ locals {
       ssh_authorized_keys = [var.authorized_key]
     }]
     ssh_pwauth = false
-    # The host makes its key itself, as everything on it may read user data. Its public half is on the console.
+    # The host makes its own key, as all of its processes may read user data. The console shows the public half.
     ssh_deletekeys  = true
     ssh_genkeytypes = ["ed25519"]
     ssh             = { emit_keys_to_console = true }

@@ -1,4 +1,4 @@
 output "user_data" {
-  description = "What cloud-init does when the host starts for the first time."
+  description = "cloud-init's work when the host starts for the first time."
   value       = "#cloud-config\n${yamlencode(local.settings)}"
 }

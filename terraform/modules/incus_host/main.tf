@@ -54,7 +54,7 @@ resource "terraform_data" "instance" {
   }
 }
 
-# What can change on the running host.
+# Settings that can change on the running host.
 resource "terraform_data" "settings" {
   triggers_replace = {
     instance  = terraform_data.instance.id

@@ -24,7 +24,7 @@ variable "storage_pool" {
 }
 
 variable "owner" {
-  description = "Directory that this host's state lies in; the instance is tagged with it."
+  description = "Directory of this host's Terraform state; the instance is tagged with it."
   type        = string
 }
 

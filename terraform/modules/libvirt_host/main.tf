@@ -5,7 +5,7 @@ resource "libvirt_volume" "disk" {
   format = "qcow2"
 
   lifecycle {
-    # A newer image is no reason to lose what is on the disk.
+    # A newer image must not replace a disk with data.
     ignore_changes = [source]
   }
 }
@@ -30,11 +30,11 @@ resource "libvirt_domain" "machine" {
     network_id = var.network_id
     hostname   = var.host.name
     addresses  = [var.host.ip]
-    # scripts/configure.sh waits, and looks meanwhile at whether the machine still runs.
+    # scripts/configure.sh waits, and checks meanwhile that the machine still runs.
     wait_for_lease = false
   }
 
-  # The provider's default is SPICE, which Debian's QEMU has in a package of its own only.
+  # The provider's default is SPICE, for which Debian's QEMU needs another package.
   graphics {
     type        = "vnc"
     listen_type = "address"

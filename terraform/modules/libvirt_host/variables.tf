@@ -9,12 +9,12 @@ variable "host" {
 }
 
 variable "domain_name" {
-  description = "What libvirt calls the machine; libvirt has one of that name."
+  description = "Name of the machine in libvirt, where names are unique."
   type        = string
 }
 
 variable "domain_type" {
-  description = "What the machine runs by: kvm or qemu."
+  description = "Type of the machine: kvm or qemu."
   type        = string
 }
 
@@ -34,7 +34,7 @@ variable "network_id" {
 }
 
 variable "uri" {
-  description = "How libvirt is reached."
+  description = "URI of libvirt."
   type        = string
 }
 

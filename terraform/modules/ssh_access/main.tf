@@ -3,7 +3,7 @@ locals {
   # The public key carries it as its comment; see modules/incus_host.
   key_incarnation = try(split(" ", trimspace(file("${local.private_key_file}.pub")))[2], plantimestamp())
 
-  # The file as it is, if it says what it should; else new, so that it is written again when it was lost or edited.
+  # Changes when the file was lost or edited, so that it is written again.
   config_present = try(file(var.config_file), "")
   config = (
     local.config_present == "${split("\n", local.config_present)[0]}\n${var.config}"

@@ -9,11 +9,11 @@ variable "config_file" {
 }
 
 variable "config" {
-  description = "What it says, as module topology gives it."
+  description = "Content of that file, as module topology gives it."
   type        = string
 }
 
 variable "owner" {
-  description = "Directory that the state lies in; the file names it."
+  description = "Directory of the state; the file names it."
   type        = string
 }

@@ -1,5 +1,5 @@
 locals {
-  # Least memory with which a service starts and keeps up with a trickle; its groups are all that there are.
+  # Least memory with which each group's service starts and handles a few records; the keys are all groups.
   service_memory_mb = { kafka = 768, minio = 512, flink_jobmanager = 1024, flink_taskmanager = 1536, training = 1024 }
   system_memory_mb  = 256
 
