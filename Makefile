@@ -16,26 +16,26 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
 export ANSIBLE_FORCE_COLOR ?= $(shell test -t 1 && echo 1 || echo 0)
 # looked up by the shell of each command: the step before may just have built it
 TERRAFORM = "$$(command -v terraform || command -v tofu || echo terraform)"
-# Of a configuration that is missing it would warn in the midst of the JSON that it prints.
+# If this file is missing, Terraform would print a warning into the JSON of its output.
 ifeq ($(wildcard $(TF_CLI_CONFIG_FILE)),)
 unexport TF_CLI_CONFIG_FILE
 endif
 LAB := terraform/lab
-# What is this lab's alone; Ansible and the commands find it by the root's name. Earlier versions kept Terraform's state in
-# the root itself: -force-copy takes it along.
+# Files of this lab alone; Ansible and the commands find them by the root's name. Earlier versions kept Terraform's state in
+# the root itself: -force-copy moves it here.
 DEPLOYMENT := build/lab
 export TERRAFORM_ROOT := $(LAB)
 
-# The demo's input: a CSV or Parquet file; train on what came before UNTIL, stream what comes after.
+# The demo's input, a CSV or Parquet file: transactions before UNTIL train the model, later ones are streamed.
 DATA ?=
 override DATA := $(DATA:~/%=$(HOME)/%)
 UNTIL ?= $(if $(DATA),,2025-04-18)
 LIMIT ?= 60000
 RATE ?= 1000
-# Histories reach so far back: what customers did before UNTIL is brought in first, once for each DATA and UNTIL.
+# Histories reach so far back: transactions of these days before UNTIL are streamed first, once for each DATA and UNTIL.
 PAST_DAYS := 37
 PAST := $(DEPLOYMENT)/past-$(if $(DATA),$(notdir $(DATA)),simulation)-$(UNTIL).json
-# A .tfvars file of terraform/lab, such as cluster.tfvars. It is remembered: what was grown stays grown. TFVARS= (nothing)
+# A .tfvars file of terraform/lab, such as cluster.tfvars. It is remembered, so that a larger lab stays larger. TFVARS= (nothing)
 # goes back to the default.
 TFVARS ?=
 POOLS := $(DEPLOYMENT)/pools.tfvars
@@ -50,7 +50,7 @@ endef
 
 # DATA as seen from another folder
 data = $(if $(findstring ://,$(DATA))$(filter /%,$(firstword $(DATA))),,$(CURDIR)/)$(DATA)
-# given on the command line or in the environment, if with nothing in it
+# whether TFVARS is given on the command line or in the environment, even empty
 chosen = $(if $(filter file,$(origin TFVARS)),,yes)
 pools = $(if $(TFVARS),-var-file='$(TFVARS)',$(if $(chosen),,$(addprefix -var-file=../../,$(wildcard $(POOLS)))))
 remember_pools = $(if $(TFVARS),(cd $(LAB) && cat '$(TFVARS)') >$(POOLS),$(if $(chosen),rm -f $(POOLS),true))
@@ -72,13 +72,13 @@ plan: .venv/installed ## prepare this machine, and show which hosts make up woul
 	$(call step,Prepare this machine,(cd ansible && ansible-playbook playbooks/control_node.yml),The task that failed stands above. Once its cause is mended: make up goes on from there.)
 	$(call step,Plan the hosts,$(TERRAFORM) -chdir=$(LAB) init -input=false -force-copy && $(TERRAFORM) -chdir=$(LAB) plan -input=false -out=../../$(DEPLOYMENT)/plan $(pools) && $(TERRAFORM) -chdir=$(LAB) show -json ../../$(DEPLOYMENT)/plan | $(LAB)/scripts/check_plan.py $(DELETE),What is wrong stands above; no host was changed.)
 
-up: plan ## hosts, services, a model and the jobs; what is there and unchanged is left alone
+up: plan ## hosts, services, a model and the jobs; unchanged ones are left alone
 	@$(remember_pools)
 	$(call step,Make the hosts,$(TERRAFORM) -chdir=$(LAB) apply -input=false ../../$(DEPLOYMENT)/plan,The host that failed stands above; incus list shows what is there. Once its cause is mended: make up goes on from there.)
 	rm -f $(DEPLOYMENT)/plan
 	$(call step,Put the system on them,(cd ansible && ansible-playbook site.yml $(if $(DATA),-e "{training_data: '$(data)'}") -e training_until=$(UNTIL)),Task and host that failed stand above; ssh -F $(DEPLOYMENT)/ssh_config HOST reaches it. Once its cause is mended: make up goes on from there.)
 
-stream: ## what make demo does once everything is up: send, print alerts, hold the results against what was sent
+stream: ## the last part of make demo: send, print alerts, compare the results with the records sent
 	@mkdir -p $(DEPLOYMENT)
 	if [ ! -e '$(PAST)' ]; then
 	  printf '\n\033[1m==> %s\033[0m\n' 'Bring in what customers did in the $(PAST_DAYS) days before'
@@ -102,7 +102,7 @@ down: ## remove the hosts, their network, keys and secrets, and all else that ma
 	@if [ -e $(DEPLOYMENT)/terraform.tfstate ] || [ -e $(LAB)/terraform.tfstate ]; then
 	  $(call step,Remove the hosts,$(TERRAFORM) -chdir=$(LAB) init -input=false -force-copy && $(TERRAFORM) -chdir=$(LAB) destroy -auto-approve -input=false,incus list shows what is left. If the daemon is not started: (cd ansible && ansible-playbook playbooks/control_node.yml) starts it; then make down again.)
 	fi
-	# what make plan made, with or without hosts
+	# remove the files of make plan, with or without hosts
 	if [ -e $(DEPLOYMENT) ] || [ -e $(LAB)/terraform.tfstate ]; then
 	  $(call step,Remove their image and stop the daemons,(cd ansible && ansible-playbook playbooks/control_node_remove.yml),incus list shows what is left)
 	fi
@@ -130,7 +130,7 @@ build/flink/installed: ansible/playbooks/jobs_tests.yml ansible/inventory/group_
 	@$(call step,Unpack Flink for the tests of its jobs,(cd ansible && ansible-playbook playbooks/jobs_tests.yml),The task that failed stands above.)
 	touch $@
 
-bench: .venv/installed ## how fast the running lab is, as build/bench.html and .json; its jobs rest meanwhile; DATA=file
+bench: .venv/installed ## how fast the running lab is, as build/bench.html and .json; stops its jobs meanwhile; DATA=file
 	@python tests/benchmarks/bench.py $(if $(DATA),--data '$(DATA)')
 
 check: .venv/installed build/flink/installed ## lint, types, unit tests and the jobs on a mini cluster, for the daily loop
@@ -143,9 +143,9 @@ check: .venv/installed build/flink/installed ## lint, types, unit tests and the 
 	if command -v tflint >/dev/null; then tflint --chdir=terraform --recursive; else echo 'tflint is not here; make test PART=machines builds it'; fi
 	pytest tests/unit tests/parity tests/jobs
 
-# The parts of make test, and how many minutes each may take on a quiet machine of two cores. The last prints what they
-# took (tests/system/conftest.py). Booting a machine, the bare control node and an upgrade take long: each has a PART, and its
-# short form, with stand-ins, is among the unit tests.
+# The parts of make test, and how many minutes each may take on a quiet machine of two cores. The last prints the times
+# taken (tests/system/conftest.py). Booting a machine, the bare control node and an upgrade take long: each has a PART of its
+# own, and a short form, with stand-ins, among the unit tests.
 BUDGETS := check=4 roles=36 lab=20
 
 test: ## every check and test but the long ones; PART=check, roles, lab, slow, machines, or a scenario such as PART=kafka
@@ -178,7 +178,7 @@ test-lab: up
 	@pytest -v tests/terraform
 	pytest -v --durations=0 --durations-min=1 -m 'not slow' tests/system
 
-# each of these runs site.yml, or the larger part of it, more than once; together they take longer than all the rest
+# each of these tests runs most of site.yml more than once; together they take longer than all others
 test-slow: up
 	@pytest -v --durations=0 --durations-min=1 -m slow tests/system
 
