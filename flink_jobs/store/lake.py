@@ -172,22 +172,24 @@ class Lake:
     def payloads(self, since_s: float, until_s: float) -> list[tuple[float, bytes]]:
         """Read the records of a period: event time in seconds since 1970, and the bytes; in event-time order.
 
+        Each counts once, though it may lie there twice while the lake is compacted.
+
         Raises:
             LakeError: as for `count_new`.
 
         """
-        found: list[tuple[float, bytes]] = []
-        for times_s, batch in self._events(["event_time", "payload"]):
+        found: dict[tuple[int, int], tuple[float, bytes]] = {}
+        for times_s, batch in self._events(["event_time", "payload", *_PLACE_COLUMNS]):
             unknown = np.isnan(times_s)
             rows = np.flatnonzero(unknown | ((times_s >= since_s) & (times_s < until_s)))
-            for row, payload in zip(
-                rows.tolist(), batch["payload"].take(pa.array(rows)).to_pylist(), strict=True
-            ):
+            taken = batch.take(pa.array(rows))
+            places = zip(*(taken[name].to_pylist() for name in _PLACE_COLUMNS), strict=True)
+            for row, payload, place in zip(rows.tolist(), taken["payload"].to_pylist(), places, strict=True):
                 # Flink's SQL cannot read every valid time, such as one with an offset
                 time_s = _parsed_time_s(payload, until_s) if unknown[row] else float(times_s[row])
                 if since_s <= time_s < until_s:
-                    found.append((time_s, payload))
-        return sorted(found, key=lambda each: each[0])
+                    found[place] = (time_s, payload)
+        return sorted(found.values(), key=lambda each: each[0])
 
     def _events(self, columns: list[str]) -> Iterator[tuple[NDArray[np.float64], Any]]:
         """Go through all rows, in batches: event times in seconds since 1970 (NaN: unknown), and columns."""

@@ -136,6 +136,16 @@ def test_times_that_sql_did_not_read_are_read_and_garbage_is_left_out(tmp_path: 
     assert lake.last_event_s(4e9) is None
 
 
+def test_what_lies_there_twice_while_the_lake_is_compacted_counts_once(tmp_path: Path) -> None:
+    """Also where two records are equal but for where they lie in Kafka."""
+    records = [(LAST_WEEK_S, b"1"), (LAST_WEEK_S, b"1"), (LAST_WEEK_S + 1, b"2")]
+    write_lake(tmp_path, records)
+    merged = tmp_path / "dt=2024-05-01" / "compacted-0.parquet"
+    merged.write_bytes((tmp_path / "dt=2024-05-01" / "part-0.parquet").read_bytes())
+    lake = Lake(fs.LocalFileSystem(), str(tmp_path), "the lake")
+    assert lake.payloads(0, 4e9) == records
+
+
 def write_lake(root: Path, records: list[tuple[float, bytes]]) -> None:
     """Two files of two days, the latest event first, and one that is still being written."""
     times = [None if np.isnan(time_s) else round(time_s * 1e3) for time_s, _ in records]
@@ -143,6 +153,8 @@ def write_lake(root: Path, records: list[tuple[float, bytes]]) -> None:
         {
             "event_time": pa.array(times, pa.timestamp("ms")),
             "payload": pa.array([payload for _, payload in records], pa.binary()),
+            "kafka_partition": pa.array([0] * len(records), pa.int32()),
+            "kafka_offset": pa.array(range(len(records)), pa.int64()),
         }
     )
     half = len(records) // 2
