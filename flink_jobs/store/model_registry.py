@@ -53,8 +53,8 @@ class ModelRegistry:
         """Load the newest release that can be read; errors as for `in_force` and `load`."""
         return self.load(self.in_force()[1])
 
-    def in_force(self) -> tuple[int, Release]:
-        """Give the number of the newest release, and the newest release that can be read.
+    def in_force(self) -> tuple[StoredRelease, Release]:
+        """Give the newest release in the store, and the newest release that can be read.
 
         Raises:
             ObjectStoreError: MinIO does not answer.
@@ -67,7 +67,7 @@ class ModelRegistry:
         release = self.readable(stored)
         if release is None:
             raise ValueError(stored.error)
-        return stored.number, release
+        return stored, release
 
     def readable(self, stored: StoredRelease) -> Release | None:
         """Give a release; if it cannot be read, say so in the log and give the last before it that can."""
@@ -215,6 +215,8 @@ class ServedScorer:
                 f"no model to serve: {error}. `fraud-train --promote` publishes one, `fraud-models promote` "
                 "chooses among those there are; the job tries again by itself."
             ) from error
+        # the newest release of a store that went back, as the last call found it
+        self._back_at: StoredRelease | None = None
         self._challenged_by: ModelReference | None = None
         # a release that is still to be taken over; `refresh` tries again
         self._wanted: Release | None = self._release
@@ -231,19 +233,47 @@ class ServedScorer:
         A faulty release is refused once; after an error of MinIO, the next call tries the release again.
         """
         try:
-            stored = self._registry.log.after(self._seen)
+            stored = self._registry.log.after(self._seen.number) or self._after_going_back()
             if stored is not None:
                 self._wanted = self._registry.readable(stored)
-                self._seen = stored.number
+                self._seen = stored
             if self._wanted is not None:
                 self._take(self._wanted)
                 self._wanted = None
             self._complaint = ""
-        except ObjectStoreError as error:
+        except (ObjectStoreError, ValueError) as error:
             # log the same error once, not at every call
             if str(error) != self._complaint:
                 _log.error("going on with %s: %s", self.current.version, error)
             self._complaint = str(error)
+
+    def _after_going_back(self) -> StoredRelease | None:
+        """Find the newest release if the last seen one is gone or changed; None if it is neither.
+
+        A store that was restored from a backup has lower numbers, or other releases of the same numbers. The
+        restore may still be going on, so two calls have to find the same newest release.
+
+        Raises:
+            ObjectStoreError: the store does not answer.
+            ValueError: the store has no release any more, or a pointer that cannot be read.
+
+        """
+        seen = self._seen
+        if seen.number == 0 or self._registry.log.read(seen.number) == seen:
+            self._back_at = None
+            return None
+        before, self._back_at = self._back_at, self._registry.log.newest()
+        if self._back_at is None:
+            raise ValueError(f"release {seen.number} is in the store no more, nor is any other")
+        if self._back_at != before:
+            return None
+        _log.error(
+            "the store went back: release %d is not what it was, or is there no more; "
+            "taking over release %d, the newest that it has",
+            seen.number,
+            self._back_at.number,
+        )
+        return self._back_at
 
     def _take(self, release: Release) -> None:
         """Take over the parts of a release that are not in use yet; ObjectStoreError as for `load`."""

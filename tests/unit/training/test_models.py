@@ -634,6 +634,66 @@ def test_a_broken_release_and_a_silent_store_stop_nothing(
     assert "challenger_score" not in prediction(scorer)
 
 
+@pytest.mark.parametrize("written_since", [0, 2, 3], ids=["lower numbers", "the same number", "a higher one"])
+def test_a_store_that_went_back_is_followed(  # noqa: PLR0913, PLR0917 - fixtures
+    served: tuple[ServedScorer, str],
+    publish: Publish,
+    run: Run,
+    store: MemoryStore,
+    caplog: pytest.LogCaptureFixture,
+    written_since: int,
+) -> None:
+    """It was restored from a backup of before: the job serves what is newest in it, and says so once."""
+    scorer, first = served
+    second, third = publish(2), publish(3)
+    for version in (second, third):
+        run("promote", version)
+    scorer.refresh()
+    assert scorer.current.version == third
+    models = store.objects["models"]
+    for number in (2, 3):
+        del models[f"releases/{number:08d}.json"]
+    for n in range(written_since):
+        run("promote", (second, first)[n % 2])
+    for _ in range(3):
+        scorer.refresh()
+    assert scorer.current.version == current(store) != third
+    said = [record.message for record in caplog.records if "the store went back" in record.message]
+    # where somebody wrote more since, there is what comes next
+    assert len(said) == (written_since < 3)
+    assert all("release 3 is" in text for text in said)
+    run("promote", third)
+    scorer.refresh()
+    assert scorer.current.version == third, "and what follows is taken over at once"
+
+
+def test_a_store_that_is_being_restored_is_waited_for(
+    served: tuple[ServedScorer, str],
+    publish: Publish,
+    run: Run,
+    store: MemoryStore,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Releases come back one after another; none of the old ones is served on the way."""
+    scorer, first = served
+    second = publish(2)
+    run("promote", second)
+    run("promote", first)
+    run("promote", second)
+    scorer.refresh()
+    models = store.objects["models"]
+    kept = {key: models.pop(key) for key in sorted(models) if key.startswith("releases/")}
+    for _ in range(2):
+        scorer.refresh()
+    assert caplog.text.count("is in the store no more") == 1, "an empty store is said, once"
+    for key, content in kept.items():
+        models[key] = content
+        scorer.refresh()
+        assert scorer.current.version == second
+    scorer.refresh()
+    assert "the store went back" not in caplog.text
+
+
 def test_a_job_without_a_model_says_so(settings: Settings, store: MemoryStore) -> None:
     del store
     with pytest.raises(ModelUnavailableError, match="fraud-train --promote"):
