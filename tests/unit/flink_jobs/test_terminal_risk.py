@@ -116,6 +116,17 @@ def test_taking_over_a_million_terminals_makes_no_object_of_each() -> None:
     assert found.tolist() == [[1.0] * len(NO_RISK)] * 2 + [list(NO_RISK)]
 
 
+def test_a_long_identifier_takes_no_room_but_its_own() -> None:
+    """Such as the longest that is accepted; in a fixed width, each of the others would take as much."""
+    names = [f"terminal-{n}" for n in range(100_000)]
+    long = "\N{MONEY WITH WINGS}" * 64
+    plain, index = (IdIndex(pa.array(each, pa.string())) for each in (names, [*names, long]))
+    assert index.nbytes - plain.nbytes < 16 * len(long.encode()) + 100
+    before_last = long[:-1] + "\N{MONEY BAG}"
+    asked = [long, "terminal-99999", before_last, long[:-1], long + "\0"]
+    assert index.numbers(asked).tolist() == [100_000, 99_999, -1, -1, -1]
+
+
 def test_a_batch_after_a_change_over_takes_the_work_of_any_other() -> None:
     """Looking up takes as many instructions in a table of a million as in one of a thousand."""
     tables = [TerminalRisk.from_parquet(snapshot_of(terminals)) for terminals in (1_000, 1_000_000)]
