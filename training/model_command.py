@@ -7,12 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from flink_jobs.domain.manifest import Manifest
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.release import Promoted, Release
 from flink_jobs.store.settings import SettingsError, load_settings
 from training.options import positive
-from training.promotions import Promotions
+from training.promotions import InUse, Promotions
 from training.publish import PublishError, upload
 from training.release_writer import PromotionError
 
@@ -151,9 +150,9 @@ def _promote(options: argparse.Namespace) -> None:
 def _rollback(options: argparse.Namespace) -> None:
     promotions = _promotions(options)
     left = promotions.current()
-    manifest = promotions.rollback(options.why)
+    in_use = promotions.rollback(options.why)
     print(f"rolled back from {left}")
-    _tell_promoted(promotions, manifest)
+    _tell_promoted(promotions, in_use)
 
 
 def _challenge(options: argparse.Namespace) -> None:
@@ -167,10 +166,12 @@ def _unchallenge(options: argparse.Namespace) -> None:
     print(f"{version} challenges no more" if version else "there was no challenger")
 
 
-def _tell_promoted(promotions: Promotions, manifest: Manifest) -> None:
+def _tell_promoted(promotions: Promotions, in_use: InUse) -> None:
+    manifest = in_use.manifest
     print(
         f"promoted {manifest.version}, alerts at {manifest.threshold:.3f}; jobs take it over within seconds"
     )
+    print(in_use.terminals)
     challenger = promotions.challenger()
     if challenger is not None:
         print(f"{challenger} goes on as challenger if it takes the same features")

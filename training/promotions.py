@@ -43,6 +43,13 @@ class _Verified(NamedTuple):
     risk: RiskReference | None
 
 
+class InUse(NamedTuple):
+    """A model that was put to use, and in words which table of terminal risk it is served with, and why."""
+
+    manifest: Manifest
+    terminals: str
+
+
 class Promotions:
     """The models in the store, and the releases that put them to use.
 
@@ -56,6 +63,7 @@ class Promotions:
         self._models = settings.buckets.models
         self._features = settings.buckets.features
         self._registry = ModelRegistry(settings)
+        self._lake = f"s3://{settings.buckets.datalake}/"
         self.releases = ReleaseWriter(settings)
 
     def versions(self) -> list[str]:
@@ -118,11 +126,11 @@ class Promotions:
         """
         return self._verified(version).manifest
 
-    def promote(self, version: str, why: str = "") -> Manifest:
+    def promote(self, version: str, why: str = "") -> InUse:
         """Make a model the one that jobs serve.
 
-        What is known of terminals stays where the system renewed it, else it is what was published with the
-        model.
+        What is known of terminals stays where the system renewed it of the data that the model learnt from,
+        else it is what was published with the model.
 
         Raises:
             PromotionError: as for `verify`.
@@ -130,17 +138,20 @@ class Promotions:
 
         """
         verified = self._verified(version)
+        terminals = ""
 
         def change(base: Release | None) -> Release:
+            nonlocal terminals
             former = [] if base is None else base.former
             if base is not None and base.model.version != version:
                 former = [*former, Promoted(base.model.version, base.promoted_at)][-_FORMER:]
-            return self._with_model(base, verified, "promote", former)
+            release, terminals = self._with_model(base, verified, "promote", former)
+            return release
 
         self.releases.write(change, why)
-        return verified.manifest
+        return InUse(verified.manifest, terminals)
 
-    def rollback(self, why: str = "") -> Manifest:
+    def rollback(self, why: str = "") -> InUse:
         """Promote what was promoted before; once more goes back one more.
 
         Raises:
@@ -148,7 +159,7 @@ class Promotions:
             ObjectStoreError: as for `promote`.
 
         """
-        manifests = []
+        in_use = []
 
         def change(base: Release | None) -> Release:
             if base is None or not base.former:
@@ -156,11 +167,12 @@ class Promotions:
                     "nothing was promoted before; `fraud-models list` shows what there is to promote"
                 )
             verified = self._verified(base.former[-1].version)
-            manifests.append(verified.manifest)
-            return self._with_model(base, verified, "rollback", base.former[:-1])
+            release, terminals = self._with_model(base, verified, "rollback", base.former[:-1])
+            in_use.append(InUse(verified.manifest, terminals))
+            return release
 
         self.releases.write(change, why)
-        return manifests[-1]
+        return in_use[-1]
 
     def challenge(self, version: str, why: str = "") -> Manifest:
         """Let a model score beside the promoted one.
@@ -199,32 +211,61 @@ class Promotions:
 
     def _with_model(
         self, base: Release | None, verified: _Verified, action: Action, former: list[Promoted]
-    ) -> Release:
+    ) -> tuple[Release, str]:
         challenger = None if base is None else base.challenger
         if challenger is not None and challenger.version == verified.model.version:
             challenger = None
-        return Release(
+        risk, terminals = self._risk_for(base, verified)
+        release = Release(
             number=0,
             writer="",
             action=action,
             model=verified.model,
-            risk=self._risk_for(base, verified),
+            risk=risk,
             label_delay_days=verified.manifest.label_delay_days,
             challenger=challenger,
             promoted_at=now(),
             former=former,
         )
+        return release, terminals
 
-    def _risk_for(self, base: Release | None, verified: _Verified) -> RiskReference | None:
-        """Keep what the system renewed, unless the model was published with what is later."""
+    def _risk_for(self, base: Release | None, verified: _Verified) -> tuple[RiskReference | None, str]:
+        """Keep what the system renewed of the model's own data, unless the model was published with later."""
         published, served = verified.risk, None if base is None else base.risk
-        if base is None or published is None or served is None or not served.renewed:
-            return published
-        if base.label_delay_days != verified.manifest.label_delay_days:
-            return published
+        if published is None:
+            return None, "it asks for no terminal risk"
+        own = f"terminal risk is that published with the model, {published.span}"
+        if base is None or served is None or not served.renewed:
+            return published, own
+        refused = self._why_not(base, served, published, verified.manifest)
+        if refused:
+            return published, f"{own}: what was renewed, {served.span}, {refused}"
+        return served, f"terminal risk stays what was renewed, {served.span}: it is of the data of the model"
+
+    def _why_not(
+        self, base: Release, served: RiskReference, published: RiskReference, manifest: Manifest
+    ) -> str:
+        """Say why a model is not served with what was renewed; nothing where it is."""
+        if base.label_delay_days != manifest.label_delay_days:
+            return f"is of labels that come {base.label_delay_days} days late"
+        if not self._of_its_data(base, manifest):
+            source = manifest.data.get("source")
+            return f"is of other data than the model, which learnt from {source}"
         if served.last_day is None or published.first_day is None:
-            return published
-        return published if published.first_day > served.last_day + timedelta(days=1) else served
+            return "does not say its days"
+        if published.first_day > served.last_day + timedelta(days=1):
+            return "ended before"
+        return ""
+
+    def _of_its_data(self, base: Release, manifest: Manifest) -> bool:
+        """Tell whether a model learnt from what a renewal tells of: the lake, or its model's data."""
+        source = str(manifest.data.get("source"))
+        if source.startswith(self._lake):
+            return True
+        try:
+            return source == str(self.manifest(base.model.version).data.get("source"))
+        except PromotionError:
+            return False
 
     def _verified(self, version: str) -> _Verified:
         """Verify a model, and give a reference to just what was verified; errors as for `verify`."""

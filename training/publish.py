@@ -30,7 +30,7 @@ from flink_jobs.store.model_registry import (
 from flink_jobs.store.object_store import s3_client, write_object
 from flink_jobs.store.settings import Settings
 from training.explainer import base_score, explainer_onnx
-from training.promotions import Promotions
+from training.promotions import InUse, Promotions
 from training.release_writer import PromotionError
 from training.terminal_labels import to_parquet
 
@@ -160,7 +160,7 @@ def upload(folder: Path, settings: Settings) -> Manifest:
     return manifest
 
 
-def promote(folder: Path, settings: Settings) -> Manifest:
+def promote(folder: Path, settings: Settings) -> InUse:
     """Upload what `write` left in a folder, and make it the current model.
 
     Raises:
@@ -169,9 +169,7 @@ def promote(folder: Path, settings: Settings) -> Manifest:
         ObjectStoreError: as for `upload`.
 
     """
-    manifest = upload(folder, settings)
-    Promotions(settings).promote(manifest.version)
-    return manifest
+    return Promotions(settings).promote(upload(folder, settings).version)
 
 
 def promoted_manifest(settings: Settings) -> Manifest | None:

@@ -55,8 +55,8 @@ def _run(options: argparse.Namespace) -> int:
         manifest = write(candidate, options.output)
     _report(candidate)
     if settings is not None and options.promote:
-        promote(options.output, settings)
-        print(f"Promoted {manifest.version} to {settings.s3.endpoint_url}")
+        in_use = promote(options.output, settings)
+        print(f"Promoted {manifest.version} to {settings.s3.endpoint_url}; {in_use.terminals}")
     return 0
 
 

@@ -46,6 +46,11 @@ class RiskReference(msgspec.Struct, frozen=True, omit_defaults=True):
     last_day: date | None = None
     renewed: bool = False
 
+    @property
+    def span(self) -> str:
+        """Say which days it has."""
+        return f"{self.first_day} to {self.last_day}" if self.first_day else "of days that it does not say"
+
 
 class Promoted(msgspec.Struct, frozen=True):
     """A model that was in use before, and since when (RFC 3339, UTC)."""

@@ -357,6 +357,42 @@ def test_what_was_renewed_stays_over_promotion_and_rollback(
     assert releases(store)[-1]["risk"]["version"] == b
 
 
+@pytest.mark.parametrize(
+    ("source", "kept"),
+    [
+        ("test", True),
+        ("s3://datalake/raw/transactions", True),
+        ("july.csv", False),
+        ("s3://other/raw", False),
+    ],
+)
+def test_a_model_of_other_data_is_served_with_its_own_terminals(  # noqa: PLR0913 - fixtures
+    publish: Publish,
+    run: Run,
+    store: MemoryStore,
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+    *,
+    kept: bool,
+) -> None:
+    """What was renewed tells of the lake's terminals, those of the model that is served."""
+    a, b = publish(1), publish(2)
+    run("promote", a)
+    renewed = releases(store)[-1]["risk"]
+    renewed |= {"version": "r", "first_day": "1970-01-05", "last_day": "1970-01-08", "renewed": True}
+    release_by_hand(store, risk=renewed)
+    with_manifest(store.objects["models"], b, data={"source": source})
+    capsys.readouterr()
+    assert run("promote", b) == 0
+    said = capsys.readouterr().out
+    assert releases(store)[-1]["risk"]["version"] == ("r" if kept else b)
+    if kept:
+        assert "stays what was renewed, 1970-01-05 to 1970-01-08" in said
+    else:
+        assert "published with the model, 1970-01-06 to 1970-01-06" in said
+        assert f"of other data than the model, which learnt from {source}" in said
+
+
 def test_a_list_shows_what_there_is_to_choose_from(
     publish: Publish, run: Run, capsys: pytest.CaptureFixture[str], store: MemoryStore
 ) -> None:
