@@ -165,31 +165,47 @@ class KeptDays:
         """Put new payments and labels to their days; gives those that were counted anew."""
         if state.waiting:
             labels = pd.concat([self._frame(state.waiting), labels], ignore_index=True)
-        labels = labels.drop_duplicates(["transaction_id", *PLACE[1:]])
-        payments = payments.sort_values(PLACE, kind="stable").drop_duplicates("transaction_id")
+        payments = _firsts(payments)
         asked = pa.array([*payments["transaction_id"], *labels["transaction_id"]], pa.string())
-        touched = {day for day, kept in state.days.items() if self._has_any(kept, asked)}
-        touched |= {int(day) for day in payments["time_us"] // _DAY_US}
-        changed = {day: self._kept(state.days.get(day)) for day in sorted(touched)}
+        touched = {int(day) for day in payments["time_us"] // _DAY_US}
         # of a transaction that came twice the first counts, and takes its labels along to its day
-        labels = pd.concat([labels, *(own for _, own in changed.values())], ignore_index=True)
-        labels = labels.drop_duplicates(["transaction_id", *PLACE[1:]])
-        all_of = pd.concat([payments, *(own for own, _ in changed.values())], ignore_index=True)
-        all_of = all_of.sort_values(PLACE, kind="stable").drop_duplicates("transaction_id")
-        days = all_of["time_us"] // _DAY_US
-        day_of = pd.Series(days.to_numpy(), index=all_of["transaction_id"].to_numpy())
-        label_days = labels["transaction_id"].map(day_of)
-        for day in changed:
-            self._keep(state, day, all_of[days == day], labels[label_days == day])
-        waiting = labels[label_days.isna()]
+        again: list[tuple[pd.DataFrame, pd.DataFrame]] = []
+        for day, kept in state.days.items():
+            found = self._found(kept, asked)
+            if len(found):
+                touched.add(day)
+                known = found[found.isin(payments["transaction_id"])]
+                again += [self._of(kept, known)] if len(known) else []
+        payments = _firsts(pd.concat([payments, *(own for own, _ in again)], ignore_index=True))
+        labels = _distinct([labels, *(own for _, own in again)])
+        days, waits = payments["time_us"] // _DAY_US, np.ones(len(labels), dtype=bool)
+        # a day at a time, as labels of a year may come at once
+        for day in sorted(touched):
+            own, own_labels = self._kept(state.days.get(day))
+            own = own[~own["transaction_id"].isin(payments["transaction_id"])]
+            all_of = _firsts(pd.concat([payments[days == day], own], ignore_index=True))
+            told = labels["transaction_id"].isin(all_of["transaction_id"])
+            all_labels = _distinct([labels[told], own_labels])
+            still = all_labels["transaction_id"].isin(all_of["transaction_id"])
+            self._keep(state, day, all_of, all_labels[still])
+            waits &= ~told.to_numpy()
+        waiting = labels[waits]
         waiting = waiting[waiting["kafka_time_us"] // _DAY_US >= self._first_day]
         state.waiting = self._write("waiting", waiting) if len(waiting) else ""
-        return list(changed)
+        return sorted(touched)
 
-    def _has_any(self, kept: CountedDay, asked: pa.Array) -> bool:
-        """Tell whether any of the transactions that are asked for is one of a day."""
+    def _found(self, kept: CountedDay, asked: pa.Array) -> pd.Series:
+        """Give those of the transactions that are asked for that are a day's."""
         table = pq.read_table(io.BytesIO(self._read(kept.payments)), columns=["transaction_id"])
-        return bool(pc.any(pc.is_in(table["transaction_id"], value_set=asked)).as_py())
+        found: pd.Series = (
+            table["transaction_id"].filter(pc.is_in(table["transaction_id"], asked)).to_pandas()
+        )
+        return found
+
+    def _of(self, kept: CountedDay, ids: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Give some transactions' payments and labels of a day."""
+        payments, labels = (frame[frame["transaction_id"].isin(ids)] for frame in self._kept(kept))
+        return payments, labels
 
     def _kept(self, kept: CountedDay | None) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Give a day's payments and labels."""
@@ -250,6 +266,16 @@ class KeptDays:
         for found in list_objects(self._client, self._features, DAYS_FOLDER):
             if found.key not in named and found.modified < old:
                 delete_object(self._client, self._features, found.key)
+
+
+def _firsts(payments: pd.DataFrame) -> pd.DataFrame:
+    """Give the first of each transaction, in the order in which they came."""
+    return payments.sort_values(PLACE, kind="stable").drop_duplicates("transaction_id")
+
+
+def _distinct(labels: list[pd.DataFrame]) -> pd.DataFrame:
+    """Give each label once."""
+    return pd.concat(labels, ignore_index=True).drop_duplicates(["transaction_id", *PLACE[1:]])
 
 
 def _day_name(day: int) -> str:

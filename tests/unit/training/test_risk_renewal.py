@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import weakref
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from flink_jobs.store.release import ModelReference, Release, RiskReference
 from flink_jobs.store.settings import Settings
 from training import kept_days, risk_renewal
 from training.dataset import from_frame, load
+from training.kept_days import CountedDay, KeptDays
 from training.label_history import read_label_history
 from training.labelled_data import LabelledData
 from training.messages import iter_transactions
@@ -242,6 +244,33 @@ def test_a_lake_is_read_a_day_at_a_time_and_none_twice(
     Renewal(settings, NOW).run()
     assert [key.split("/")[-2] for key in read] == [f"dt=2026-06-{day}" for day in (13, 14, 15, 15, 15)]
     assert told(served(settings, store), "t")["risk_30d"] == np.float32(1 / 3)
+
+
+def test_labels_of_all_days_at_once_are_counted_a_day_at_a_time(
+    settings: Settings, store: MemoryStore, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a whole history of labels comes at once, no more than a day's payments lie in memory."""
+    for day in range(8, 38):
+        lake.write("raw/transactions", [payment(str(day), day)])
+    lake.write("labels", [label("8", fraud=False)])
+    Renewal(settings, NOW).run()
+    alive: list[weakref.ref[pd.DataFrame]] = []
+    most = 0
+    read = KeptDays._kept  # noqa: SLF001 - what lies in memory shows nowhere else
+
+    def watched(self: KeptDays, kept: CountedDay | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+        nonlocal most
+        payments, labels = read(self, kept)
+        alive.append(weakref.ref(payments))
+        most = max(most, sum(frame() is not None for frame in alive))
+        return payments, labels
+
+    monkeypatch.setattr(KeptDays, "_kept", watched)
+    lake.write("labels", [label(str(day)) for day in range(8, 38)])
+    renewed = Renewal(settings, NOW).run()
+    assert len(renewed.days) == len(alive) == 30
+    assert most <= 2
+    assert told(served(settings, store), "t")["risk_30d"] == 1
 
 
 def test_days_of_the_stream_that_labels_tell_nothing_of_stay_as_they_were_published(
