@@ -74,8 +74,8 @@ class Renewal:
         """Renew, and release what came of it.
 
         Args:
-            as_of: the day, since 1970-01-01, to tell about; by default that of the clock, and that which
-                the stream has come to.
+            as_of: the day, since 1970-01-01, to tell about; by default that of the clock, or where the lake
+                stands still the last on which a payment came, and that which the stream has come to.
 
         Raises:
             LakeError, ObjectStoreError: the lake cannot be read, or the store does not answer.
@@ -88,7 +88,7 @@ class Renewal:
         delay_days = base.label_delay_days
         reach_days = delay_days + LONGEST_WINDOW_DAYS + DAYS_BEHIND + _SPARE_DAYS
         state, records, labels, days = self._kept.catch_up(reach_days)
-        wanted = {self._today, state.stream_day} if as_of is None else {as_of}
+        wanted = {self._known_day(state), state.stream_day} if as_of is None else {as_of}
         tables = self._tables(state, sorted(day for day in wanted if day is not None), delay_days)
         if not tables:
             why = "the lake has no label of a payment in the windows of any day that is served"
@@ -131,6 +131,10 @@ class Renewal:
             until_us = min(self._now_us, (known_day + 1) * _DAY_US - 1)
             tables |= self._told(state, served, until_us, delay_days)
         return tables
+
+    def _known_day(self, state: State) -> int:
+        """Give the last day of the clock of which anything is known."""
+        return min(self._today, max((kept.came for kept in state.days.values()), default=self._today))
 
     def _told(self, state: State, days: Sequence[int], until_us: int, delay_days: int) -> dict[int, pa.Table]:
         """Give the rows of days that follow one another, as known at a time; none where nobody knew any."""

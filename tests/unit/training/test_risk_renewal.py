@@ -185,6 +185,25 @@ def test_nothing_is_told_where_nobody_labelled_anything(
     assert served(settings, store).days.tolist() == [1]
 
 
+def test_a_lake_that_stands_still_is_told_no_further_than_it_came(
+    settings: Settings, store: MemoryStore, lake: Lake
+) -> None:
+    """Its job has stopped: that no payment came is not known, and neither is that there was no fraud."""
+    last = NOW - timedelta(days=20)
+    lake.write("raw/transactions", [payment(str(n), 20 + n) for n in range(12)], last)
+    lake.write("labels", [label("9", 20)], last)
+    for later in (0, 1):
+        lake.write("labels", [label("8")])
+        Renewal(settings, NOW + timedelta(days=later)).run()
+        risk = served(settings, store)
+        assert risk.days[-1] == TODAY - 20 + DAYS_AHEAD
+        assert not risk.covers(TODAY)
+        assert risk.age_days(TODAY) == 20 - DAYS_AHEAD
+    lake.write("raw/transactions", [payment("new", 0)])
+    Renewal(settings, NOW).run()
+    assert served(settings, store).covers(TODAY)
+
+
 def test_a_stream_of_the_past_is_told_what_was_known_then(
     settings: Settings, store: MemoryStore, lake: Lake
 ) -> None:
