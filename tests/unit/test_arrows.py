@@ -60,7 +60,8 @@ OURS = {name: {each for each in found if each in FILES} for name, found in IMPOR
 
 def commands() -> set[str]:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    run_as_main = {name for name, tree in TREES.items() if "__main__" in ast.unparse(tree)}
+    guard = "if __name__ == '__main__':"
+    run_as_main = {name for name, tree in TREES.items() if guard in ast.unparse(tree).splitlines()}
     return run_as_main | {target.partition(":")[0] for target in scripts.values()}
 
 
