@@ -30,6 +30,8 @@ export TERRAFORM_ROOT := $(LAB)
 DATA ?=
 override DATA := $(DATA:~/%=$(HOME)/%)
 UNTIL ?= $(if $(DATA),,2025-04-18)
+# nobody who gives neither asks for another model than the one in use
+promoted_stays = $(if $(DATA)$(filter-out file,$(origin UNTIL)),,-e training_replaces=false)
 LIMIT ?= 60000
 RATE ?= 1000
 # Histories reach so far back: transactions of these days before UNTIL are streamed first, once for each DATA and UNTIL.
@@ -76,7 +78,7 @@ up: plan ## hosts, services, a model and the jobs; unchanged ones are left alone
 	@$(remember_pools)
 	$(call step,Make the hosts,$(TERRAFORM) -chdir=$(LAB) apply -input=false ../../$(DEPLOYMENT)/plan,The host that failed stands above; incus list shows what is there. Once its cause is mended: make up goes on from there.)
 	rm -f $(DEPLOYMENT)/plan
-	$(call step,Put the system on them,(cd ansible && ansible-playbook site.yml $(if $(DATA),-e "{training_data: '$(data)'}") -e training_until=$(UNTIL)),Task and host that failed stand above; ssh -F $(DEPLOYMENT)/ssh_config HOST reaches it. Once its cause is mended: make up goes on from there.)
+	$(call step,Put the system on them,(cd ansible && ansible-playbook site.yml $(if $(DATA),-e "{training_data: '$(data)'}") -e training_until=$(UNTIL) $(promoted_stays)),Task and host that failed stand above; ssh -F $(DEPLOYMENT)/ssh_config HOST reaches it. Once its cause is mended: make up goes on from there.)
 
 stream: ## the last part of make demo: send, print alerts, compare the results with the records sent
 	@mkdir -p $(DEPLOYMENT)

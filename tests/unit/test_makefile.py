@@ -206,6 +206,22 @@ def test_training_data_is_found_from_everywhere(checkout: Checkout, data: str, g
     assert f"{{training_data: '{given.format(folder=checkout.folder)}'}}" in site
 
 
+@pytest.mark.parametrize(
+    ("given", "stays"),
+    [
+        ([], True),
+        (["LIMIT=10"], True),
+        (["UNTIL=2025-05-01"], False),
+        (["DATA=data.csv", "UNTIL=2018-07-01"], False),
+    ],
+)
+def test_a_promoted_model_stays_unless_another_is_asked_for(
+    checkout: Checkout, given: list[str], *, stays: bool
+) -> None:
+    site = checkout.make("up", *given)[-1]
+    assert ("training_replaces=false" in site) == stays
+
+
 @pytest.mark.parametrize("exists", [True, False])
 def test_terraform_is_told_of_its_configuration_only_where_there_is_one(
     tmp_path: Path, *, exists: bool
