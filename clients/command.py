@@ -14,7 +14,7 @@ from kafka.errors import KafkaError
 from clients.process import ClientError
 from flink_jobs.store.lake import LakeError
 from flink_jobs.store.object_store import ObjectStoreError
-from flink_jobs.store.settings import SettingsError
+from flink_jobs.store.settings import SettingsError, defaults_named
 from training.instants import parse_instant
 
 EXIT_FAILED = 1
@@ -33,8 +33,7 @@ def argument_parser(name: str, description: str, epilog: str) -> argparse.Argume
         "--settings",
         type=Path,
         metavar="FILE",
-        help="where Kafka and MinIO are (default: $FRAUD_SETTINGS, else build/lab/settings.json, "
-        "else /etc/fraud-detection/settings.json)",
+        help=f"where Kafka and MinIO are (default: {defaults_named()})",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="show what the Kafka client logs")
     return parser

@@ -138,7 +138,7 @@ def secretly(apply: Apply, tmp_path: Path) -> Apply:
 
 @pytest.fixture(scope="session")
 def breaks() -> Breaks:
-    """After how many of a run's changes to break it off: a few by chance (FRAUD_SEED), or each ("all")."""
+    """After how many of a run's changes to break it off: a few, drawn by FRAUD_SEED, or each ("all")."""
 
     def choose(changes: int, count: int) -> list[int]:
         numbers, seed = range(1, changes + 1), os.environ.get("FRAUD_SEED", "5")

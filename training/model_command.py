@@ -9,7 +9,7 @@ import msgspec
 
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.release import Promoted, Release
-from flink_jobs.store.settings import SettingsError, load_settings
+from flink_jobs.store.settings import SettingsError, defaults_named, load_settings
 from training.options import positive
 from training.promotions import InUse, Promotions
 from training.publish import PublishError, upload
@@ -226,7 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--settings",
         metavar="FILE",
-        help="where MinIO is (default: $FRAUD_SETTINGS, build/lab/settings.json)",
+        help=f"where MinIO is (default: {defaults_named()})",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
-from flink_jobs.store.settings import MAX_LABEL_DELAY_DAYS, NoSettingsError, load_settings
+from flink_jobs.store.settings import MAX_LABEL_DELAY_DAYS, NoSettingsError, defaults_named, load_settings
 from training.dataset import load
 from training.forest import Forest
 from training.instants import parse_instant
@@ -70,7 +70,7 @@ def add_data(parser: argparse.ArgumentParser, *, train_days: int, tested: str) -
     data.add_argument(
         "--settings",
         metavar="FILE",
-        help="where MinIO is (default: $FRAUD_SETTINGS, build/lab/settings.json)",
+        help=f"where MinIO is (default: {defaults_named()})",
     )
 
 

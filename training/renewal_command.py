@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 
 from flink_jobs.store.lake import LakeError
 from flink_jobs.store.object_store import ObjectStoreError
-from flink_jobs.store.settings import SettingsError, load_settings
+from flink_jobs.store.settings import SettingsError, defaults_named, load_settings
 from training.release_writer import PromotionError
 from training.risk_renewal import Renewal
 
@@ -47,8 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--settings",
         metavar="FILE",
-        help="where MinIO is (default: $FRAUD_SETTINGS, else build/lab/settings.json, "
-        "else /etc/fraud-detection/settings.json)",
+        help=f"where MinIO is (default: {defaults_named()})",
     )
     return parser
 

@@ -76,6 +76,11 @@ def looked_up() -> tuple[Path, Path]:
     return Path("build", deployment, "settings.json"), ON_A_HOST
 
 
+def defaults_named() -> str:
+    """Say, for a help text, where settings come from where no path is given."""
+    return ", else ".join(["$FRAUD_SETTINGS", *map(str, looked_up())])
+
+
 def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
     """Read the settings from `path`, else from $FRAUD_SETTINGS, else from the first of looked_up().
 
