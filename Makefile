@@ -148,7 +148,7 @@ check: .venv/installed build/flink/installed ## lint, types, unit tests and the 
 # The parts of make test, and how many minutes each may take on a quiet machine of two cores. The last prints the times
 # taken (tests/system/conftest.py). Booting a machine, the bare control node and an upgrade take long: each has a PART of its
 # own, and a short form, with stand-ins, among the unit tests.
-BUDGETS := check=4 roles=36 lab=20
+BUDGETS := check=5 roles=30 lab=25
 
 test: ## every check and test but the long ones; PART=check, roles, lab, slow, machines, or a scenario such as PART=kafka
 	@case '$(PART)' in
