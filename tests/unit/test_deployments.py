@@ -47,7 +47,9 @@ def test_a_roots_state_lies_under_its_own_name(versions: Path) -> None:
 
 
 def test_a_checkout_that_has_made_nothing_yet_is_told_what_to_do_first(tmp_path: Path) -> None:
-    assert "Make them with: terraform -chdir=terraform/lab apply" in validate(tmp_path, "terraform/lab")
+    told = validate(tmp_path, "terraform/lab")
+    assert "Make them with: terraform -chdir=terraform/lab apply" in told
+    assert "changed=0" in told, told
 
 
 @pytest.fixture
