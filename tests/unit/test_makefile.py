@@ -159,8 +159,13 @@ def test_the_parts_of_make_test_and_their_budgets(checkout: Checkout) -> None:
         checkout.program(f".venv/bin/{name}", STAND_IN)
     calls = checkout.make("test")
     folders = [word for call in calls if call[0] == "pytest" for word in call if word.startswith("tests/")]
-    parts = ["tests/unit", "tests/parity", "tests/jobs", "tests/roles", "tests/terraform", "tests/system"]
-    assert [folder for folder in folders if "::" not in folder] == parts
+    scenarios = "tests/roles/test_scenarios.py"
+    parts = ["tests/unit", "tests/parity", "tests/jobs", "tests/roles", scenarios]
+    assert [folder for folder in folders if "::" not in folder] == [*parts, "tests/terraform", "tests/system"]
+    # each once: what scenarios have in common is made and removed before they run side by side
+    assert [call for call in calls if f"--ignore={scenarios}" in call] == [
+        call for call in calls if "tests/roles" in call
+    ]
     own = {folder.partition("::")[2] for folder in folders if "::" in folder}
     assert own == {f"test_role[{name}]" for name in ("cluster", "control_node", "upgrade")}
     times = [line.split() for line in (checkout.folder / "build/test-times").read_text().splitlines()]
