@@ -2,9 +2,8 @@
 # launch.sh LOCK NETWORK KEY=VALUE... -- ARGUMENTS: launches a container on the scenarios' network, which is made where it is
 # missing. Under a lock, as another scenario that ends meanwhile deletes the network when it finds no container on it.
 set -eu
-if [ -z "${locked-}" ]; then
-  locked=yes exec flock "$1" "$0" "$@"
-fi
+exec 9>"$1"
+flock 9
 shift
 network=$1
 shift
