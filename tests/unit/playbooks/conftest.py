@@ -10,6 +10,20 @@ import yaml
 
 ANSIBLE = Path(__file__).parents[3] / "ansible"
 Run = Callable[..., subprocess.CompletedProcess[str]]
+StandIn = Callable[[str, str], None]
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> StandIn:
+    """Put a shell script in a command's place, for `run_playbook`."""
+
+    def put(name: str, script: str) -> None:
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+
+    return put
 
 
 @pytest.fixture

@@ -32,9 +32,8 @@ class Healthy(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def answers(tmp_path: Path) -> dict[str, str]:
+def answers() -> dict[str, str]:
     """What stands for each probe, as shell; what it was called with goes to tmp_path/calls."""
-    (tmp_path / "bin").mkdir()
     return {
         "kafka-health": "echo healthy",
         "mc": f"echo '{json.dumps(MINIO)}'",
@@ -43,15 +42,15 @@ def answers(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def ask(run_playbook: Run, tmp_path: Path, answers: dict[str, str]) -> Iterator[Run]:
+def ask(
+    run_playbook: Run, stand_in: Callable[[str, str], None], tmp_path: Path, answers: dict[str, str]
+) -> Iterator[Run]:
     server = HTTPServer(("127.0.0.1", 0), Healthy)
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
     def run(playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         for name, answer in answers.items():
-            tool = tmp_path / "bin" / name
-            tool.write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/calls\n{answer}\n')
-            tool.chmod(0o755)
+            stand_in(name, f'echo "{name} $*" >> {tmp_path}/calls\n{answer}')
         variables = {
             "health_timeout_s": 2,
             "host_address": "127.0.0.1",

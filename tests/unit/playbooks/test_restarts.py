@@ -9,6 +9,7 @@ import pytest
 ROLES = Path(__file__).parents[3] / "ansible/roles"
 GROUPS = {"kafka": ["node1"], "flink_jobmanager": ["node1"], "flink_taskmanager": ["node1"]}
 Run = Callable[..., subprocess.CompletedProcess[str]]
+StandIn = Callable[[str, str], None]
 RUN_BASE = """
 - hosts: node1
   gather_facts: false
@@ -36,8 +37,8 @@ def test_nothing_waits_for_a_notification() -> None:
         ),
     ],
 )
-def test_the_system_is_brought_up_to_its_configuration_whichever_run_wrote_it(
-    run_playbook: Run, tmp_path: Path, limit: int, outdated: str, expected: list[str]
+def test_the_system_is_brought_up_to_its_configuration_whichever_run_wrote_it(  # noqa: PLR0913, PLR0917 - fixtures
+    run_playbook: Run, stand_in: StandIn, tmp_path: Path, limit: int, outdated: str, expected: list[str]
 ) -> None:
     show = (
         f"LoadState=loaded\\nActiveState=active\\nDefaultLimitNOFILE=524288\\nDefaultLimitNOFILESoft={limit}"
@@ -46,10 +47,7 @@ def test_the_system_is_brought_up_to_its_configuration_whichever_run_wrote_it(
         "systemctl": f'echo "$*" >> {tmp_path}/calls; printf "{show}\\n"',
         "service-inputs": f'echo "$*" >> {tmp_path}/asked; printf "{outdated}"'.replace("\n", "\\n"),
     }.items():
-        tool = tmp_path / "bin" / name
-        tool.parent.mkdir(exist_ok=True)
-        tool.write_text(f"#!/bin/sh\n{script}\n")
-        tool.chmod(0o755)
+        stand_in(name, script)
     (tmp_path / "play.yml").write_text(RUN_BASE)
     ran = run_playbook(tmp_path / "play.yml", GROUPS)
     assert ran.returncode == 0, ran.stdout + ran.stderr

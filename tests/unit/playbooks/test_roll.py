@@ -11,6 +11,7 @@ from typing import ClassVar
 import pytest
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+StandIn = Callable[[str, str], None]
 GROUPS = {"minio": ["node1"], "flink_jobmanager": ["node1"], "flink_taskmanager": ["node1"]}
 ADDRESSES = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
 PLAY = """
@@ -55,16 +56,16 @@ def port() -> Iterator[int]:
     ("misses", "missed_by"),
     [({"127.0.0.3": 1}, None), ({"127.0.0.2": 99}, "127.0.0.2"), ({"127.0.0.1": 99}, "node1")],
 )
-def test_every_host_is_asked_before_one_is_restarted(
-    run_playbook: Run, tmp_path: Path, port: int, misses: dict[str, int], missed_by: str | None
+def test_every_host_is_asked_before_one_is_restarted(  # noqa: PLR0913, PLR0917 - fixtures
+    run_playbook: Run,
+    stand_in: StandIn,
+    tmp_path: Path,
+    port: int,
+    misses: dict[str, int],
+    missed_by: str | None,
 ) -> None:
     Host.misses = misses
-    tool = tmp_path / "bin/systemctl"
-    tool.parent.mkdir()
-    tool.write_text(
-        f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\nprintf "LoadState=loaded\\nActiveState=active\\n"\n'
-    )
-    tool.chmod(0o755)
+    stand_in("systemctl", f'echo "$*" >> {tmp_path}/calls; printf "LoadState=loaded\\nActiveState=active\\n"')
     (tmp_path / "play.yml").write_text(PLAY)
     variables = {
         "minio_port": port,
@@ -85,17 +86,14 @@ def test_every_host_is_asked_before_one_is_restarted(
 
 
 def test_a_start_that_does_not_end_is_ended_and_explained(
-    run_playbook: Run, tmp_path: Path, port: int
+    run_playbook: Run, stand_in: StandIn, tmp_path: Path, port: int
 ) -> None:
     """As where the others have not been restarted yet with the settings that MinIO starts with."""
     for name, script in {
         "systemctl": '[ "$1" = restart ] && exec sleep 600; printf "ActiveState=active\\n"',
         "journalctl": "echo waits for peers",
     }.items():
-        tool = tmp_path / "bin" / name
-        tool.parent.mkdir(exist_ok=True)
-        tool.write_text(f"#!/bin/sh\n{script}\n")
-        tool.chmod(0o755)
+        stand_in(name, script)
     (tmp_path / "play.yml").write_text(PLAY)
     variables = {"minio_port": port, "minio_hosts": ADDRESSES, "minio_start_timeout_s": 5}
     ran = run_playbook(tmp_path / "play.yml", GROUPS, "--extra-vars", json.dumps(variables))

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+StandIn = Callable[[str, str], None]
 
 
 @pytest.mark.parametrize(
@@ -21,12 +22,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
     ],
 )
 def test_a_promoted_model_gives_way_only_to_one_that_was_asked_for(
-    run_playbook: Run, tmp_path: Path, variables: dict[str, Any], unless: str
+    run_playbook: Run, stand_in: StandIn, tmp_path: Path, variables: dict[str, Any], unless: str
 ) -> None:
-    stand_in = tmp_path / "bin/systemd-run"
-    stand_in.parent.mkdir()
-    stand_in.write_text('#!/bin/sh\necho "$@" >"${0%/*}/../asked"\n')
-    stand_in.chmod(0o755)
+    stand_in("systemd-run", f'echo "$@" >{tmp_path}/asked')
     role = {"ansible.builtin.import_role": {"name": "model", "tasks_from": "train.yml"}, "vars": variables}
     play = {"hosts": "training", "gather_facts": False, "tasks": [role]}
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
