@@ -66,13 +66,14 @@ def flink(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("flink")
     (folder / "settings.json").write_bytes(msgspec.json.encode(settings))
     packages = [path for path in sys.path if path.endswith("site-packages")]
+    # tasks import what is checked out, and operators of tests
+    imported = [str(ROOT), str(Path(__file__).parent), str(ROOT / "tests/shared"), *packages]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "FLINK_HOME": str(FLINK_HOME),
             "FLINK_LOG_DIR": str(folder),
             "FRAUD_SETTINGS": str(folder / "settings.json"),
-            # tasks import what is checked out, and operators of tests
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent), *packages]),
+            "PYTHONPATH": os.pathsep.join(imported),
             # short-lived: no time for the optimizing compiler
             "JVM_ARGS": "-Xmx1g -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Duser.timezone=UTC",
         }.items():

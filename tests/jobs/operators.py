@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+import saved_history
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
@@ -12,14 +13,6 @@ from flink_jobs.domain.batch import unpack_batch
 from flink_jobs.score_batches import ScoreBatches
 
 SWEPT = "swept"
-# A customer's payments of a day, in the bytes that savepoints hold
-STORED_DAY = "2018-07-01"
-STORED_COUNT = 2
-STORED = bytes.fromhex(
-    "000000000000f0ff000000000000000002000000"
-    "0000006006ced641666666666626284069011e39"
-    "0000008006ced6410000000000000040824abf6a"
-)
 
 
 class SoonSwept(ScoreBatches):  # type: ignore[misc] # pyflink ships no types
@@ -38,7 +31,7 @@ class SoonSwept(ScoreBatches):  # type: ignore[misc] # pyflink ships no types
 
 
 class Former(KeyedProcessFunction):  # type: ignore[misc] # as above
-    """What a former release leaves in the state: for each record its customer, whose history is STORED."""
+    """What a former release leaves in the state: each customer with a history of two payments."""
 
     def __init__(self, *_: object) -> None:
         """Take what the job's own operator takes."""
@@ -55,6 +48,6 @@ class Former(KeyedProcessFunction):  # type: ignore[misc] # as above
         del ctx
         for record in unpack_batch(value):
             customer_id = json.loads(record.payload)["customer_id"]
-            self._histories.put(customer_id, STORED[:40])
-            self._added.put(customer_id, STORED[40:])
+            self._histories.put(customer_id, saved_history.BYTES[:40])
+            self._added.put(customer_id, saved_history.BYTES[40:])
             yield Row("predictions", b"{}")

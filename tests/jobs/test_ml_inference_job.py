@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import saved_history
 from mini_cluster import Job, on_files, record
-from operators import STORED_COUNT, STORED_DAY, SWEPT, Former, SoonSwept
+from operators import SWEPT, Former, SoonSwept
 
 from flink_jobs import ml_inference_job
 from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES
@@ -158,16 +159,18 @@ def former(flink: None, tmp_path_factory: pytest.TempPathFactory, settings: Sett
     del flink
     scoring = Scoring(tmp_path_factory.mktemp("former"), settings)
     with scoring.run(Former) as job:
-        job.send(*(payment(customer, customer, f"{STORED_DAY}T00:00:00Z") for customer in CUSTOMERS))
+        job.send(*(payment(customer, customer, f"{saved_history.DAY}T00:00:00Z") for customer in CUSTOMERS))
         return scoring, job.stop()
 
 
 def test_state_of_a_former_release_is_taken_over(former: tuple[Scoring, str]) -> None:
     scoring, savepoint = former
     with scoring.run(SoonSwept, savepoint) as job:
-        job.send(*(payment(f"{customer}-3", customer, f"{STORED_DAY}T01:00:00Z") for customer in CUSTOMERS))
+        job.send(
+            *(payment(f"{customer}-3", customer, f"{saved_history.DAY}T01:00:00Z") for customer in CUSTOMERS)
+        )
         for customer in CUSTOMERS:
-            assert job.count(f"{customer}-3") == STORED_COUNT + 1
+            assert job.count(f"{customer}-3") == len(saved_history.PAYMENTS) + 1
         job.stop()
 
 

@@ -162,7 +162,7 @@ def test_the_parts_of_make_test_and_their_budgets(checkout: Checkout) -> None:
     scenarios = "tests/roles/test_scenarios.py"
     parts = ["tests/unit", "tests/parity", "tests/jobs", "tests/roles", scenarios]
     assert [folder for folder in folders if "::" not in folder] == [*parts, "tests/terraform", "tests/system"]
-    # each once: what scenarios have in common is made and removed before they run side by side
+    # before scenarios run side by side, as these tests use the name of a scenario's host
     assert [call for call in calls if f"--ignore={scenarios}" in call] == [
         call for call in calls if "tests/roles" in call
     ]

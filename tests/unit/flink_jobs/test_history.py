@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+import saved_history
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -151,13 +152,9 @@ def test_the_largest_amount_of_a_week_is_held_against_the_time_before() -> None:
 
 def test_what_savepoints_hold_is_still_read() -> None:
     """Another layout of these bytes takes another number in front, and a new savepoint."""
-    stored = bytes.fromhex(
-        "000000000000f0ff000000000000000002000000"
-        "0000006006ced641666666666626284069011e39"
-        "0000008006ced6410000000000000040824abf6a"
-    )
-    assert folded((START_S, 12.075, "288062"), (START_S + 128, 2.0, "7")) == stored
-    assert check_format(stored) is stored
+    payments = ((START_S + second, amount, terminal) for second, amount, terminal in saved_history.PAYMENTS)
+    assert folded(*payments) == saved_history.BYTES
+    assert check_format(saved_history.BYTES) is saved_history.BYTES
 
 
 @pytest.mark.parametrize("stored", [b"", b"\x01", b"\x01" + b"\0" * 20, NO_HISTORY + b"\0" * 19])
