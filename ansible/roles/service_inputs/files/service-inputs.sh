@@ -5,8 +5,8 @@
 #   ExecStartPre=-+/usr/local/sbin/service-inputs note %n FILE...   in a unit: what its process is about to read
 #   service-inputs changed UNIT...                                  one line for each difference: UNIT PATH
 #
-# A file counts by its content, a link by what it points to, package:NAME by its version; the unit's own files count too. A unit that does not run
-# differs in nothing. One of whose start there is no note differs in itself (UNIT UNIT).
+# A file counts by its content, a link by what it points to, package:NAME by its version; the unit's own files count too.
+# A unit that does not run differs in nothing. One of whose start there is no note differs in itself (UNIT UNIT).
 set -eu
 umask 077
 notes=${SERVICE_INPUTS_DIR:-/run/service-inputs}
