@@ -1,12 +1,13 @@
 #!/bin/sh
 # Ansible managed
-# Tells whether services run on what is there now, by content: neither clocks nor the times of files count.
+# Tells whether services run with what is there now. It compares content; neither clocks nor the times of files count.
 #
-#   ExecStartPre=-+/usr/local/sbin/service-inputs note %n FILE...   in a unit: what its process is about to read
-#   service-inputs changed UNIT...                                  one line for each difference: UNIT PATH
+#   ExecStartPre=-+/usr/local/sbin/service-inputs note %n FILE...   in a unit: notes what its process is about to read
+#   service-inputs changed UNIT...                                  prints a line for each difference: UNIT PATH
 #
-# A file counts by its content, a link by what it points to, package:NAME by its version; the unit's own files count too.
-# A unit that does not run differs in nothing. One of whose start there is no note differs in itself (UNIT UNIT).
+# A file counts by its content, a link by its target, package:NAME by its version; the unit's own files count too. A
+# unit that does not run has no differences. Where the start of the process that runs was not noted, the unit itself is
+# the difference (UNIT UNIT).
 set -eu
 umask 077
 notes=${SERVICE_INPUTS_DIR:-/run/service-inputs}
@@ -42,7 +43,7 @@ note() {
   {
     echo "$INVOCATION_ID"
     digests "$@"
-    # systemd may start a process by an older unit than the one that lies there, until it is told to read it anew
+    # until daemon-reload, systemd starts the process by the unit that it has read, not by the changed file
     if [ "$(show "$unit" NeedDaemonReload)" = yes ]; then
       for path in $(unit_files "$unit"); do echo "outdated $path"; done
     else
@@ -69,13 +70,13 @@ changed() {
   { echo "$noted" | sort -u; echo "$now" | sort -u; } | sort | uniq -u | cut -d ' ' -f 2 | sort -u | sed "s|^|$unit |"
 }
 
-command=${1:?one of note, changed is missing}
+command=${1:?give note or changed}
 shift
 case $command in
   note) note "$@" ;;
   changed) for one in "$@"; do changed "$one"; done ;;
   *)
-    echo "service-inputs: there are note and changed, not $command" >&2
+    echo "service-inputs: unknown command $command; there are note and changed" >&2
     exit 64
     ;;
 esac

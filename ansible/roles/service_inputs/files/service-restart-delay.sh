@@ -1,11 +1,11 @@
 #!/bin/sh
 # Ansible managed
-# Waits before the next start if a service failed within a minute of this one, 2 s longer each time and 20 s at most. systemd
-# can do so by itself from version 254 on.
+# Delays the next start of a service that failed within a minute of its start: 2 s longer each time, 20 s at most. From
+# version 254 on, systemd can do so by itself.
 #
 #   ExecStopPost=/usr/local/sbin/service-restart-delay %n
 #
-# shellcheck disable=SC2154 # systemctl gives the numbers, systemd the result
+# shellcheck disable=SC2154 # systemctl gives the numbers, systemd gives SERVICE_RESULT
 set -eu
 eval "$(systemctl show --property=NRestarts,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic "${1:?}")"
 lived_us=$((ExecMainExitTimestampMonotonic - ExecMainStartTimestampMonotonic))
