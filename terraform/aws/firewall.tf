@@ -20,7 +20,7 @@ resource "aws_vpc_security_group_ingress_rule" "opening" {
   referenced_security_group_id = each.value.from == "operators" ? null : aws_security_group.service[each.value.from].id
 }
 
-# Every host is in a group, and may fetch Debian's packages.
+# Hosts fetch Debian's packages; each host is in one of these groups.
 resource "aws_vpc_security_group_egress_rule" "everywhere" {
   for_each = aws_security_group.service
 

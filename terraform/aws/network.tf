@@ -13,7 +13,7 @@ resource "aws_subnet" "hosts" {
   vpc_id            = aws_vpc.this.id
   cidr_block        = local.network.aws_subnet
   availability_zone = data.aws_availability_zones.available.names[0]
-  # A way out, for Debian's packages. From outside, security groups let in operators only.
+  # Without a public address, hosts could not fetch Debian's packages. Security groups let in nobody but operators.
   map_public_ip_on_launch = true
 
   tags = { Name = local.name }

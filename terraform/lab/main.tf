@@ -4,7 +4,7 @@ locals {
   lab        = yamldecode(file("${local.group_vars}/lab.yml"))
   network    = yamldecode(file("${local.group_vars}/network.yml"))
 
-  # Instances and network are tagged with it.
+  # The tag of this lab's instances and network.
   owner = abspath(path.root)
   # Folder of this deployment's own files, deployment_dir in paths.yml.
   build_dir = abspath("${path.root}/../../build/${basename(abspath(path.root))}")

@@ -1,6 +1,6 @@
 locals {
   network_settings_file = "/var/lib/incus/networks/${local.network.lab_network}/dnsmasq.raw"
-  # Kept in dnsmasq's settings, the only readable part of a network in Incus; see modules/incus_host.
+  # Kept in dnsmasq's settings, the only part of a network that Incus writes to a file; see modules/incus_host.
   network_incarnation = try(
     regex("incarnation (\\S+)", file(local.network_settings_file))[0],
     plantimestamp(),

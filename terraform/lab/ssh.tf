@@ -6,7 +6,7 @@ module "ssh_access" {
   owner       = local.owner
 }
 
-# For labs that were made before the module.
+# Labs that were made before there was module ssh_access keep their key.
 moved {
   from = terraform_data.ssh_key
   to   = module.ssh_access.terraform_data.key

@@ -1,4 +1,4 @@
-# Each plan and apply warns: nobody looks at the file with the control node's finding.
+# A warning at each plan and apply, as nobody opens the file in which the control node noted the type.
 check "kvm" {
   assert {
     condition     = var.domain_type == "kvm"

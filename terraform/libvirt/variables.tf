@@ -4,7 +4,7 @@ variable "uri" {
   default     = "qemu:///system"
 }
 
-# Both are set by ansible/playbooks/control_node_libvirt.yml, in control_node.auto.tfvars.json.
+# ansible/playbooks/control_node_libvirt.yml sets image and domain_type, in control_node.auto.tfvars.json.
 variable "image" {
   description = "File with the disk image of new machines (qcow2). A newer image is for new hosts only."
   type        = string

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Refuse a plan of the lab that deletes data, or makes what somebody else has made already.
 
-Standard input is what `terraform show -json PLAN` prints; arguments are hosts that may go nevertheless.
+Standard input is what `terraform show -json PLAN` prints; arguments are hosts that may be deleted.
 """
 
 import json
@@ -15,7 +15,7 @@ WITH_DATA = {"kafka", "minio"}
 
 
 def changes(plan: dict[str, Any], name: str, action: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Yield what each resource of that name is before and after the action; {} where it is not."""
+    """Yield each resource of that name, before and after the action; {} where it does not exist."""
     for resource in plan.get("resource_changes", []):
         change = resource["change"]
         if resource["name"] == name and action in change["actions"]:
@@ -23,21 +23,21 @@ def changes(plan: dict[str, Any], name: str, action: str) -> Iterator[tuple[dict
 
 
 def deleted(plan: dict[str, Any]) -> Iterator[str]:
-    """Yield the hosts that are there and would be gone, or would be made anew."""
+    """Yield the hosts that the plan deletes or replaces."""
     for before, after in changes(plan, "instance", "delete"):
-        # A host that vanished behind Terraform's back is a new one afterwards; see modules/incus_host.
+        # Its incarnation differs if the host vanished behind Terraform's back; see modules/incus_host.
         identities = {values["triggers_replace"]["incarnation"] for values in (before, after) if values}
         if len(identities) == 1:
             yield before["input"]["name"]
 
 
 def taken(plan: dict[str, Any], name: str, present: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Yield name and owner of what would be made, but is there already and is not ours to replace."""
+    """Yield name and owner of what the plan makes, but somebody else has made already."""
     owners = {item["name"]: item["config"].get("user.fraud_owner", "") for item in present}
     for _, after in changes(plan, name, "create"):
         wanted = after.get("input", {})
         owner = owners.get(wanted.get("name"), wanted.get("owner"))
-        # A host that a deleted checkout left behind is replaced.
+        # What a deleted checkout left behind may be replaced.
         if owner != wanted.get("owner") and (not owner or Path(owner).is_dir()):
             yield wanted["name"], owner
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes bridge $NAME with address $ADDRESS, from which hosts reach the outside by NAT.
+# Makes bridge $NAME with address $ADDRESS; hosts on it reach the outside by NAT.
 set -euo pipefail
 
 if ! command -v incus > /dev/null || ! incus list --format=csv > /dev/null; then
@@ -22,13 +22,13 @@ EOF
   incus network delete "$NAME"
 fi
 
-# Addresses for those who ask without a reservation come from the upper end.
+# Whoever asks without a reservation gets an address from the upper end of the network.
 incus network create "$NAME" \
   ipv4.address="$ADDRESS" ipv4.nat=true ipv4.dhcp.ranges="$DHCP_RANGE" ipv6.address=none \
   bridge.mtu="$MTU" dns.domain="$DOMAIN" \
   raw.dnsmasq="# incarnation $INCARNATION" user.fraud_owner="$OWNER"
 
-# Terraform reads it back on each plan. Were it not there, every plan would replace the network and every host.
+# Each plan reads the incarnation back. If it were missing, every plan would replace the network and every host.
 if ! grep -q "$INCARNATION" "$SETTINGS_FILE"; then
   incus network delete "$NAME"
   echo "$NAME: its settings are not in $SETTINGS_FILE; is this run as root, on Incus' own machine?" >&2

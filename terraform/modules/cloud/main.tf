@@ -13,10 +13,10 @@ locals {
     }
   ]...)
 
-  # "all" stands for each of them, operators are none.
+  # The groups that openings name: "all" stands for every one of them, and operators are no group of hosts.
   services = sort(setsubtract(flatten([for opening in values(var.openings) : concat([opening.to], opening.from)]), ["all", "operators"]))
 
-  # AWS and others let in by rule: one port or range, of one group, from one group.
+  # A cloud's rule lets in one group, to one port or range of ports, on one group.
   openings = merge(flatten([
     for port, opening in var.openings : [
       for to in opening.to == "all" ? local.services : [opening.to] : {

@@ -8,7 +8,7 @@ run "it_is_cloud_config" {
 
   assert {
     condition     = startswith(output.user_data, "#cloud-config\n") && yamldecode(output.user_data).hostname == "node1"
-    error_message = "user_data is no cloud-config, or is for another host."
+    error_message = "user_data is no cloud-config, or names another host."
   }
 }
 
@@ -29,7 +29,7 @@ run "the_host_makes_its_key_itself_and_prints_its_public_half" {
 
   assert {
     condition     = !contains(keys(yamldecode(output.user_data)), "ssh_keys") && !strcontains(output.user_data, "PRIVATE KEY")
-    error_message = "Everything on the host may read user data, and so may who describes the instance."
+    error_message = "Every process on the host may read user data, and so may everybody who may describe the instance."
   }
   assert {
     condition = (

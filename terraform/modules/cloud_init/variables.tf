@@ -15,7 +15,7 @@ variable "authorized_key" {
 }
 
 variable "packages" {
-  description = "Debian packages that Ansible's roles count on."
+  description = "Debian packages that Ansible's roles rely on."
   type        = list(string)
   default     = ["acl", "nftables", "python3-apt", "python3-venv", "rsync", "sudo"]
 }

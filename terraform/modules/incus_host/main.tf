@@ -1,7 +1,7 @@
 locals {
-  # Written on the instance when it is made, and read back from what Incus itself keeps of the instance. An instance
-  # that vanished behind Terraform's back has none: the new one differs from the one in the state, so that a plain
-  # plan shows the host as to be replaced.
+  # create.sh writes it into the instance's settings, and each plan reads it back from Incus' own file of the instance.
+  # Where an instance has vanished behind Terraform's back, there is no file: the time of the plan differs from what is
+  # in the state, and the plan replaces the host.
   incarnation = try(
     yamldecode(file("${var.incus_dir}/containers/${var.host.name}/backup.yaml")).container.config["user.fraud_incarnation"],
     plantimestamp(),
@@ -31,8 +31,8 @@ resource "terraform_data" "instance" {
       INSTANCE = yamlencode({
         config = {
           "boot.autostart" = "true"
-          # Each host has a range of user ids of its own: none can touch another's files, and the kernel's quota of
-          # keys, which it counts by user, is not shared.
+          # Each host has user ids of its own: no host can touch another's files, and hosts do not share the kernel's
+          # quota of keys, which counts by user.
           "security.idmap.isolated" = "true"
           "limits.cpu"              = tostring(var.host.cpus)
           "limits.memory"           = "${var.host.memory_mb}MiB"

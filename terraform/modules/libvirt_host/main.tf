@@ -10,7 +10,7 @@ resource "libvirt_volume" "disk" {
   }
 }
 
-# With other sizes the machine is made anew, on the same disk.
+# Another number of CPUs or other memory replaces the machine; it keeps its disk.
 resource "libvirt_domain" "machine" {
   name      = var.domain_name
   type      = var.domain_type

@@ -3,7 +3,7 @@ locals {
   # The public key carries it as its comment; see modules/incus_host.
   key_incarnation = try(split(" ", trimspace(file("${local.private_key_file}.pub")))[2], plantimestamp())
 
-  # Changes when the file was lost or edited, so that it is written again.
+  # Differs from the state when the file was lost or edited, so that it is written again.
   config_present = try(file(var.config_file), "")
   config = (
     local.config_present == "${split("\n", local.config_present)[0]}\n${var.config}"

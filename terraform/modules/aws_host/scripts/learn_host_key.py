@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write the SSH host key of instance $INSTANCE_ID, which is host $NAME, into known_hosts file $FILE.
 
-The host makes its key itself, and cloud-init prints its public half on the console. That is read from EC2
-($REGION), by the credentials that made the instance; so no host key is ever taken on trust.
+The host makes its key itself, and cloud-init prints the public half on the console. This script asks EC2
+($REGION) for the console, by the credentials that made the instance; so no host key is ever taken on trust.
 """
 
 import os
@@ -16,15 +16,15 @@ try:
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 except ImportError:
-    sys.exit("boto3 is not here. In the project's folder: . .venv/bin/activate; then apply again.")
+    sys.exit("boto3 is not installed. In the project's folder, run . .venv/bin/activate, then apply again.")
 
 KEYS = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
-# the whole of an Ed25519 key, which is always as long
+# a whole Ed25519 key: they all have the same length
 KEY = re.compile(r"^ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}(?=\s)", re.MULTILINE)
 
 
 def host_key(console: str) -> str | None:
-    """Return the key that cloud-init printed last; None before it did."""
+    """Return the key that cloud-init printed last; None if it has not printed one yet."""
     printed = KEYS.findall(console)
     found = KEY.search(printed[-1]) if printed else None
     return found.group() if found else None
@@ -36,7 +36,7 @@ def read_console(ec2: Any, instance: str) -> str:  # noqa: ANN401 - boto3 ships 
 
 
 def main() -> None:
-    """Wait for the key and write it, or say what there is instead."""
+    """Wait for the key and write it, or exit and say where to look."""
     name, instance, region = (os.environ[variable] for variable in ("NAME", "INSTANCE_ID", "REGION"))
     look = f"aws ec2 get-console-output --latest --output text --region {region} --instance-id {instance}"
     # cloud-init installs packages before it prints

@@ -26,7 +26,7 @@ fi
 
 incus launch --quiet --no-profiles --storage "$STORAGE_POOL" "$IMAGE" "$NAME" <<< "$INSTANCE"
 
-# Terraform reads it back on each plan. Were it not there, every plan would replace every host.
+# Each plan reads the incarnation back. If it were missing, every plan would replace every host.
 if ! grep -q "fraud_incarnation: .*$INCARNATION" "$INCUS_DIR/containers/$NAME/backup.yaml"; then
   incus delete --force "$NAME"
   echo "$NAME: $INCUS_DIR/containers/$NAME/backup.yaml does not describe it; is this run as root, on Incus' own machine?" >&2

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 if ! holder=$(incus config get "$NAME" user.fraud_owner 2> /dev/null); then
-  # Gone already, or no Incus at all: only the first is fine.
+  # The instance is gone, or Incus does not answer: then this fails.
   incus list --format=csv > /dev/null
   exit 0
 fi

@@ -2,7 +2,7 @@
 # Gives the running machine $DOMAIN its name $NAME and the SSH key, learns its host key, and waits until it has started.
 set -euo pipefail
 
-# an emulated machine takes a minute, on a loaded one several
+# an emulated machine takes a minute to start, and several where this machine is busy
 export TIMEOUT_S=${TIMEOUT_S:-900} CONNECT_TIMEOUT_S=10
 
 fail() {
@@ -16,7 +16,7 @@ check_running() {
   state=$(virsh --quiet domstate "$DOMAIN" --reason) || fail "libvirt does not tell its state"
   [[ $state != running* ]] || return 0
   if [[ $DOMAIN_TYPE == kvm ]]; then
-    fail "the machine is $state, and not by us: KVM cannot run it here. Emulated, it is slower and runs: apply \
+    fail "the machine is $state, and not by us: KVM cannot run it here. Emulation is slower, but works: apply \
 with -var=domain_type=qemu, now and from now on. What KVM said is in /var/log/libvirt/qemu/$DOMAIN.log"
   fi
   fail "the machine is $state, and not by us; what QEMU said is in /var/log/libvirt/qemu/$DOMAIN.log"

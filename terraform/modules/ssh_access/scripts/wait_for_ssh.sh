@@ -3,7 +3,7 @@
 # $FINALLY as root; $TIMEOUT_S seconds at most.
 set -euo pipefail
 
-# Ended from here as well: a host whose start hangs lets in, and never says that it has started.
+# `timeout` is needed besides: a host whose start hangs may let ops in, and never says that it has started.
 until timeout $((SECONDS < TIMEOUT_S ? TIMEOUT_S - SECONDS : 1)) \
   ssh -F none -i "$SSH_DIR/id_ed25519" -o BatchMode=yes -o ConnectTimeout="${CONNECT_TIMEOUT_S:-2}" -o LogLevel=ERROR \
   -o HostKeyAlias="$NAME" -o UserKnownHostsFile="\"$SSH_DIR/known_hosts.d/$NAME\"" "ops@$ADDRESS" \
