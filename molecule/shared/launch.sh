@@ -1,6 +1,6 @@
 #!/bin/sh
-# launch.sh LOCK NETWORK KEY=VALUE... -- ARGUMENTS: launches a container on the scenarios' network, which is made where it is
-# missing. Under a lock, as another scenario that ends meanwhile deletes the network when it finds no container on it.
+# launch.sh LOCK NETWORK KEY=VALUE... -- ARGUMENTS: launches a container on the scenarios' network, and makes the
+# network first where it is missing. Both under a lock, as a scenario that ends deletes a network without containers.
 set -eu
 exec 9>"$1"
 flock 9
