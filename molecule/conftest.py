@@ -24,7 +24,7 @@ from testinfra.host import Host
 
 ROOT = Path(__file__).parents[1]
 UNITS = ("kafka", "minio", "flink-*")
-# records sent in a block, however fast it is
+# records that a block sends at least, however soon it ends
 ENOUGH = 500
 
 HostsOf = Callable[[str], dict[str, Host]]
@@ -56,9 +56,9 @@ def address(host: Host) -> str:
 
 @pytest.fixture
 def open_ports(host: Host) -> set[str]:
-    """All that answers other hosts over TCP, as ADDRESS:PORT or *:PORT.
+    """What other hosts reach over TCP, as ADDRESS:PORT or *:PORT.
 
-    Aside from SSH, and from systemd's resolver, which role base silences; not all scenarios have it.
+    SSH is left out, and so is systemd's resolver: role base silences it, but not all scenarios apply base.
     """
     listening = host.check_output("ss --no-header --listening --tcp --numeric").splitlines()
     # Java writes IPv4 addresses as IPv6 does
@@ -68,7 +68,7 @@ def open_ports(host: Host) -> set[str]:
 
 @pytest.fixture
 def exposure(host: Host) -> Callable[[str], float]:
-    """What systemd makes of a unit's sandbox: from 0, nothing to gain, to 10; it calls up to 4.9 "OK"."""
+    """How much a unit is exposed, by systemd's count: from 0 (least) to 10; up to 4.9 is "OK"."""
 
     def of(unit: str) -> float:
         verdict = host.check_output("systemd-analyze security --no-pager %s", unit).splitlines()[-1]
@@ -79,9 +79,9 @@ def exposure(host: Host) -> Callable[[str], float]:
 
 @pytest.fixture(scope="session")
 def apply() -> Apply:
-    """Run a playbook on the scenario's hosts, as Molecule does; what it printed is shown if it fails.
+    """Run a playbook on the scenario's hosts, as Molecule does; show what it printed if it fails.
 
-    With `break_off_after`, it ends without a word after so many changes, if it makes as many.
+    With `break_off_after`, the run ends abruptly after so many changes, if it makes as many.
     """
 
     def run(
@@ -100,7 +100,7 @@ def apply() -> Apply:
             | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
             | (breaking if break_off_after else {}),
             stdout=subprocess.PIPE,
-            # which of the two takes a failure is a matter of Ansible's settings
+            # Ansible's settings decide to which of the two it writes a failure
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
@@ -113,7 +113,7 @@ def apply() -> Apply:
 
 @pytest.fixture
 def secretly(apply: Apply, tmp_path: Path) -> Apply:
-    """Run a playbook as `apply` does, and see that no secret is in a process list meanwhile."""
+    """Run a playbook as `apply` does; fail if a secret is in a process list meanwhile."""
     ephemeral = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
     ssh = [
         "ssh",
@@ -138,7 +138,7 @@ def secretly(apply: Apply, tmp_path: Path) -> Apply:
 
 @pytest.fixture(scope="session")
 def breaks() -> Breaks:
-    """After how many of a run's changes to break it off: a few, drawn by FRAUD_SEED, or each ("all")."""
+    """Choose after which of a run's changes to break it off: a few, drawn by FRAUD_SEED, or each ("all")."""
 
     def choose(changes: int, count: int) -> list[int]:
         numbers, seed = range(1, changes + 1), os.environ.get("FRAUD_SEED", "5")
@@ -162,7 +162,7 @@ def up_to_date() -> UpToDate:
 
 @pytest.fixture
 def next_release(tmp_path: Path) -> Generator[NextRelease]:
-    """Variables of the next version of kafka or flink: it has a file NEXT, and all else as it was."""
+    """Make a next version of kafka or flink, which differs by a file NEXT; give the variables for it."""
     versions = yaml.safe_load((ROOT / "ansible/inventory/group_vars/all/versions.yml").read_text())
     cache = Path(os.environ.get("FRAUD_CACHE", Path.home() / ".cache/fraud-detection"))
 
@@ -183,7 +183,7 @@ def next_release(tmp_path: Path) -> Generator[NextRelease]:
 
 @pytest.fixture
 def outages() -> Outages:
-    """Note which of {address: port} take no connection, about ten times a second: every set of them seen."""
+    """Look ten times a second which of {address: port} take no connection; give each set that was seen."""
 
     def refuses(address: str, port: int) -> bool:
         try:
@@ -216,8 +216,8 @@ def outages() -> Outages:
 
 @pytest.fixture
 def nothing_is_lost(hosts_of: HostsOf) -> Generator[Produced]:
-    """Send numbers for as long as a block takes, and until there are enough; none is missing afterwards."""
-    # a fourth one may be about to go
+    """Send numbers while a block runs, ENOUGH at least; fail if one is missing afterwards."""
+    # a test may remove the fourth
     brokers = list(hosts_of("kafka").values())[:3]
     servers = [f"{broker.ansible.get_variables()['ansible_host']}:9092" for broker in brokers]
     brokers[0].check_output("kafka-topics --create --topic molecule-rolling --partitions 3")

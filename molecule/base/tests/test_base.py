@@ -23,27 +23,27 @@ def test_hosts_know_each_other_by_both_names(host: Host, hosts_of: HostsOf) -> N
         assert host.addr(f"{name}.lab.internal").ipv4_addresses == [address]
 
 
-def test_own_name_is_the_address_that_others_use(host: Host) -> None:
+def test_a_hosts_own_name_leads_to_the_address_that_others_use(host: Host) -> None:
     own = host.check_output("getent ahostsv4 $(hostname).lab.internal").split()[0]
     assert own in {address for address in host.interface("eth0").addresses if "." in address}
 
 
-def test_hosts_that_a_run_is_not_about_stay_known(hosts_of: HostsOf, apply: Apply) -> None:
+def test_a_run_on_one_host_keeps_the_names_of_the_others(hosts_of: HostsOf, apply: Apply) -> None:
     ran = apply(PLAYBOOK, "--limit", "base-1")
     assert "changed=0" in ran.stdout
     assert "base-2" not in ran.stdout
     assert hosts_of("base")["base-1"].run("getent hosts base-2").rc == 0
 
 
-def test_localhost_is_left_alone(host: Host) -> None:
-    # systemd's resolver would answer without it
+def test_the_hosts_file_keeps_localhost(host: Host) -> None:
+    # not by a query, which systemd's resolver answers without this line
     assert re.search(r"^127\.0\.0\.1\s+localhost\b", host.file("/etc/hosts").content_string, re.MULTILINE)
 
 
 def test_nothing_but_ssh_answers_the_network(host: Host) -> None:
     listening = host.check_output("ss --no-header --listening --tcp --udp --numeric").splitlines()
     places = {line.split()[4] for line in listening}
-    # on port 68 a host gets its own address
+    # port 68 is the host's DHCP client's
     assert {place for place in places if not re.match(r"127\.|.*:68$", place)} == {"0.0.0.0:22", "[::]:22"}
 
 
@@ -65,7 +65,7 @@ def test_journal_is_kept_and_small(host: Host) -> None:
 
 
 def test_services_may_open_many_files_and_more_if_they_ask(host: Host) -> None:
-    # what systemd was started with is the most that there is in here
+    # in a container, the limit that systemd was started with is the highest
     most = next(
         line.split()[4]
         for line in host.file("/proc/1/limits").content_string.splitlines()

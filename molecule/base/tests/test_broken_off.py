@@ -1,4 +1,4 @@
-"""A run that was broken off is made up for by the next: what runs has the configuration that lies there."""
+"""After a run that broke off, the next one completes it: what runs has the configuration on the disk."""
 
 import json
 from collections.abc import Callable
@@ -14,16 +14,16 @@ SERVICES = {
 }
 
 
-def test_a_run_that_is_broken_off_is_made_up_for(
+def test_the_next_run_completes_one_that_broke_off(
     hosts_of: Callable[[str], dict[str, Host]],
     apply: Callable[..., Any],
     breaks: Callable[[int, int], list[int]],
     up_to_date: Callable[..., bool],
 ) -> None:
     hosts = hosts_of("base").values()
-    # on each host: two files, systemd's limits, question and restart
+    # five changes on each host: two files, systemd's limits, the question what to restart, and the restart
     for changes in breaks(10, 2):
-        # below what any machine allows, as not each lets a container raise it
+        # lower than any machine's own limit, which a container may be unable to raise
         files = 2_000 + changes
         settings = ["--extra-vars", json.dumps({"journal_max_mb": 50 + changes, "base_open_files": files})]
         apply(PLAYBOOK, *settings, break_off_after=changes)
@@ -39,12 +39,12 @@ def test_a_run_that_is_broken_off_is_made_up_for(
         for unit, settings_file in SERVICES.items():
             assert up_to_date(host, unit, settings_file), f"{unit} runs with former settings"
             assert host.check_output(f"service-inputs changed {unit}") == ""
-    assert "changed=0" not in apply(PLAYBOOK).stdout  # the settings that other tests find
+    assert "changed=0" not in apply(PLAYBOOK).stdout  # back to the settings that other tests expect
     assert "changed=0" in apply(PLAYBOOK).stdout
 
 
 def test_each_service_notes_what_it_starts_with(host: Host) -> None:
-    """Also where the host has lost its power since."""
+    """This holds after a power cut, too."""
     for unit, settings_file in SERVICES.items():
         note = host.file(f"/run/service-inputs/{unit}").content_string.splitlines()
         assert note[0] == host.check_output(f"systemctl show --property=InvocationID --value {unit}")

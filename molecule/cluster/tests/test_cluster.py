@@ -1,4 +1,4 @@
-"""The whole system, after a host of it lost power: what shows outside, and the way of a transaction."""
+"""The whole system after one host lost power: its open ports, and a transaction's way through it."""
 
 import json
 import os
@@ -19,7 +19,7 @@ OPENINGS = {
     for name, opening in NETWORK["openings"].items()
     if name != "ssh"
 }
-# what listens on all of its host's addresses
+# openings whose service listens on all addresses of its host
 EVERYWHERE = ("minio", "minio_console")
 UNITS = {
     "kafka": "kafka.service",
@@ -42,12 +42,12 @@ def test_each_port_that_listens_is_in_the_table_and_each_in_the_table_listens(
         for name, (opening, ports) in OPENINGS.items()
         if opening["to"] in groups
     }
-    # of a range, there is one port for each TaskManager
+    # a TaskManager listens on one port of each range
     assert {name: len(places & open_ports) for name, places in offered.items()} == dict.fromkeys(offered, 1)
     assert open_ports - set().union(*offered.values()) == set()
 
 
-def test_who_has_a_connection_is_let_in_by_the_table(
+def test_the_table_allows_each_connection_that_there_is(
     host: Host, hosts_of: Callable[[str], dict[str, Host]]
 ) -> None:
     members = {
@@ -55,7 +55,7 @@ def test_who_has_a_connection_is_let_in_by_the_table(
         for group in (*UNITS, "training")
     }
     hosts = set().union(*members.values())
-    # its own connections to itself as well; the control node is who is no host
+    # the host's connections to itself count too; an address of no host is the control node's
     strangers = []
     for line in host.check_output("ss --no-header --tcp --numeric state established").splitlines():
         local, peer = (re.sub(r"^\[::ffff:(.*)\]", r"\1", place) for place in line.split()[2:4])

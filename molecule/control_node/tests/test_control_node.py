@@ -1,4 +1,4 @@
-"""What a bare machine has once it is ready to make the lab's hosts."""
+"""What control_node.yml leaves on a bare machine: all that it takes to make the lab's hosts."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ VERSIONS = yaml.safe_load((VARIABLES / "versions.yml").read_text())
 
 
 def test_everybody_may_write_to_the_checkout(host: Host) -> None:
-    # so that what is shown here holds for such a one: Ansible does not look for its settings there
+    # so these tests cover such a checkout, from which Ansible takes no ansible.cfg by itself
     assert host.file(f"{CHECKOUT}/ansible").mode == 0o777
 
 

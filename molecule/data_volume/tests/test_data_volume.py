@@ -18,7 +18,7 @@ def test_volume_is_mounted_and_its_service_started_with_the_host(host: Host) -> 
 
 @pytest.fixture
 def without_volume(host: Host) -> Generator[None]:
-    """The host as it is when nobody told it of the volume: nothing is mounted, and nothing asked to be."""
+    """Unmount the volume and take it out of fstab, so that nothing mounts it."""
     host.check_output(
         f"systemctl stop keeper && umount {PLACE} && cp /etc/fstab /etc/fstab.kept"
         f" && sed -i '\\,{PLACE},d' /etc/fstab && systemctl daemon-reload"
@@ -39,7 +39,7 @@ def test_volume_is_mounted_again_for_its_service(host: Host) -> None:
     assert host.file(f"{PLACE}/kept").exists
 
 
-def test_files_that_it_would_hide_are_not_hidden(host: Host, apply: Callable[..., Any]) -> None:
+def test_a_volume_is_not_mounted_over_files(host: Host, apply: Callable[..., Any]) -> None:
     host.check_output("mkdir -p /srv/used && touch /srv/used/older")
     ran = apply(CONVERGE, "--extra-vars", "path=/srv/used", fails=True)
     assert "/srv/used/older" in ran.stdout

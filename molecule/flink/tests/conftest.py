@@ -21,7 +21,7 @@ class Cluster:
         return json.loads(self.jobmanager.check_output(f"curl -sSf {self.url}{path}"))
 
     def answer(self, options: str, path: str) -> tuple[str, int]:
-        """What is answered to a request of curl's, and its status."""
+        """Text and status of the answer to a request that curl makes with these options."""
         output = self.jobmanager.check_output(
             f"curl -sS --write-out ' %{{http_code}}' {options} {self.url}{path}"
         )
@@ -29,7 +29,7 @@ class Cluster:
         return text, int(status)
 
     def submit(self, name: str) -> str:
-        """Submit the Python job as an operator does; give its id."""
+        """Submit the Python job as an operator does; return its id."""
         output = self.jobmanager.check_output(
             f"runuser -u ops -- flink run -d -Dpipeline.name={name} -Dparallelism.default=2 "
             f"-Dpython.execution-mode=thread -py {PYTHON_JOB} --label {name}"
@@ -45,14 +45,14 @@ class Cluster:
         ]
 
     def registered_port(self, host: Host) -> str:
-        """RPC port where the JobManager believes the host's TaskManager to be; empty if it knows of none."""
+        """RPC port by which the JobManager knows the host's TaskManager; empty if it knows none."""
         name = f"{host.backend.host}-1"
         known = [one for one in self.get("/taskmanagers")["taskmanagers"] if one["id"] == name]
         return known[0]["path"].split(":")[-1].split("/")[0] if known else ""
 
     def runs(self, job_id: str) -> bool:
         tasks = self.tasks(job_id)
-        # one that is being initialized has none yet
+        # a job that is being initialized has no tasks yet
         return bool(tasks) and all(task["status"] == "RUNNING" for task in tasks)
 
     def counted(self, name: str) -> list[int]:
@@ -63,7 +63,7 @@ class Cluster:
 
 
 def rpc_port(host: Host) -> str:
-    """RPC port of the host's TaskManager as it runs now, empty if it does not."""
+    """RPC port of the TaskManager that runs on the host; empty if none runs."""
     pid = host.check_output("systemctl show --property=MainPID --value flink-taskmanager@1")
     arguments = host.run(f"tr '\\0' '\\n' < /proc/{pid}/cmdline").stdout.splitlines()
     return next((line.split("=")[1] for line in arguments if line.startswith("taskmanager.rpc.port=")), "")

@@ -31,8 +31,8 @@ def test_every_taskmanager_is_registered(cluster: Cluster) -> None:
         ("DELETE", "/jars/any.jar"),
     ],
 )
-def test_there_is_no_way_to_jars(cluster: Cluster, method: str, path: str) -> None:
-    # without one, Flink says "Unable to load" to GET; else it would know no such jar, with another status
+def test_jars_cannot_be_listed_uploaded_run_or_deleted(cluster: Cluster, method: str, path: str) -> None:
+    # what Flink answers where it serves no such path; if it did, it would miss the jar, with another status
     answer, status = cluster.answer(f"--request {method}", path)
     assert status == 404
     assert f"Not found: {path}" in answer or f"Unable to load requested file {path}" in answer
@@ -43,16 +43,16 @@ def test_the_page_takes_no_jar(cluster: Cluster, name: str) -> None:
     jar = f"--form 'jarfile=@/etc/hostname;filename={name};type=application/x-java-archive'"
     answer, status = cluster.answer(jar, "/jars/upload")
     assert (status, json.loads(answer)) == (400, {"errors": ["POST request not allowed"]})
-    # files come and go while it looks, of which it complains
+    # find's status says nothing: it complains of files that vanish while it looks
     assert cluster.jobmanager.run("find / -xdev -name '*molecule-upload*'").stdout == ""
 
 
 def test_who_reaches_the_port_may_submit_a_job(cluster: Cluster) -> None:
-    """As `flink run` does, without proving who it is: only the network keeps others out."""
+    """`flink run` submits without credentials, and so does anybody: only the network keeps others out."""
     wanted = '{"jobGraphFileName": "hostname", "jobJarFileNames": [], "jobArtifactFileNames": []}'
     job = f"--form 'request={wanted};type=application/json' --form file_0=@/etc/hostname"
     answer, status = cluster.answer(job, "/jobs")
-    # it was read, and was none
+    # Flink read the request, and only then found no job in it
     assert status == 400
     assert "Failed to deserialize ExecutionPlan" in answer
 
@@ -85,20 +85,20 @@ def test_jobs_survive_the_death_of_a_taskmanager(cluster: Cluster, jobs: dict[st
     for name, job_id in jobs.items():
         wait_until(lambda job_id=job_id: cluster.runs(job_id), f"{name} runs again")
     wait_until(lambda: max(cluster.counted(first)) > before, f"{first} goes on counting")
-    # Its state came back: no number begins from the start again.
+    # Its state came back: the job did not count from 1 again.
     assert cluster.counted(first).count(1) == 1
 
 
-def test_a_taskmanager_that_just_died_does_not_count(
+def test_a_taskmanager_that_just_died_is_reported(
     cluster: Cluster, jobs: dict[str, str], apply: Callable[..., Any]
 ) -> None:
-    """Not though the JobManager goes on believing in it, and not before its tasks run anew."""
+    """The probe does so while the JobManager still has it registered, and until its tasks run again."""
     victim = cluster.taskmanagers[0]
     pid = victim.check_output("systemctl show --property=MainPID --value flink-taskmanager@1")
     victim.check_output(f"kill -9 {pid} && systemctl stop flink-taskmanager@1")
     try:
         believed, probe = cluster.registered_port(victim), victim.run("flink-health")
-        assert believed, "the JobManager has noticed already: the probe was not put to the test"
+        assert believed, "the JobManager has noticed already, so the probe was not tested"
         assert probe.rc == 1
         assert "flink-taskmanager@1 does not run" in probe.stdout
     finally:
@@ -109,7 +109,7 @@ def test_a_taskmanager_that_just_died_does_not_count(
         assert cluster.runs(job_id), name
 
 
-def test_a_changed_setting_goes_round_one_taskmanager_at_a_time(
+def test_a_changed_setting_restarts_one_taskmanager_at_a_time(
     cluster: Cluster,
     jobs: dict[str, str],
     apply: Callable[..., Any],
@@ -128,13 +128,13 @@ def test_a_changed_setting_goes_round_one_taskmanager_at_a_time(
     assert cluster.counted(first).count(1) == 1
 
 
-def test_a_run_that_is_broken_off_is_made_up_for(
+def test_the_next_run_completes_one_that_broke_off(
     cluster: Cluster,
     apply: Callable[..., Any],
     breaks: Callable[[int, int], list[int]],
     up_to_date: Callable[..., bool],
 ) -> None:
-    # configuration, unit, question and restart on each
+    # on each: configuration, unit, the question what to restart, and the restart
     for changes in breaks(8, 1):
         changed = json.dumps({"flink_python_memory_mb": 510 + changes})
         apply(CONVERGE, "--extra-vars", changed, break_off_after=changes)
@@ -146,14 +146,14 @@ def test_a_run_that_is_broken_off_is_made_up_for(
 def test_a_taskmanager_where_python_cannot_start_is_restarted(cluster: Cluster) -> None:
     host, unit, show = cluster.taskmanagers[0], "flink-taskmanager@1", "systemctl show --value --property"
     before = host.check_output(f"{show} MainPID {unit}")
-    # as if the TaskManager had written it: the journal goes by the writer's control group
+    # the journal tells whose lines they are by the writer's control group: this writes as the TaskManager
     group = host.check_output(f"{show} ControlGroup {unit}")
     lines = [
         "java.lang.Error: java.lang.InterruptedException",
         "at pemja.core.PythonInterpreter$MainInterpreter.initialize(PythonInterpreter.java:406)",
     ]
     write = f"import syslog, time; [syslog.syslog(line) for line in {json.dumps(lines)}]; time.sleep(1)"
-    # which ends with it
+    # the restart may end this command, so its status says nothing
     host.run(
         "sh -c %s",
         "for root in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do"

@@ -7,7 +7,7 @@ from testinfra.host import Host
 
 EXPOSURE_AT_MOST = 3.0
 PORTS = {"flink-jobmanager": [8081, 6123, 6124, 6125], "flink-taskmanager@1": [6140, 6150]}
-# one of these, another at each start
+# a TaskManager listens on one of these, on another at each start
 RPC_PORTS = range(6200, 6210)
 
 

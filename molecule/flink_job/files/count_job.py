@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--label", default="count")
     parser.add_argument("--rate", default="4")
-    parser.add_argument("--uid", default="count", help="that the counts belong to")
+    parser.add_argument("--uid", default="count", help="the operator's, to which the counts belong")
     args = parser.parse_args()
     environment = StreamExecutionEnvironment.get_execution_environment()
     tables = StreamTableEnvironment.create(environment)

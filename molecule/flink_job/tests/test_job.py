@@ -1,4 +1,4 @@
-"""What becomes of a job when the role runs again. The tests build on each other, in this order."""
+"""What role flink_job does with a job that is there. The tests build on each other, in this order."""
 
 import json
 import re
@@ -94,7 +94,7 @@ def test_changed_job_resumes_from_a_savepoint(host: Host, job: Apply) -> None:
     assert after != before
     restored = get(host, f"/jobs/{after}/checkpoints")["latest"]["restored"]
     assert restored["external_path"].startswith("s3://flink/savepoints/count/")
-    # nothing left out and nothing twice: the count of a key follows from the number
+    # the count goes on where it stopped: no record was left out or counted twice
     count, id_ = wait_for_output(host, TWO)[0]
     assert (count, id_) > (last_count, last_id)
     assert count == printed(host, ONE)[-1][0] + 1
@@ -146,7 +146,7 @@ def test_two_runs_at_once_submit_the_job_once(host: Host, job: Apply) -> None:
     job("-e", "flink_jobs_state=stopped")
     with ThreadPoolExecutor() as pool:
         runs = [pool.submit(job, "-e", f"job_label={FIVE}") for _ in range(2)]
-    # which of them it was does not matter
+    # it does not matter which run submitted it
     assert sorted(changed(run.result()) for run in runs) == [False, True]
     assert len(running(host)) == 1
 
@@ -169,7 +169,7 @@ def test_job_with_other_settings_is_stopped_before_its_taskmanager(
     (before,) = running(host)
     restored = get(host, f"/jobs/{before}/checkpoints")["counts"]["restored"]
     apply(PLAYBOOKS / "flink.yml", *other)
-    # it was not there any more when the TaskManager came back
+    # the job was stopped before the TaskManager came back
     assert running(host) == []
     assert get(host, f"/jobs/{before}")["state"] == "FINISHED"
     assert get(host, f"/jobs/{before}/checkpoints")["counts"]["restored"] == restored
@@ -214,20 +214,20 @@ def test_job_does_not_run_with_code_that_it_was_not_submitted_from(
         time.sleep(2)
     assert "this job was submitted from /opt/fraud-detection/venv-" in refusal()
     assert "playbooks/jobs.yml" in refusal()
-    assert printed(host, TEN) == lines, "it went on"
-    # what the message says
+    assert printed(host, TEN) == lines, "the job went on"
+    # the remedy that the message names
     assert changed(job("-e", f"job_label={ELEVEN}"))
     assert wait_for_output(host, ELEVEN)[0][0] > 1
 
 
-# With a host, as all others have one: pytest would run it last, when the job is another one.
+# It takes `host`, as all others do: pytest would run it last without it, when another job runs.
 def test_no_secret_is_on_a_command_line(host: Host, secretly: Apply) -> None:
     assert running(host)
     secretly(SCENARIO / "converge.yml", "-e", f"job_label={ELEVEN}")
     secretly(PLAYBOOKS / "compact.yml")
 
 
-def test_state_without_a_place_is_dropped_only_if_allowed(host: Host, job: Apply) -> None:
+def test_state_of_a_renamed_operator_is_dropped_only_if_allowed(host: Host, job: Apply) -> None:
     last_id = wait_for_output(host, ELEVEN)[-1][1]
     renamed = ("-e", f"job_label={SEVEN}", "-e", "job_uid=other")
     result = job(*renamed, fails=True)

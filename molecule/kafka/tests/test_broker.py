@@ -38,7 +38,7 @@ def test_configuration_is_sorted_and_private(host: Host) -> None:
 
 
 def test_journal_has_priorities(host: Host, address: str) -> None:
-    # what is no request is warned about
+    # Kafka warns about bytes that are no request
     host.check_output(
         f"bash -c 'echo GET / HTTP/1.1 > /dev/tcp/{address}/9092' && sleep 1 && journalctl --sync"
     )

@@ -1,4 +1,4 @@
-"""What holds for the cluster as a whole; asked of one host, and of others where that matters."""
+"""What holds for the cluster as a whole; one host is asked, and others where that matters."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def test_topics_are_as_described(host: Host) -> None:
     described = host.check_output("kafka-topics --describe --topic transactions")
     assert "PartitionCount: 8\tReplicationFactor: 3" in described
     assert "retention.ms=604800000" in described
-    # of the brokers' disks
+    # a number that follows from the brokers' disks
     assert re.search(r"retention\.bytes=\d{6,}", described)
     assert "min.insync.replicas=2" in described
     listed = set(host.check_output("kafka-topics --list").split())
@@ -62,7 +62,7 @@ def test_tools_know_the_cluster(host: Host, command: str) -> None:
     host.run_expect([0], command)
 
 
-def test_a_given_server_is_asked(host: Host, address: str) -> None:
+def test_a_tool_asks_the_server_that_it_is_given(host: Host, address: str) -> None:
     listing = "timeout 20 kafka-topics --list --bootstrap-server"
     assert "transactions" in host.check_output(f"{listing} {address}:9092")
     assert host.run(f"{listing} 127.0.0.1:1").rc != 0
@@ -112,8 +112,8 @@ def test_records_survive_the_loss_of_a_broker(host: Host, nodes: dict[str, Host]
     assert received(nodes["kafka-3"], topic, 200) == list(range(1, 201))
 
 
-def test_a_broker_that_just_died_does_not_count(host: Host, nodes: dict[str, Host]) -> None:
-    """Nor is another one restarted, though its replicas are in sync for as long as its session lasts."""
+def test_a_broker_that_just_died_is_reported(host: Host, nodes: dict[str, Host]) -> None:
+    """And no other one is restarted, though the dead one's replicas are in sync until its session ends."""
     nodes["kafka-3"].check_output("kafka-health --wait 120")
     nodes["kafka-3"].check_output("systemctl kill --signal=KILL kafka && systemctl stop kafka")
     try:

@@ -1,4 +1,4 @@
-"""Another configuration, another version and partitions that move, while a producer goes on."""
+"""A producer loses nothing while configuration and version change and partitions move."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def started(nodes: dict[str, Host]) -> dict[str, str]:
     return {name: host.check_output(command) for name, host in nodes.items()}
 
 
-def test_another_configuration_and_version_go_round_one_broker_at_a_time(
+def test_another_configuration_and_version_restart_one_broker_at_a_time(
     nodes: dict[str, Host],
     apply: Callable[..., Any],
     outages: Callable[..., AbstractContextManager[list[set[str]]]],
@@ -53,13 +53,13 @@ def test_another_configuration_and_version_go_round_one_broker_at_a_time(
         assert host.file("/opt/kafka.previous").linked_to == releases[name]
 
 
-def test_a_run_that_is_broken_off_is_made_up_for(
+def test_the_next_run_completes_one_that_broke_off(
     nodes: dict[str, Host],
     apply: Callable[..., Any],
     breaks: Callable[[int, int], list[int]],
     up_to_date: Callable[..., bool],
 ) -> None:
-    # configuration, question and restart on each
+    # on each: configuration, the question what to restart, and the restart
     for changes in breaks(9, 1):
         changed = json.dumps({"kafka_properties": {"log.cleaner.backoff.ms": 17000 + changes}})
         apply(ROOT / "molecule/kafka/converge.yml", "--extra-vars", changed, break_off_after=changes)

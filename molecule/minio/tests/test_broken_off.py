@@ -1,4 +1,4 @@
-"""A run that was broken off is made up for by the next: every host serves with the settings that it has."""
+"""After a run that broke off, the next one completes it: every host serves with the settings on its disk."""
 
 import json
 import time
@@ -25,23 +25,23 @@ def assert_all_serve_with(requests: int, cluster: Cluster, up_to_date: Callable[
         assert status(address, "/minio/health/cluster") == 200
 
 
-def test_a_run_that_is_broken_off_is_made_up_for(
+def test_the_next_run_completes_one_that_broke_off(
     cluster: Cluster,
     apply: Callable[..., Any],
     breaks: Callable[[int, int], list[int]],
     up_to_date: Callable[..., bool],
 ) -> None:
-    # settings, question and restart on each
+    # on each: settings, the question what to restart, and the restart
     for changes in breaks(12, 1):
         apply(CONVERGE, *limit(1000 + changes), break_off_after=changes)
         apply(CONVERGE, *limit(1000 + changes))
         assert_all_serve_with(1000 + changes, cluster, up_to_date)
 
 
-def test_hosts_that_wait_for_those_that_were_not_restarted_get_them(
+def test_the_next_run_restarts_the_peers_that_a_host_waits_for(
     cluster: Cluster, apply: Callable[..., Any], up_to_date: Callable[..., bool]
 ) -> None:
-    """All have new settings, one host was restarted and finds no peer with them."""
+    """All hosts have new settings on their disks, but only one was restarted: it finds no peer with them."""
     broken = apply(CONVERGE, *limit(2000), break_off_after=5).stdout
     assert "broken off after: minio : See whether MinIO is to restart" in broken
     cluster.hosts[0].check_output("systemctl restart --no-block minio")
@@ -57,7 +57,7 @@ def test_a_dry_run_tells_what_it_would_restart(cluster: Cluster, apply: Callable
     assert 'MINIO_API_REQUESTS_MAX="3000"' not in cluster.hosts[0].file(INPUTS[0]).content_string
 
 
-def test_what_concerns_a_host_alone_goes_round(
+def test_a_setting_of_each_host_alone_restarts_one_host_at_a_time(
     cluster: Cluster, apply: Callable[..., Any], outages: Callable[..., Any]
 ) -> None:
     with outages(dict.fromkeys(cluster.addresses, 9000)) as seen:

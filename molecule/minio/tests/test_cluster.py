@@ -43,7 +43,7 @@ def stopped(cluster: Cluster) -> Iterator[Callable[[int], None]]:
 
 
 def put_within_a_minute(client: Any, **target: object) -> None:  # noqa: ANN401 - boto3 makes its classes at run time
-    """Write; a host that lost power looks for others' drives every 15 s only, and refuses until then."""
+    """Write; a host that lost power looks for others' drives only every 15 s, and refuses until then."""
     deadline = time.monotonic() + 60
     while True:
         try:
@@ -124,7 +124,7 @@ def test_flink_does_all_that_its_file_systems_need_in_its_buckets(cluster: Clust
         assert refused(flink.list_objects_v2, Bucket=bucket) == DENIED
 
 
-def test_an_overwritten_model_can_be_had_back_and_its_versions_not_be_destroyed(
+def test_an_overwritten_model_can_be_read_back_and_its_versions_cannot_be_destroyed(
     cluster: Cluster, refused: Refused
 ) -> None:
     trainer = cluster.client("training")
@@ -136,7 +136,7 @@ def test_an_overwritten_model_can_be_had_back_and_its_versions_not_be_destroyed(
     assert refused(trainer.delete_object, **target, VersionId=first) == DENIED
 
 
-def test_old_versions_of_a_model_end(cluster: Cluster) -> None:
+def test_old_versions_of_a_model_expire(cluster: Cluster) -> None:
     exported = cluster.hosts[0].check_output("mc --json ilm rule export lab/models")
     (rule,) = json.loads(exported)["config"]["Rules"]
     assert rule["Status"] == "Enabled"

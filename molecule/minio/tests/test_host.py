@@ -1,4 +1,4 @@
-"""What must be so on each host."""
+"""What holds on each host."""
 
 from collections.abc import Callable
 

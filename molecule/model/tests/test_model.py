@@ -1,4 +1,4 @@
-"""A model is trained on the host, lies in the store whole, and stays until another one is asked for."""
+"""A model is trained on the host, is whole in the store, and stays until another one is asked for."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ def test_a_promoted_model_is_whole(host: Host, current: dict[str, Any]) -> None:
 
 def test_it_finds_frauds(host: Host, current: dict[str, Any]) -> None:
     metrics = json.loads(read(host, f"models/{current['model']['version']}/manifest.json"))["metrics"]
-    # a model that ranks at random has 0.5 and about 0.01
+    # a model that guesses has 0.5 and about 0.01
     assert metrics["auc"] > 0.8
     assert metrics["average_precision"] > 0.4
 
@@ -102,10 +102,8 @@ def test_terminal_risk_is_renewed_by_its_timer(host: Host) -> None:
     )
 
 
-def test_a_label_in_the_lake_changes_what_is_told_of_its_terminal(
-    host: Host, current: dict[str, Any]
-) -> None:
-    """As the timer runs it: no shell, a user of its own, the settings' access."""
+def test_a_label_in_the_lake_changes_the_risk_of_its_terminal(host: Host, current: dict[str, Any]) -> None:
+    """The service is started as its timer starts it: no shell, a user of its own, the settings' access."""
     python = "/opt/fraud-detection/venv/bin/python"
     day = host.check_output("%s -c %s", python, LAKE)
     host.run_expect([0], f"mc cp payments lab/datalake/raw/transactions/{day}/test-part")

@@ -15,11 +15,11 @@ def test_project_is_the_wheel_and_reads_its_settings(host: Host) -> None:
     command = (
         "from flink_jobs.store.settings import load_settings; print(load_settings().kafka.bootstrap_servers)"
     )
-    # nobody's home, so that a checkout's build/lab/settings.json cannot come first
+    # in /, where no checkout's build/lab/settings.json comes first
     assert host.check_output(f"cd / && {PYTHON} -c '{command}'") == "192.0.2.1:9092"
 
 
-def test_packages_are_those_of_the_place(host: Host) -> None:
+def test_a_host_has_the_packages_of_its_group_only(host: Host) -> None:
     wanted, unwanted = ("sklearn", "pyflink") if is_training(host) else ("pyflink.table", "sklearn")
     assert host.run(f"{PYTHON} -c 'import {wanted}'").succeeded
     assert "No module named" in host.run(f"{PYTHON} -c 'import {unwanted}'").stderr

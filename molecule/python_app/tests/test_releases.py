@@ -1,4 +1,4 @@
-"""Another wheel of the project is another release: no file of what runs is replaced, and the last stays."""
+"""Another wheel is another release: no file of the one in use is replaced, and the last one stays."""
 
 import zipfile
 from collections.abc import Callable, Generator
@@ -27,7 +27,7 @@ def install(host: Host, apply: Callable[..., Any], tmp_path: Path) -> Generator[
         wheel.write_bytes(built.read_bytes())
         if name:
             with zipfile.ZipFile(wheel, "a") as file:
-                # the same name is the same wheel, whenever it is made
+                # with a fixed time, the same name makes the same wheel each time
                 file.writestr(zipfile.ZipInfo(f"flink_jobs/{name}.py", built_at), "")
         arguments = ["--limit", host.backend.host, "--extra-vars", f"project_wheel={wheel}"]
         return apply(CONVERGE, *arguments, **options)

@@ -1,4 +1,4 @@
-"""Breaks a play off after a number of changes, as a laptop that is closed would: nothing is tidied up."""
+"""Ends a run after a number of changes, as closing the laptop would: nothing is tidied up."""
 
 from __future__ import annotations
 

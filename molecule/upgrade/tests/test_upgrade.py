@@ -1,4 +1,4 @@
-"""Another version for real, and a broker that goes. The tests build on each other, in this order."""
+"""Kafka is upgraded for real, and a broker is removed. The tests build on each other, in this order."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def nodes(hosts_of: Callable[[str], dict[str, Host]]) -> dict[str, Host]:
 
 
 def versions(nodes: dict[str, Host]) -> set[str]:
-    """What the brokers run, rather than what is installed."""
+    """Versions that the brokers run, not those that are installed."""
     started = [host.process.get(user="kafka", comm="java").args for host in nodes.values()]
     return {re.findall(r" -cp /opt/kafka-([0-9.]+)-", arguments)[0] for arguments in started}
 
