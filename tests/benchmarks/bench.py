@@ -1,7 +1,7 @@
-"""`make bench`: measure the running lab, and write what came of it as a page and as JSON.
+"""`make bench`: measure the running lab, and write the figures as a page and as JSON.
 
-The lab's own jobs are stopped for as long as it takes, and resume from their savepoints. Topics and jobs
-of the benchmarks are their own; nothing of them is left.
+The lab's own jobs are stopped meanwhile, and resume from their savepoints. The benchmarks have topics and
+jobs of their own, and remove them.
 """
 
 import argparse
@@ -33,23 +33,23 @@ from training.tables import HANDBOOK_COLUMNS, DatasetError
 
 INFERENCE = f"{INSTALLED}/ml_inference_job.py"
 LAKE_JOB = f"{INSTALLED}/kafka_to_minio_job.py"
-# The data once more for each, by other customers: a backlog that lasts for a minute, for so long JVMs go on
-# to compile what they run.
+# How often the data is in the backlog, each time with other customers. The backlog then lasts for more than
+# the minute for which JVMs go on to compile what they run.
 COPIES = 4
-# what of the data is the backlog; the rest is sent live
+# share of the data that is the backlog; the rest is sent live
 BACKLOG_SHARE = 0.75
-# SQL alone is done with the backlog too soon to be measured
+# how often SQL alone reads the backlog, which it would finish too soon to be measured
 PASSES = 3
-# what takes one record at a time is watched for so long
+# how long a job that takes one record at a time is watched
 SLOW_S = 60
 # transactions a second: for how many seconds
 RATES = {1_000: 60, 5_000: 20, 10_000: 20}
-# after a backlog the JVMs first compile what small batches and checkpoints take: that is not measured
+# sent, but not measured: after a backlog, JVMs first compile the code for small batches and checkpoints
 SETTLE_RATE, SETTLE_S = 1_000, 180
 RECOVERY_RATE, RECOVERY_S = 200, 120
 CUSTOMERS = (10_000, 100_000, 1_000_000)
 FEWEST_CHECKPOINTS = 3
-# of the sizing table
+# rates in the sizing table
 SIZED_TPS = (1_000, 10_000, 100_000)
 BUSY, REPLICAS, KEPT_DAYS, DAY_S = 0.5, 3, {"transactions": 7, "predictions": 3}, 86_400
 
@@ -136,19 +136,19 @@ class Bench:
             self.numbers["throughput_tps"][name] = self._watch(name, topics, longest_s=SLOW_S)
 
     def _whole(self) -> None:
-        """Throughput of ml_inference_job on all TaskManagers; the same job, warm, then for the rest."""
+        """Throughput of ml_inference_job on all TaskManagers, and what else the same job is measured for."""
         with self._topics() as topics, self._lab.job(INFERENCE, topics) as job:
             tps = self._watch("inference", topics)
             self.numbers["throughput_tps"]["inference"] = tps
             self.numbers["scaling"][str(self.numbers["taskmanagers"])] = tps
             done = self._done(topics)
-            until(lambda: done() >= self._lab.records(self._backlog), 60, "the backlog is to be done")
+            until(lambda: done() >= self._lab.records(self._backlog), 60, "the backlog is done")
             kept = {"transactions": self._backlog, "predictions": topics["predictions"]}
             self.numbers["kafka_bytes"] = {
                 name: round(self._lab.bytes_of(topic) / self._lab.records(topic), 1)
                 for name, topic in kept.items()
             }
-            # what the backlog changed is saved before it is measured how soon single transactions are scored
+            # this checkpoint saves what the backlog changed, so that none does while latency is measured
             self._checkpoint(job, "whole_histories", self._customers, done())
             run(*self._live(SETTLE_RATE, SETTLE_S))
             for rate, seconds in RATES.items():
@@ -164,7 +164,7 @@ class Bench:
         ) as sending:
             try:
                 before = done()
-                until(lambda: done() > before + RECOVERY_RATE, 60, "transactions are to come")
+                until(lambda: done() > before + RECOVERY_RATE, 60, "transactions come")
                 self._lab.kill_taskmanager()
                 found = round(silence(done, RECOVERY_S), 1)
             finally:
@@ -173,7 +173,7 @@ class Bench:
         return found
 
     def _give_scikit_learn(self) -> None:
-        """Put scikit-learn and the forest where the plain way needs them; nothing else does."""
+        """Copy scikit-learn and the forest to the TaskManagers, for jobs/plain.py alone."""
         key = model_key(self._version, JOBLIB_FILE)
         packages = Path(pd.__file__).parents[1]
         needed = (
@@ -193,13 +193,13 @@ class Bench:
             self._lab.copy(host, forest, *found)
 
     def _pass_through_and_lake(self) -> None:
-        """SQL alone; what it has written is what the lake's job reads then."""
+        """Throughput of SQL alone, and then of the lake's job, which reads what SQL wrote."""
         with self._topics() as topics:
             with self._lab.job(f"{REMOTE}/pass_through.py", topics, f"--times={PASSES}"):
                 tps = self._watch("pass_through", topics, PASSES)
                 self.numbers["throughput_tps"]["pass_through"] = tps
                 total = PASSES * self.numbers["data"]["backlog"]
-                until(lambda: self._done(topics)() >= total, 60, "all is to be passed through")
+                until(lambda: self._done(topics)() >= total, 60, "all is passed through")
             self._lake(topics["predictions"])
 
     def _lake(self, topic: str) -> None:
@@ -213,7 +213,7 @@ class Bench:
             while seen[-1][1] < total:
                 time.sleep(0.1)
                 read = self._lab.committed(LAKE_GROUP, topic)
-                # a checkpoint's offsets come from each TaskManager by itself
+                # each TaskManager commits its offsets of a checkpoint by itself: a second later, all have
                 if read > seen[-1][1]:
                     at = time.monotonic()
                     time.sleep(1)
@@ -227,7 +227,7 @@ class Bench:
             "bytes": sum(files),
             "checkpoints": [[round(at - seen[0][0], 1), read] for at, read in seen],
         }
-        # before the first is the start, and before the last the wait for it
+        # without the start, and without the last, for which the job had waited with nothing left to read
         whole = seen[1:-1]
         if len(whole) < FEWEST_CHECKPOINTS:
             raise BenchmarkError(f"the lake was done after {len(seen)} checkpoints, too soon to measure")
@@ -251,7 +251,7 @@ class Bench:
                 self._send(self._backlog, self._keep(more, "customers"))
                 copies = customers // CUSTOMERS[0]
                 sent = self._lab.records(self._backlog)
-                until(lambda sent=sent: done() >= sent, 600, "all transactions are to be scored")
+                until(lambda sent=sent: done() >= sent, 600, "all transactions are scored")
                 self._checkpoint(job, f"{customers:,}", copies * seed["customer_id"].nunique(), sent)
 
     def _checkpoint(self, job: str, name: str, customers: int, transactions: int) -> None:
@@ -265,14 +265,14 @@ class Bench:
         print(f"checkpoint, {name}: {self.numbers['state'][name]}")
 
     def _size(self) -> None:
-        """What so many transactions a second take: as measured, else by the costs of a backlog."""
+        """What each rate takes: as measured at this rate, else by what a record of the backlog costs."""
         cpu_us, kafka, lake = (self.numbers[name] for name in ("cpu_us", "kafka_bytes", "lake"))
         kept = sum(kafka[name] * days for name, days in KEPT_DAYS.items()) * REPLICAS * DAY_S
         self.numbers["sizing"] = []
         for tps in SIZED_TPS:
             measured = self.numbers["latency_ms"].get(str(tps))
             backlog = {service: us * tps / 1e6 for service, us in cpu_us["inference"].items()}
-            # a backlog's batches are large, and cost less
+            # a backlog's batches are large, so a record in them costs less than at this rate
             busy = measured["cores"] if measured else backlog
             size = {
                 "tps": tps,
@@ -285,7 +285,7 @@ class Bench:
             self.numbers["sizing"].append(size)
 
     def _live(self, rate: int, seconds: int) -> list[str]:
-        """Give the command that sends the transactions that come next."""
+        """Give the command that sends the next transactions."""
         rows = rate * seconds
         if rows > len(self._live_frame):
             raise BenchmarkError("too few transactions; a file of some hundred thousand is needed")
@@ -307,7 +307,7 @@ def _producer(topic: str, file: Path, rate: int | str) -> list[str]:
 
 
 def _copies(frame: pd.DataFrame, numbers: range) -> pd.DataFrame:
-    """Give customers who do what those of `frame` do, as often as there are numbers."""
+    """Repeat `frame` for each number, with ids of transactions and customers of their own."""
     copies = []
     for number in numbers:
         copy = frame.copy()
@@ -339,7 +339,7 @@ def main() -> int:
             with lab.to_itself():
                 bench.measure()
     except (BenchmarkError, ClientError, DatasetError, OSError) as error:
-        # first what went wrong, then what bringing the lab's jobs back made of it
+        # if bringing the lab's jobs back failed too, that is the error, and its context what went wrong first
         for failure in (None if error.__suppress_context__ else error.__context__, error):
             if failure:
                 print(f"bench: {failure}", file=sys.stderr)

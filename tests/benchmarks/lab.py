@@ -21,7 +21,7 @@ from clients.kafka_clients import make_consumer
 from flink_jobs.store.settings import S3, load_settings
 
 ROOT = Path(__file__).parents[2]
-# how the role that runs jobs asks Flink
+# the module by which the role flink_job asks Flink
 sys.path.append(str(ROOT / "ansible/roles/flink_job/module_utils"))
 
 from flink_cluster import Cluster  # noqa: E402 - see above
@@ -32,25 +32,25 @@ REMOTE = "/opt/fraud-bench"
 INSTALLED = "/opt/fraud-detection/venv/lib/python3.11/site-packages/flink_jobs"
 PREFIX = "bench_"
 PARTITIONS = 8
-# in the command line of a service's process
+# a service by what is in its processes' command lines
 SERVICES = {
     "TaskManagerRunner": "taskmanager",
-    # Python outside of it, in process mode
+    # its Python, which in process mode has processes of its own
     "pyflink.fn_execution": "taskmanager",
     "kafka.Kafka": "kafka",
     "minio\0server": "minio",
     "StandaloneSessionClusterEntrypoint": "jobmanager",
 }
-# a prefix of the bucket beside what belongs to the lake
+# prefix of the benchmarks' objects in the bucket of the lake
 LAKE = "benchmark"
 
 
 class BenchmarkError(RuntimeError):
-    """What is to be measured did not come to pass."""
+    """Something could not be measured."""
 
 
 def run(*command: str, cwd: Path = ROOT) -> str:
-    """Run a command; what it printed."""
+    """Run a command; return what it printed."""
     ran = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     if ran.returncode:
         raise BenchmarkError(f"{' '.join(command)} ended with {ran.returncode}:\n{ran.stdout}\n{ran.stderr}")
@@ -58,11 +58,11 @@ def run(*command: str, cwd: Path = ROOT) -> str:
 
 
 def until(found: Callable[[], bool], timeout_s: float, what: str) -> None:
-    """Probe until it is so."""
+    """Probe until `found` says yes; raise BenchmarkError after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not found():
         if time.monotonic() > deadline:
-            raise BenchmarkError(f"{what}: not within {timeout_s:.0f} s")
+            raise BenchmarkError(f"not within {timeout_s:.0f} s: {what}")
         time.sleep(0.1)
 
 
@@ -95,7 +95,7 @@ class Lab:
         return sorted(name for name, host in self.hosts.items() if group in host["groups"])
 
     def ssh(self, host: str, command: str) -> str:
-        """Run a command on a host; what it printed."""
+        """Run a command on a host; return what it printed."""
         return run("ssh", "-F", str(SSH_CONFIG), host, command)
 
     def copy(self, host: str, *paths: Path) -> None:
@@ -131,14 +131,14 @@ class Lab:
     def topics(self, *names: str) -> Iterator[list[str]]:
         """Make empty topics for as long as the block takes, and give their whole names.
 
-        None is left longer than it is needed: a broker's work for its replicas grows with their number.
+        They are deleted as soon as the block ends: a broker's work for its replicas grows with their number.
         """
         made = [self.topic(name) for name in names]
         yield made
         self._admin.delete_topics(made)
 
     def topic(self, name: str) -> str:
-        """Make an empty topic of a name that was never used, as clients remember topics by name; the name."""
+        """Make an empty topic, and return its name: a new one, as clients remember topics by their names."""
         self._topics_made += 1
         whole = f"{PREFIX}{name}_{self._topics_made}"
         self.ssh(
@@ -146,7 +146,7 @@ class Lab:
             f"kafka-topics --create --topic {whole} --partitions {PARTITIONS} --replication-factor 3 "
             "--config min.insync.replicas=2",
         )
-        until(lambda: self._consumer.partitions_for_topic(whole) is not None, 30, f"{whole} is to be there")
+        until(lambda: self._consumer.partitions_for_topic(whole) is not None, 30, f"{whole} is there")
         return whole
 
     def consumer(self, topic: str, count: int) -> Any:  # noqa: ANN401 - kafka-python ships no types
@@ -169,7 +169,7 @@ class Lab:
         told = self.ssh(self.named("kafka")[0], f"kafka-log-dirs --describe --topic-list {topic}")
         brokers = json.loads(told[told.index("{") :])["brokers"]
         parts = [part for broker in brokers for log in broker["logDirs"] for part in log["partitions"]]
-        # each part is on several brokers
+        # several brokers have each partition
         return sum({part["partition"]: int(part["size"]) for part in parts}.values())
 
     def committed(self, group: str, topic: str) -> int:
@@ -231,10 +231,10 @@ class Lab:
             self.flink.cancel(job_id, 60)
 
     def checkpoint(self, job_id: str) -> dict[str, Any]:
-        """Make a full checkpoint of a job; what Flink says of it: `state_size`, `end_to_end_duration`, …."""
+        """Make a full checkpoint; return what Flink says of it: `state_size`, `end_to_end_duration`, …."""
         trigger = self.flink.request(f"/jobs/{job_id}/checkpoints", "POST", {"checkpointType": "FULL"})
         path = f"/jobs/{job_id}/checkpoints/{trigger['request-id']}"
-        until(lambda: self.flink.request(path)["status"]["id"] == "COMPLETED", 300, "a checkpoint is to end")
+        until(lambda: self.flink.request(path)["status"]["id"] == "COMPLETED", 300, "the checkpoint ends")
         operation = self.flink.request(path)["operation"]
         if "checkpointId" not in operation:
             raise BenchmarkError(f"no checkpoint of {job_id}: {operation}")
@@ -250,7 +250,7 @@ class Lab:
     # this machine
 
     def cpu_s(self) -> dict[str, float]:
-        """Processor time that the services of all hosts have taken by now; they share this machine."""
+        """Seconds of processor time that each service has taken so far; all hosts share this machine."""
         ticks = os.sysconf("SC_CLK_TCK")
         spent = dict.fromkeys(SERVICES.values(), 0.0)
         for process in Path("/proc").glob("[0-9]*"):
@@ -273,7 +273,7 @@ class Lab:
         ]
 
     def remove_lake(self) -> None:
-        """Remove them."""
+        """Remove these files."""
         self._lake("found.delete()")
 
     def _lake(self, work: str) -> str:

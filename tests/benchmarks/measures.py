@@ -1,4 +1,4 @@
-"""How a job is watched: how fast it works through a backlog, and how soon it answers."""
+"""Watches a job: how fast it works through a backlog, and how soon it answers."""
 
 import json
 import math
@@ -29,10 +29,10 @@ def throughput(
     """Watch a job work through a backlog.
 
     Args:
-        count: tells how many records are done by now, of none when the job began.
-        total: how many there are when all is done.
+        count: tells how many records are done by now; none is when the job begins.
+        total: how many are done in the end.
         spent: tells how many seconds of processor time each service has taken by now.
-        longest_s: of a job that is too slow to be waited for, the second half of so many seconds is measured.
+        longest_s: how long to watch a job that would take too long; the second half of it is measured.
 
     Returns:
         tps: records a second from FIRST_SHARE of the backlog on.
@@ -54,9 +54,9 @@ def throughput(
             measured.append((seconds, done))
     spent_after = spent()
     if len(measured) < FEWEST_SAMPLES:
-        raise BenchmarkError(f"all was done after {samples[-1][0]:.1f} s, too soon to measure")
+        raise BenchmarkError(f"all records were done after {samples[-1][0]:.1f} s, too soon to measure")
     seconds_measured, records = np.array(measured).T
-    # the slope through all samples, so that none of them counts more than the others
+    # a line through all samples: the first and the last count no more than the others
     slope = float(np.polyfit(seconds_measured, records, 1)[0])
     cpu_us = {
         service: round((spent_after[service] - begun) / float(records[-1] - records[0]) * 1e6, 1)
@@ -70,7 +70,7 @@ def throughput(
 
 
 def _looks(count: Callable[[], int]) -> Iterator[tuple[float, int]]:
-    """Tell every SAMPLE_S seconds when it is and how many records are done; not for ever if none are."""
+    """Give the time and the records done, every SAMPLE_S seconds; raise if none is done for PATIENCE_S."""
     moved_at, most = time.monotonic(), 0
     while True:
         at, done = time.monotonic(), count()
@@ -85,9 +85,9 @@ def _looks(count: Callable[[], int]) -> Iterator[tuple[float, int]]:
 def latency(lab: Lab, send: list[str], predictions: str, rate_tps: int) -> dict[str, Any]:
     """Time from the creation of a transaction to the arrival of its prediction at a consumer.
 
-    The consumer reads so many of the topic's partitions that about READ_TPS predictions a second come: the
-    job stays with a partition for 256 KB, so that few of them tell little of a slow stream, while reading all
-    of a quick one takes a fifth of a core.
+    The consumer reads as many of the topic's partitions as bring about READ_TPS predictions a second. Of a
+    slow stream, few partitions would tell little, as the job writes 256 KB to one before it goes on to the
+    next; of a fast one, all partitions would take a fifth of a core to read.
 
     Args:
         lab: where the job runs.
@@ -121,9 +121,9 @@ def latency(lab: Lab, send: list[str], predictions: str, rate_tps: int) -> dict[
 
 
 def silence(count: Callable[[], int], longest_s: float) -> float:
-    """Tell how long no record was done while others were being sent, in seconds.
+    """Return the seconds for which no record was done while records were being sent.
 
-    Returns as soon as records have been done again for two seconds after a silence of one at least.
+    It watches for a silence of a second at least, and until records have been done again for two seconds.
     """
     last, last_at = count(), time.monotonic()
     deadline = last_at + longest_s
@@ -137,4 +137,4 @@ def silence(count: Callable[[], int], longest_s: float) -> float:
             last, last_at = done, now
         if silent and now - again > 2 and now - last_at < 1:
             return silent
-    raise BenchmarkError(f"after {longest_s:.0f} s of watching, the job was not seen to stop and go on")
+    raise BenchmarkError(f"the job was not seen to stop and go on within {longest_s:.0f} s")

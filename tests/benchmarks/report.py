@@ -16,9 +16,9 @@ SERVICES = {"taskmanager": "TaskManagers", "kafka": "Kafka", "minio": "MinIO", "
 
 
 SIZED = (
-    "Cores twice as many as were busy at that rate; beyond what was measured, by the costs of a backlog. "
-    "Kafka's disks hold three replicas of seven days of transactions and three days of predictions, as well "
-    "compressed as in a backlog."
+    "Cores are twice as many as were busy at that rate; for a rate that was not measured, they follow from "
+    "what a record of the backlog costs. Kafka's disks hold three replicas of seven days of transactions and "
+    "three days of predictions, compressed as well as in the backlog."
 )
 
 
@@ -50,15 +50,15 @@ def _about(numbers: dict[str, Any]) -> str:
     return (
         f"{numbers['date']}; {machine['processor']}, {machine['cores']} cores, which all hosts of the lab, "
         f"producer and consumer share. The transactions of {data['source']}, {data['copies']} times with "
-        f"other customers: {data['backlog']:,} as a backlog, those that follow live. Topics have three "
-        "replicas, and producers wait for all of them."
+        f"other customers: the first {data['backlog']:,} are the backlog, the others are sent live. Topics "
+        "have three replicas, and producers wait for all of them."
     )
 
 
 def _throughput_note(numbers: dict[str, Any]) -> str:
     return (
-        "Through the second half of the backlog, with the state that the first half left; for what takes one "
-        "record at a time, the second half of a minute. "
+        "Over the second half of the backlog, with the state that the first half left; for a job that takes "
+        "one record at a time, over the second half of a minute. "
         f"kafka_to_minio_job takes {numbers['lake_records_per_s']:,} records a second into the lake."
     )
 

@@ -51,7 +51,7 @@ class Score(KeyedProcessFunction):
         _, release = registry.in_force()
         self.risk = registry.load_released_risk(release, registry.load(release).manifest)
         self.forest = joblib.load(f"{PACKAGES}/model.joblib")
-        # threads would take longer over one row than the row does
+        # to start threads would take longer than one row takes
         self.forest.n_jobs = 1
         histories = MapStateDescriptor("histories", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
         self.histories = Histories(runtime_context.get_map_state(histories))
