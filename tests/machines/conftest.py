@@ -30,7 +30,7 @@ class Root:
 
 
 def watch(command: list[str], env: dict[str, str], cwd: Path = PROJECT, timeout_s: float = 1800) -> None:
-    """Run a command that takes minutes, and not for ever; what it says is seen at once (pytest -s)."""
+    """Run a command for `timeout_s` at most; its output is seen at once (pytest -s), as it takes minutes."""
     started = time.monotonic()
     print(f"\n==> {' '.join(command)}", flush=True)
     result = subprocess.run(command, check=False, env=env, cwd=cwd, timeout=timeout_s)

@@ -1,7 +1,7 @@
-"""The cloud, played by moto: planned, applied, as described, planned without change, gone.
+"""AWS, played by moto: the root is planned, applied, looked at, planned without change, and destroyed.
 
 moto answers as AWS does, but runs nothing. Providers come from terraform/plugins or a registry; without
-them, this is skipped.
+them, these tests are skipped.
 """
 
 import base64
@@ -62,7 +62,7 @@ def ec2(endpoint: str) -> EC2:
 def root(project: Path, credentials: dict[str, str]) -> Root:
     root = Root(project, "aws")
     root.env |= credentials
-    # Providers that were put into the mirror, else a registry's.
+    # Providers from the mirror in terraform/plugins, else from a registry.
     if root.run("init", "-input=false", f"-plugin-dir={PLUGINS}", check=False).returncode == 0:
         return root
     result = root.run("init", "-input=false", check=False)
@@ -93,7 +93,7 @@ def test_root_is_valid(root: Root) -> None:
     root.run("validate")
 
 
-def test_everybody_is_no_operator(root: Root) -> None:
+def test_a_network_of_everybody_is_refused_as_operators(root: Root) -> None:
     settings = [setting.replace("10.0.8.0/24", "0.0.0.0/0") for setting in SETTINGS]
     result = root.run("plan", "-input=false", *settings, check=False)
     assert result.returncode == 1
@@ -121,7 +121,7 @@ def test_no_key_is_in_user_data(applied: Root, ec2: EC2) -> None:
         user_data = base64.b64decode(shown["UserData"]["Value"]).decode()
         assert user_data.startswith("#cloud-config")
         assert "PRIVATE KEY" not in user_data
-    # only the operators' is in the state
+    # the state has the operators' key and no other
     state = (applied.project / "build/aws/terraform.tfstate").read_text()
     assert state.count('"type": "tls_private_key"') == 1
 
@@ -144,7 +144,7 @@ def test_plan_shows_no_change(applied: Root) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_inventory_is_that_of_the_lab_with_volumes(applied: Root) -> None:
+def test_inventory_names_the_volumes_of_each_host(applied: Root) -> None:
     assert Path(applied.run("output", "-raw", "ssh_config").stdout).is_file()
     hosts = json.loads(applied.run("output", "-json", "inventory").stdout)["hosts"]
     assert {name: sorted(host["data_volumes"]) for name, host in hosts.items()} == {

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from conftest import PLUGINS, PROJECT, Root, watch
 
-# Neither touches machines that somebody made from this checkout.
+# Not the checkout's own: the tests touch no machines that somebody made from it.
 NETWORK = "fraudtest0"
 SUBNET = "10.75.0.0/24"
 HOST = "node1"
 PROBE = PROJECT / "ansible/roles/libvirt/files/probe_kvm.sh"
-# One host of the four: the whole system wants KVM.
+# One host of the four: emulated, the whole system would be too slow.
 TARGETS = [f'-target=module.host["{HOST}"]', "-target=module.ssh_access"]
 
 
@@ -62,7 +62,7 @@ def root(project: Path) -> Iterator[Root]:
 def machine(root: Root) -> dict[str, str]:
     """Return the environment in which Ansible sees the running machine."""
     root.watch("apply", "-auto-approve", "-input=false", *TARGETS)
-    # An emulated machine on a loaded one may take a while to answer.
+    # An emulated machine may take a while to answer where this machine is busy.
     return os.environ | {"TERRAFORM_ROOT": str(root.path), "ANSIBLE_TIMEOUT": "120"}
 
 
@@ -89,7 +89,7 @@ def test_unknown_domain_type_is_refused(root: Root) -> None:
 
 
 def test_probe_knows_when_the_image_has_booted(root: Root) -> None:
-    """Emulated, as it does wherever this runs: what KVM does not boot is told from what does."""
+    """Emulated, the image boots on any machine: if the probe fails with KVM, the image is not the reason."""
     image = json.loads((root.path / "control_node.auto.tfvars.json").read_text())["image"]
     watch([str(PROBE), image], os.environ | {"ACCELERATOR": "tcg", "TIMEOUT_S": "600"})
 

@@ -1,4 +1,4 @@
-"""What control_node_remove.yml deletes, as stand-ins for Incus and the daemons are asked to."""
+"""What control_node_remove.yml deletes: stand-ins for Incus and the daemons note what they are asked."""
 
 import json
 import os
@@ -20,7 +20,7 @@ IMAGE, POOL = "incus image delete fraud-debian12", "incus storage delete fraud"
 
 
 def removed(folder: Path, instances: list[dict[str, object]], *, recipe: str, owner: str) -> set[str]:
-    """Run the playbook; what it had deleted."""
+    """Run the playbook; return its calls that delete something or end a daemon."""
     (folder / "instances").write_text(json.dumps(instances))
     (folder / "recipe").write_text(f"{recipe}\n")
     (folder / "owner").write_text(f"{owner}\n")
@@ -50,7 +50,7 @@ def instance(name: str, **config: str) -> dict[str, object]:
     return {"name": name, "config": {f"user.{key}": value for key, value in config.items()}}
 
 
-def test_what_the_project_made_goes(tmp_path: Path) -> None:
+def test_what_the_project_made_is_deleted(tmp_path: Path) -> None:
     assert removed(tmp_path, [], recipe="cc918508ec28", owner="fraud-detection") >= {IMAGE, POOL}
 
 

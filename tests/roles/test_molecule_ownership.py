@@ -1,4 +1,4 @@
-"""What Molecule's playbooks change when instances or network are other people's; Incus is a stand-in."""
+"""What Molecule's playbooks change where instances or the network are not theirs; Incus is a stand-in."""
 
 import json
 import os
@@ -22,7 +22,7 @@ OWN = "fraud-detection/molecule"
 def play(
     folder: Path, name: str, *, host: str = "kafka-1", own: str = "", network: str = ""
 ) -> tuple[str, set[str]]:
-    """Play create or destroy of a scenario with one host; what it printed, and what it changed in Incus."""
+    """Play create or destroy of a scenario with one host; return what it printed, and changed in Incus."""
     (folder / "own").write_text(own)
     (folder / "network").write_text(f"{network}\n")
     (folder / "incus").write_text(INCUS)
@@ -91,7 +91,7 @@ def test_create_replaces_no_instance(tmp_path: Path) -> None:
 
 
 def test_a_network_is_made_with_its_first_container(tmp_path: Path) -> None:
-    """Under a lock, so that no scenario that ends deletes it in between."""
+    """Both under a lock, so that no scenario that ends deletes it in between."""
     incus = tmp_path / "incus"
     incus.write_text(
         """#!/bin/sh

@@ -1,4 +1,4 @@
-"""Molecule leaves alone what it did not make, whatever that is called; in Incus itself."""
+"""Molecule leaves alone what it did not make, whatever its name: with Incus itself."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def made_at() -> list[str]:
 
 @pytest.fixture(params=["nobody", "another checkout"])
 def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Whose the instance is that has the name of scenario base's host."""
+    """Make an instance with the name of scenario base's host; give its owner."""
     owner = str(tmp_path) if request.param == "another checkout" else ""
     molecule("destroy")
     tag = [f"--config=user.fraud_owner={owner}"] if owner else []

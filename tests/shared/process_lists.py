@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-# Is given the secrets as a line; looks until its input ends, then tells how often it did, and what it saw.
+# Reads a line with the secrets, looks until its input ends, then prints how often it looked and what it saw.
 _WATCHER = """
 import json, os, select, sys
 secrets = json.loads(sys.stdin.readline())
@@ -34,7 +34,7 @@ print(json.dumps([looks, sorted(seen)]), flush=True)
 
 
 def read_secrets(folder: Path) -> dict[str, str]:
-    """Read a deployment's secrets by name, one file each; the cluster's id lies among them and is none."""
+    """Read a deployment's secrets by name, one file each; the cluster's id lies there too, but is none."""
     files = (file for file in sorted(folder.iterdir()) if file.name != "kafka_cluster_id")
     return {file.name: file.read_text().strip() for file in files}
 
@@ -47,15 +47,15 @@ def no_secret_on_a_command_line(
 
     Args:
         secrets: by name.
-        hosts: by name, the command that a host's command line is appended to, such as ssh. One that is
-            not reached, now or later, is left out.
+        hosts: by name, the command that runs another one on the host, such as ssh. A host that is not
+            reached, now or later, is left out.
 
     Yields:
         How often each place was looked at, once the block has ended.
 
     """
     assert secrets
-    assert all(len(secret) > 8 for secret in secrets.values()), "too short to tell from other words"
+    assert all(len(secret) > 8 for secret in secrets.values()), "a secret is no longer than other words"
     here = {"the control node": [sys.executable, "-c", _WATCHER]}
     there = {name: [*reach, shlex.join(["sudo", "python3", "-c", _WATCHER])] for name, reach in hosts.items()}
     watchers = {

@@ -36,20 +36,20 @@ def test_module(terraform: Terraform, module: str) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_default_plan(terraform: Terraform) -> None:
+def test_the_default_plan_makes_four_hosts(terraform: Terraform) -> None:
     result = terraform("lab", "plan", "-input=false", "-lock=false")
     assert result.returncode == 0, result.stderr
     for name in ("node1", "node2", "node3", "node4"):
         assert f'module.host["{name}"].terraform_data.instance will be created' in result.stdout
 
 
-def test_cluster_plan(terraform: Terraform) -> None:
+def test_cluster_tfvars_plan_a_host_for_each_role(terraform: Terraform) -> None:
     result = terraform("lab", "plan", "-input=false", "-lock=false", "-var-file=cluster.tfvars")
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("terraform_data.instance will be created") == 11
 
 
-def test_grown_plan(terraform: Terraform) -> None:
+def test_grown_tfvars_plan_six_hosts(terraform: Terraform) -> None:
     result = terraform("lab", "plan", "-input=false", "-lock=false", "-var-file=grown.tfvars")
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("terraform_data.instance will be created") == 6
@@ -108,7 +108,7 @@ def test_wrong_tfvars_name_the_key(
     assert message in " ".join(result.stderr.replace("│", "").split())
 
 
-def test_the_state_of_a_lab_that_an_earlier_version_made_is_taken_along(
+def test_the_state_of_a_lab_that_an_earlier_version_made_is_moved(
     terraform: Terraform, tmp_path: Path
 ) -> None:
     root = tmp_path / "terraform/lab"
@@ -122,10 +122,10 @@ def test_the_state_of_a_lab_that_an_earlier_version_made_is_taken_along(
 
 @pytest.mark.parametrize("command", [["plan"], ["apply", "-auto-approve"]])
 @pytest.mark.parametrize(("domain_type", "told"), [("qemu", True), ("kvm", False)])
-def test_machines_that_are_emulated_are_told(
+def test_emulated_machines_are_warned_of(
     terraform: Terraform, tmp_path: Path, command: list[str], domain_type: str, *, told: bool
 ) -> None:
-    # Of the root, only what needs no provider.
+    # The files of the root that need no provider.
     for name in ("variables.tf", "checks.tf"):
         (tmp_path / name).write_text((PROJECT / "terraform/libvirt" / name).read_text())
     (tmp_path / "disk.qcow2").touch()
@@ -138,7 +138,7 @@ def test_machines_that_are_emulated_are_told(
 
 
 def test_files_of_ssh_are_written_again_when_lost(terraform: Terraform) -> None:
-    # Of the lab, only what needs no Incus.
+    # The module of the lab that needs no Incus.
     def apply() -> None:
         result = terraform("lab", "apply", "-auto-approve", "-input=false", "-target=module.ssh_access")
         assert result.returncode == 0, result.stderr
@@ -150,7 +150,7 @@ def test_files_of_ssh_are_written_again_when_lost(terraform: Terraform) -> None:
     assert {file.parts[-3:-1] for file in files.values()} == {("build", "lab"), ("lab", "ssh")}
     key = files["key"].read_text()
     files["config"].unlink()
-    # What is written anew is told from the old by the plan's time, which counts in seconds.
+    # The time of the plan, in whole seconds, tells what is written anew from what was there.
     time.sleep(1)
     apply()
     assert "Host node1 10.78.0.11" in files["config"].read_text()
@@ -208,7 +208,7 @@ GROWN = {"node105": ["flink_taskmanager", "kafka"], "node106": ["flink_taskmanag
         ),
         (["node105"], {"node1": "/"}, ["Incus has instance node1 already; / made it", "-chdir=/ destroy"]),
         (["node105"], {"fraud0": ""}, ["Incus has network fraud0 already", "incus network delete fraud0"]),
-        # what a checkout left that is gone is replaced
+        # what a deleted checkout left is replaced
         (["node105"], {"node1": "/no such checkout", "node9": ""}, []),
     ],
 )
@@ -228,7 +228,7 @@ def test_plans_that_delete_are_refused(
 
 
 @pytest.mark.parametrize(("identity", "status"), [("the same", 1), ("another", 0)])
-def test_a_host_is_made_anew_only_when_it_vanished(tmp_path: Path, identity: str, status: int) -> None:
+def test_only_a_host_that_vanished_is_replaced(tmp_path: Path, identity: str, status: int) -> None:
     def host(incarnation: str) -> dict[str, Any]:
         return {
             "input": {"name": "node1", "owner": "/srv"},
@@ -243,7 +243,7 @@ def test_a_host_is_made_anew_only_when_it_vanished(tmp_path: Path, identity: str
 def check_plan(
     shown: str, tmp_path: Path, arguments: list[str], present: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """Check a plan while Incus has these instances and, if its name begins so, network, with their owners."""
+    """Check a plan where Incus has instances (node…) and networks (fraud…) of these owners."""
     listed = [{"name": name, "config": {"user.fraud_owner": owner}} for name, owner in present.items()]
     for kind, begin in {"list": "node", "network": "fraud"}.items():
         (tmp_path / kind).write_text(
@@ -270,7 +270,7 @@ def test_hosts_are_reached_from_a_checkout_with_a_space_in_its_path(tmp_path: Pa
     path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     script = PROJECT / "terraform/modules/ssh_access/scripts/wait_for_ssh.sh"
     subprocess.run([str(script)], env=os.environ | given | path, check=True)
-    # ssh takes what is not in quotes for two files
+    # without the quotes, ssh would take it for two files
     arguments = (tmp_path / "arguments").read_text().splitlines()
     assert f'UserKnownHostsFile="{folder}/known_hosts.d/node1"' in arguments
 

@@ -1,4 +1,4 @@
-"""Scripts that wait for machines, with stand-ins for what they call: each ends and says what for."""
+"""Scripts that wait for machines, with stand-ins for what they call: each ends in time and says why."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ def run(script: Path, *arguments: str, **environment: str) -> subprocess.Complet
 CONSOLE = 'console=$(grep -o "file:[^ ]*" <<< "$*" | cut -d: -f2)'
 
 
-def test_kvm_is_believed_where_the_image_comes_to_its_prompt(stand_in: StandIn) -> None:
+def test_the_probe_succeeds_where_kvm_boots_the_image_to_its_prompt(stand_in: StandIn) -> None:
     stand_in(
         "qemu-system-x86_64",
         f'{CONSOLE}; echo "Loading /vmlinuz... ok"; echo "host login: " > $console; sleep 60',
@@ -66,9 +66,7 @@ def test_kvm_is_believed_where_the_image_comes_to_its_prompt(stand_in: StandIn) 
         ),
     ],
 )
-def test_kvm_is_not_believed_where_a_machine_stops_on_its_way(
-    stand_in: StandIn, qemu: str, told: str
-) -> None:
+def test_the_probe_fails_where_the_machine_stops_on_its_way(stand_in: StandIn, qemu: str, told: str) -> None:
     stand_in("qemu-system-x86_64", qemu)
     result = run(PROBE, "disk.qcow2", TIMEOUT_S="2")
     assert result.returncode == 1
@@ -115,7 +113,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "k" * 43
 
 
 def printed(key: str) -> str:
-    """Return what an instance prints, with the operators' key besides its own."""
+    """Return what an instance prints: the operators' key, and its own keys."""
     return (
         f"authorized: {KEY.replace('k', 'o')} operators\r\n-----BEGIN SSH HOST KEY KEYS-----\r\n"
         f"ecdsa-sha2-nistp256 AAAA root@node1\r\n{key} root@node1\r\n-----END SSH HOST KEY KEYS-----\r\n"
@@ -124,7 +122,7 @@ def printed(key: str) -> str:
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[dict[str, str]]:
-    """Return the environment of a script for an instance; moto answers as EC2 does."""
+    """Give the environment of the script, with an instance; moto answers as EC2 does."""
     server = ThreadedMotoServer("127.0.0.1", 0)
     server.start()
     endpoint = "http://{}:{}".format(*server.get_host_and_port())
