@@ -1,4 +1,4 @@
-"""Serving scores batch by batch; training replays: the same numbers, to the last bit."""
+"""Serving folds batch by batch, training replays: both get the same features, to the last bit."""
 
 import json
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Payment:
 
 
 class Model:
-    """Keeps what it is given to score."""
+    """A model that keeps the features that it is given to score."""
 
     def __init__(self) -> None:
         self.manifest = Manifest(
@@ -63,7 +63,7 @@ class Model:
 
 
 class Risks:
-    """Tells of each payment's terminal what the payment says; its terminal is its number."""
+    """A table of risk that has what each payment itself says; a payment's terminal is its number."""
 
     def __init__(self, payments: list[Payment]) -> None:
         self._payments = payments
@@ -73,7 +73,7 @@ class Risks:
 
 
 def few_copies() -> StoredHistories:
-    """Make histories of which few are copied: most are read back from both parts of the state."""
+    """Make histories with room for few copies: most are read back from both parts of the state."""
     return StoredHistories(MapState(), MapState(), 400)
 
 
@@ -145,7 +145,9 @@ payments_in_any_order = st.lists(
 
 @settings(deadline=None)  # other work may hold the machine up
 @given(payments_in_any_order, st.lists(st.integers(1, 9), max_size=80), st.data())
-def test_batches_change_no_bit(payments: list[Payment], batches: list[int], data: st.DataObject) -> None:
+def test_batches_have_the_features_of_a_replay_to_the_last_bit(
+    payments: list[Payment], batches: list[int], data: st.DataObject
+) -> None:
     if payments:
         repeats = data.draw(st.lists(st.sampled_from(payments), max_size=10))
         payments = payments + repeats
@@ -162,7 +164,7 @@ def test_a_repeat_has_the_features_of_the_first(payments: list[Payment]) -> None
 
 
 def test_records_off_the_wire_have_the_features_that_were_trained_on() -> None:
-    """From a table, through JSON, the parser and a snapshot for the days to come, published again in time."""
+    """Through JSON and the parser; terminals' risk comes from snapshots, each published before its days."""
     dataset = from_frame(simulate(100, 100, 50, date(2024, 3, 1), 0), "simulated", "")
     labels = TerminalLabels(
         dataset.frame["terminal_id"].tolist(), dataset.days(), dataset.frame["is_fraud"].to_numpy()
@@ -193,7 +195,7 @@ def test_records_off_the_wire_have_the_features_that_were_trained_on() -> None:
 
 
 def test_days_that_a_table_does_not_have_are_replayed_as_they_are_served() -> None:
-    """Before its first day and past its last, each terminal is as one that nobody knows."""
+    """Before the table's first day and past its last, each terminal counts as unknown."""
     dataset = from_frame(simulate(100, 100, 50, date(2024, 3, 1), 0), "simulated", "")
     labels = TerminalLabels(
         dataset.frame["terminal_id"].tolist(), dataset.days(), dataset.frame["is_fraud"].to_numpy()
@@ -203,7 +205,9 @@ def test_days_that_a_table_does_not_have_are_replayed_as_they_are_served() -> No
     risk = TerminalRisk.from_parquet(to_parquet(labels.snapshot(first, 8)))
     risks = labels.as_of(dataset.frame["terminal_id"].tolist(), days)
     outside = (days < first) | (days >= first + 8)
-    assert (risks[outside] != np.array(NO_RISK)).any(), "something is known that is not to be told"
+    assert (risks[outside] != np.array(NO_RISK)).any(), (
+        "the days outside must have risk that the table leaves out"
+    )
     risks[outside] = NO_RISK
     columns = (dataset.frame[name].tolist() for name in ("amount", "transaction_id"))
     trained = replay(dataset.frame["customer_id"].tolist(), dataset.times_s().tolist(), *columns, risks)
@@ -211,7 +215,7 @@ def test_days_that_a_table_does_not_have_are_replayed_as_they_are_served() -> No
     assert served(records, risk, [17] * len(records)).tobytes() == trained.tobytes()
 
 
-def test_what_lies_before_the_windows_is_left_out_without_a_trace() -> None:
+def test_leaving_out_what_lies_before_the_windows_changes_no_example() -> None:
     frame = simulate(100, 100, 100, date(2024, 1, 1), 0)
     dataset = from_frame(frame, "simulated", "")
     examples = prepare(LabelledData(dataset), train_days=14, test_days=7, validate=False)

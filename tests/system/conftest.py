@@ -27,7 +27,7 @@ UNITS = ("kafka", "minio", "flink-jobmanager", "flink-taskmanager@*")
 
 
 def run(*command: str, cwd: Path = ROOT, codes: tuple[int, ...] = (0,), **environment: str) -> str:
-    """Run what an operator would; what it printed."""
+    """Run a command as an operator does; return what it printed."""
     ran = subprocess.run(
         command,
         cwd=cwd,
@@ -54,7 +54,7 @@ def terraform(*arguments: str, codes: tuple[int, ...] = (0,)) -> str:
 
 
 def playbook(name: str, *arguments: str, codes: tuple[int, ...] = (0,), **variables: object) -> str:
-    """Run a playbook; no secret may be in a process list meanwhile, here or on a host that is reached."""
+    """Run a playbook; fail if a secret is in a process list meanwhile, here or on a host that is reached."""
     extra = ["--extra-vars", json.dumps(variables)] if variables else []
     impatient = ["-o", "ConnectTimeout=5", "-o", "ServerAliveInterval=5"]
     hosts = {host: ["ssh", "-F", str(SSH_CONFIG), *impatient, host] for host in lab_hosts()}
@@ -68,7 +68,7 @@ def playbook(name: str, *arguments: str, codes: tuple[int, ...] = (0,), **variab
             codes=codes,
             ANSIBLE_FORCE_COLOR="0",
         )
-    assert len(looks) > 1, "on no host anybody looked for secrets"
+    assert len(looks) > 1, "secrets were looked for on no host"
     return output
 
 
@@ -82,9 +82,9 @@ def assert_unchanged(output: str) -> None:
 
 @contextmanager
 def nothing_is_lost(folder: Path, *, at_least: int = 1001) -> Iterator[dict[str, Any]]:
-    """Send 200 transactions a second for as long as the block takes; each is scored, and in the lake once.
+    """Send 200 transactions a second while the block runs; fail unless each is scored, and once in the lake.
 
-    What the audit counted is in the dictionary that the block is given, once it has ended.
+    Once the block has ended, the dictionary that it was given has what the audit counted.
     """
     result: dict[str, Any] = {}
     sent, audit = folder / "producer.json", folder / "audit.json"
@@ -110,7 +110,7 @@ def nothing_is_lost(folder: Path, *, at_least: int = 1001) -> Iterator[dict[str,
 
 
 def until(found: Callable[[], bool], timeout_s: float = 90) -> bool:
-    """Probe until it is so, or time is up."""
+    """Probe until `found` says yes, or time is up; return whether it did."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if found():
@@ -206,7 +206,7 @@ def store(settings: Settings) -> Any:  # noqa: ANN401 - boto3 makes its classes 
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the parts of `make test` took; this one is the last."""
+    """Print the minutes that the parts of `make test` took; the system tests are the last part."""
     times = os.environ.get("TEST_TIMES")
     if not times:
         return

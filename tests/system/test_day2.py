@@ -26,7 +26,7 @@ def test_a_changed_configuration_is_rolled_out_and_taken_back(
     tmp_path: Path, brokers: list[str], flink: Callable[[str], Any]
 ) -> None:
     def used() -> tuple[str, str]:
-        """What broker and JobManager run with, rather than what their files say."""
+        """The settings that broker and JobManager run with, not those in their files."""
         broker = f"kafka-configs --describe --all --entity-type brokers --entity-name {brokers[0][4:]}"
         (backoff,) = re.findall(r"log\.cleaner\.backoff\.ms=(\d+) ", ssh(brokers[0], broker))
         config = {entry["key"]: entry["value"] for entry in flink("/jobmanager/config")}
@@ -97,7 +97,7 @@ def test_a_compacted_lake_has_the_same_rows_and_a_rolling_restart_loses_nothing(
     assert fewer < files
     assert same_records == records
     assert same_rows == rows
-    # TaskManagers restart too: the job goes on from a checkpoint, with its files gone
+    # TaskManagers restart too: the lake's job goes on from a checkpoint, though the files it wrote are gone
     before = starts(hosts)
     with nothing_is_lost(tmp_path):
         playbook("playbooks/restart.yml")
@@ -126,7 +126,7 @@ def test_what_was_backed_up_comes_back(
         return str(found)
 
     playbook("playbooks/backup.yml", backup_name="system-test")
-    # of the size that they had; the job has read them already
+    # the size stays the same; the job has read the objects before they are damaged
     damaged = {name: bytes([content[0] ^ 1]) + content[1:] for name, content in known.items()}
     before = retention()
     try:

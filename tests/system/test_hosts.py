@@ -37,7 +37,7 @@ def replicas(broker: str) -> dict[str, Counter[str]]:
             assert len(assigned) == 3, line
             assert set(assigned) == set(in_sync), line
             kept.setdefault(topic, Counter()).update(assigned)
-    assert "transactions" in kept, "topics are described in another way than they were"
+    assert "transactions" in kept, "kafka-topics no longer writes what this reads"
     return kept
 
 
@@ -73,9 +73,9 @@ def test_brokers_and_taskmanagers_are_added(
         playbook("playbooks/rebalance.yml")
         playbook("playbooks/health.yml")
         assert flink("/overview")["taskmanagers"] == 4
-        # as many as there are shards, which stay: the state came along
+        # as many as there are shards, whose number stays: the state came along
         assert parallelism(flink) == dict.fromkeys(JOBS, 4)
-        # a shard each
+        # each of them scores
         assert until(lambda: min(scored(flink)) > 0), scored(flink)
         for topic, kept in replicas(brokers[0]).items():
             counts = [kept[str(broker)] for broker in (1, 2, 3, 5)]
@@ -95,7 +95,7 @@ def test_brokers_and_taskmanagers_are_taken_out(
         playbook("playbooks/remove.yml", remove_host=",".join(leaving))
         registered = ssh(brokers[0], "kafka-cluster list-endpoints --include-fenced-brokers")
         assert re.findall(r"^(\d+)\s", registered, re.MULTILINE) == ["1", "2", "3"], registered
-        # before the hosts go: the jobs have moved already
+        # the jobs have moved before the hosts go
         assert parallelism(flink) == dict.fromkeys(JOBS, 2)
         terraform(*APPLY)
         playbook("site.yml")
@@ -127,13 +127,13 @@ def test_a_lost_host_is_made_again(
         store(others[0]).put_object(Bucket=bucket, Key=keys[0], Body=b"x" * 300_000)
         run("incus", "delete", "--force", lost)
         store(others[0]).put_object(Bucket=bucket, Key=keys[1], Body=b"x" * 300_000)
-        # without a word about it, nothing is changed on the others, and how to go on is told
+        # without --limit, site.yml changes nothing on the others and says how to go on
         refused = playbook("site.yml", codes=(2, 4))
         assert f"--limit 'all:localhost:!{lost}'" in " ".join(refused.split())
         playbook("site.yml", "--limit", f"all:localhost:!{lost}")
         assert all(lost in ssh(name, "cat /etc/hosts") for name in others)
         if group == "flink_taskmanager":
-            # on the one that is left
+            # the jobs run on the TaskManager that is left
             assert until(lambda: parallelism(flink) == dict.fromkeys(JOBS, 1)), parallelism(flink)
         missing = playbook("playbooks/health.yml", codes=(2, 4, 6), health_timeout_s=2)
         assert f"{hosts[lost]['ip']}:9000 is missing from MinIO" in " ".join(missing.split())
@@ -145,7 +145,7 @@ def test_a_lost_host_is_made_again(
     assert len(voters(broker)) == 3
     assert flink("/overview")["taskmanagers"] == 2
     assert set(parallelism(flink)) == JOBS
-    # Half of the drives are what reading takes: the new host's is one of them, and must be healed.
+    # Reading takes half of the drives: with two others down, the new host's must have been healed.
     down = others[:2]
     try:
         for name in down:

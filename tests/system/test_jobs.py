@@ -1,4 +1,4 @@
-"""What fails beside a job leaves it alone, and what makes it another one keeps its state."""
+"""A failure elsewhere leaves jobs alone; a job that is replaced keeps its state."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ def jobs(flink: Flink) -> dict[str, str]:
 def test_training_that_fails_leaves_the_jobs_running(flink: Flink) -> None:
     before = jobs(flink)
     assert sorted(before.values()) == ["kafka_to_minio_job", "ml_inference_job"]
-    # the JobManager would have to restart for this, and would forget its jobs
+    # for the changed property, the JobManager would have to restart, and would forget its jobs
     told = playbook(
         "site.yml",
         codes=(2,),
@@ -53,7 +53,7 @@ def test_changed_settings_restart_the_jobs_with_their_state(tmp_path: Path, flin
         for changed in ({"buckets": {**buckets, "reports": {}}}, {}):
             before = jobs(flink)
             playbook("playbooks/flink.yml", **changed)
-            # stopped with a savepoint, and not there any more when the TaskManagers came back
+            # stopped with a savepoint, before the TaskManagers came back
             states = {job["jid"]: job["state"] for job in flink("/jobs/overview")["jobs"]}
             assert {states[job_id] for job_id in before} == {"FINISHED"}
             playbook("playbooks/jobs.yml", **changed)

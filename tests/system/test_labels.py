@@ -1,4 +1,4 @@
-"""The way of a label: sent, kept once as it came, and read by training; what is none stops nothing."""
+"""The way of a label: sent, kept once as it came, and read by training; a malformed one stops nothing."""
 
 import csv
 import json
@@ -34,7 +34,7 @@ def label_rows(settings: Settings) -> list[dict[str, Any]]:
         folder, filesystem=minio, format="parquet", partitioning="hive", exclude_invalid_files=False
     )
     table = files.to_table().sort_by("kafka_offset")
-    # as text, whatever unit the file has
+    # as text, as files may have times in different units
     table = table.set_column(
         table.schema.get_field_index("labelled_at"),
         "labelled_at",
@@ -57,7 +57,7 @@ def test_labels_lie_in_the_lake_once_each_and_training_reads_them(tmp_path: Path
     producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers.split(","), acks="all")
     bad = producer.send(settings.topics.fraud_labels, MALFORMED, key=b"7").get(30)
     producer.close()
-    # after the malformed one, in its partition as well
+    # labels after the malformed one, in its partition too
     run("fraud-label", f"{mark}-0", f"{mark}-2", "--fraud", "--by", "system test", "--at", "2025-05-10")
 
     offsets = {int(number): span for number, span in json.loads(report.read_text())["offsets"].items()}

@@ -27,7 +27,7 @@ Copy = Callable[..., str]
 
 @pytest.fixture
 def in_use(settings: Settings, store: Any) -> Iterator[str]:  # noqa: ANN401 - boto3
-    """Give the promoted version, of computed features; all is as before when the test is over."""
+    """Give the promoted version, which takes computed features; all is as before when the test is over."""
     models, features = settings.buckets.models, settings.buckets.features
     promotions = Promotions(settings)
     kept = promotions.releases.released()
@@ -152,7 +152,7 @@ def test_a_corrupt_model_is_refused_by_command_and_job_and_the_old_one_goes_on( 
         assert "is refused: model.onnx" in output
     assert promotions.releases.released() == released
 
-    # somebody releases it without looking
+    # somebody releases it without the command, which would look at it
     manifest = store.get_object(Bucket=models, Key=f"{version}/manifest.json")["Body"].read()
     wrong = ModelReference(version, hashlib.sha256(manifest).hexdigest())
 
@@ -160,7 +160,7 @@ def test_a_corrupt_model_is_refused_by_command_and_job_and_the_old_one_goes_on( 
         assert base is not None
         return msgspec.structs.replace(base, action="promote", model=wrong)
 
-    # a refusal may take less than a second
+    # the refusal may come within a second, in which few transactions are sent
     with nothing_is_lost(tmp_path, at_least=1) as result:
         promotions.releases.write(change)
         workers = [name for name, host in hosts.items() if "flink_taskmanager" in host["groups"]]

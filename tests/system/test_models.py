@@ -48,7 +48,7 @@ def promoted_model_is_kept(settings: Settings) -> Iterator[None]:
 def wait_until_served(settings: Settings, version: str, record: dict[str, Any]) -> None:
     """Send probes now and then, until the predictions of all of them name the version.
 
-    Each TaskManager looks for a model by itself; so many probes come to all of them.
+    Each TaskManager looks for a new model by itself; PROBES are enough to reach all of them.
     """
     producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers.split(","), acks="all")
 

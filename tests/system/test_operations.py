@@ -44,7 +44,7 @@ def test_a_dry_run_names_what_would_change(brokers: list[str]) -> None:
     assert "log.cleaner" not in ssh(brokers[0], "sudo cat /etc/kafka/broker.properties")
 
 
-# After the dry run, so that it shows as well that this one changed nothing.
+# After the dry run: this shows that the dry run changed nothing, too.
 def test_a_second_site_run_changes_nothing() -> None:
     assert_unchanged(playbook("site.yml"))
 

@@ -85,7 +85,7 @@ def test_every_transaction_is_scored_once_and_stored_once(tmp_path: Path, settin
 
 
 def test_drift_is_measured_on_what_the_lake_holds() -> None:
-    """Of the transactions of the test before; whether they have drifted is not for it to say."""
+    """It reads the transactions of the test before; whether they have drifted does not matter here."""
     drift = json.loads(
         run("fraud-drift", "--days", "2", "--until", "2025-04-22", "--json", codes=(0, EXIT_DRIFTED))
     )

@@ -1,4 +1,4 @@
-"""What is found out about a terminal is told of its next transaction, by the renewal that a timer runs."""
+"""Labels change the features of the terminal's next transaction, by the renewal that a timer runs."""
 
 import json
 import time
@@ -67,7 +67,7 @@ def test_the_timer_is_on(training_host: str) -> None:
 
 
 @pytest.mark.usefixtures("released_is_kept")
-def test_a_label_sent_now_changes_what_the_next_transaction_at_its_terminal_is_told(
+def test_labels_sent_now_change_the_features_of_the_next_transaction_at_their_terminal(
     settings: Settings, training_host: str
 ) -> None:
     mark = f"renewal-{int(time.time())}"
@@ -88,7 +88,7 @@ def test_a_label_sent_now_changes_what_the_next_transaction_at_its_terminal_is_t
     seen: list[dict[str, Any]] = []
 
     def told() -> bool:
-        """Pay there now, until the job has taken the release over."""
+        """Pay at the terminal until the job has taken the new release over."""
         nonlocal number
         number += 1
         send(settings, [payment(mark, number, 0)])
