@@ -1,4 +1,4 @@
-"""Holds a command that the documentation names against what is there: targets, playbooks, options, units."""
+"""Checks that a command in the documentation names targets, playbooks, options and units that exist."""
 
 import argparse
 import json
@@ -25,12 +25,12 @@ FILES = [
 ]
 MAKEFILE = (ROOT / "Makefile").read_text()
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-# not the project's: that a reader may pipe into
+# programs of the machine that a reader may use beside the project's
 COMMON = {"grep", "source", "."}
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """Give the words of each command; what stands in parentheses or after a pipe is one by itself."""
+    """Give the words of each command; a part in parentheses or after a pipe is a command of its own."""
     for line in text.splitlines():
         words = shlex.shlex(line, posix=True, punctuation_chars=True)
         words.whitespace_split = True
@@ -162,7 +162,7 @@ def check_script(script: str, words: list[str], *, whole: bool) -> None:
 
 
 def check_option(words: list[str]) -> None:
-    """What stands without its command is one of any of the project's, or of a playbook."""
+    """An option without its command is one of some command of the project, or of ansible-playbook."""
     scripts = chain.from_iterable(understood(parser_of(script, [], whole=False)) for script in SCRIPTS)
     if words[0] not in set(scripts):
         check_playbook(words)
@@ -217,7 +217,7 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
     "systemctl": check_unit,
     "cd": check_path,
     "pytest": check_path,
-    "xargs": lambda words: check(words[2:], whole=True),  # of -d '\n'
+    "xargs": lambda words: check(words[2:], whole=True),  # after -d '\n'
 }
 
 

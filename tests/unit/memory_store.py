@@ -48,7 +48,7 @@ class MemoryStore:
         Delimiter: str = "",  # noqa: N803
         ContinuationToken: str = "",  # noqa: N803
     ) -> dict[str, Any]:
-        """Two entries a page, so that paging is met; as with S3, a page begins after the key before it."""
+        """Two entries a page, so that tests meet paging; as with S3, a page begins after the last key."""
         keys = sorted(key for key in self._bucket("ListObjectsV2", Bucket) if key.startswith(Prefix))
         kind, name = "Contents", "Key"
         if Delimiter:

@@ -19,7 +19,7 @@ FILES = {
 }
 TREES = {name: ast.parse(file.read_text()) for name, file in FILES.items()}
 
-# What each may import of the project, besides itself. A module is of the first that its name begins with.
+# What each group may import besides itself. A module belongs to the first group that begins its name.
 MAY_IMPORT: dict[str, set[str]] = {
     "flink_jobs.domain": set(),
     "flink_jobs.store": {"flink_jobs.domain"},
@@ -29,17 +29,17 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 # pyarrow: a table of terminal risk is looked up without making Python objects of its terminals
 DOMAIN_NEEDS = {"numpy", "onnxruntime", "msgspec", "pyarrow"}
-# what reaches beyond the process, or runs beside it
+# modules that reach beyond the process, or start another process or thread
 NOT_IN_THE_DOMAIN = {
     *("argparse", "asyncio", "concurrent", "http", "multiprocessing", "os", "pathlib", "queue", "selectors"),
     *("shutil", "signal", "socket", "subprocess", "tempfile", "threading", "urllib"),
 }
-# They parse options for commands, and nobody else imports them.
+# They parse options for commands, and only commands import them.
 OPTIONS = {"clients.command", "training.options"}
 
 
 def imported(tree: ast.Module) -> Iterator[str]:
-    """Give the modules that a module imports, wherever in it, for its types alone too."""
+    """Give the modules that a module imports, anywhere in it, and for type checking too."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -72,13 +72,13 @@ def test_arrows_point_one_way(module: str) -> None:
         assert group(target) in MAY_IMPORT[own] | {own}, f"{module} imports {target}"
 
 
-def test_no_module_comes_back_to_itself() -> None:
+def test_imports_make_no_circle() -> None:
     # raises CycleError, which names the modules
     tuple(graphlib.TopologicalSorter(OURS).static_order())
 
 
 @pytest.mark.parametrize("module", [name for name in FILES if group(name) == "flink_jobs.domain"])
-def test_the_domain_talks_to_nobody(module: str) -> None:
+def test_the_domain_imports_nothing_that_reaches_beyond_it(module: str) -> None:
     libraries = {name.partition(".")[0] for name in IMPORTS[module]} - set(PACKAGES)
     own = {name for name in libraries if name in sys.stdlib_module_names}
     assert libraries - own <= DOMAIN_NEEDS
@@ -96,7 +96,7 @@ def test_commands_do_not_import_one_another(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", FILES)
-def test_nothing_is_handed_on_through_the_environment(module: str) -> None:
+def test_nothing_passes_arguments_through_the_environment(module: str) -> None:
     environment = "os.environ"
     for node in ast.walk(TREES[module]):
         if isinstance(node, ast.Subscript) and ast.unparse(node.value) == environment:
@@ -120,7 +120,7 @@ def test_a_name_stands_for_one_thing() -> None:
     modules = [name for name in FILES if FILES[name].name != "__init__.py"]
     stands_for = defaultdict[str, set[str]](set)
     for name in modules:
-        # a plural is told from its singular by looking twice
+        # a plural is easily read as its singular
         stands_for[name.rpartition(".")[2].removesuffix("s")].add(name)
     for name in modules:
         for node in TREES[name].body:

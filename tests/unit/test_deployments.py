@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def ansible(project: Path, root: str, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Ansible as it is before there is a host, on a project that lies elsewhere."""
+    """Run Ansible before any host is made, on a project in another folder."""
     inventory = project / "inventory"
     inventory.mkdir(exist_ok=True)
     if not (inventory / "group_vars").exists():
@@ -33,7 +33,7 @@ def ansible(project: Path, root: str, program: str, *arguments: str) -> subproce
         ("/srv/copy/terraform/aws", "/srv/copy/build/aws"),
     ],
 )
-def test_what_is_a_deployments_own_lies_under_its_name(tmp_path: Path, root: str, folder: str) -> None:
+def test_a_deployments_own_files_lie_under_its_name(tmp_path: Path, root: str, folder: str) -> None:
     shown = ansible(tmp_path, root, "ansible", "localhost", "-m", "debug", "-a", "var=secrets_dir")
     assert f"{folder.format(project=tmp_path)}/secrets" in shown.stdout, shown.stdout + shown.stderr
 
@@ -42,7 +42,7 @@ def test_what_is_a_deployments_own_lies_under_its_name(tmp_path: Path, root: str
     "versions", sorted(ROOT.glob("terraform/*/versions.tf")), ids=lambda file: file.parent.name
 )
 def test_a_roots_state_lies_under_its_own_name(versions: Path) -> None:
-    """A backend's path takes no variable, so a root that is copied would go on with the other's state."""
+    """A backend's path takes no variable: a copied root with the same path would use the other's state."""
     assert f'path = "../../build/{versions.parent.name}/terraform.tfstate"' in versions.read_text()
 
 
@@ -79,14 +79,14 @@ def test_no_other_deployment_takes_the_labs_secrets(former: Path) -> None:
 
 
 def test_other_deployments_keep_the_secrets_that_they_were_made_with(former: Path) -> None:
-    """Each had its state in its root: one was moved since, one was not, and of one nothing is left."""
+    """States used to lie in their roots: libvirt's was moved since, aws' was not, and gone's is empty."""
     made, gone = '{"resources": [{"instances": []}]}', '{"resources": []}'
     states = {
         "terraform/libvirt/terraform.tfstate": "",
         "build/libvirt/terraform.tfstate": made,
         "terraform/aws/terraform.tfstate": made,
         "terraform/gone/terraform.tfstate": gone,
-        # made by this version, and one that has been given its secrets
+        # one that this version made, and one that has its own secrets already
         "build/new/terraform.tfstate": made,
         "terraform/given/terraform.tfstate": made,
         "build/given/secrets/minio_root": "its own",

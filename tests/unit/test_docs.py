@@ -1,4 +1,4 @@
-"""What the documentation tells a reader to type, and where it points, is there."""
+"""Commands, files, headings and links in the documentation are there."""
 
 import re
 import shlex

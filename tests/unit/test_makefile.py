@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# what the recipes of up and down need of a bare machine; neither terraform nor tofu is among it
+# the programs of a bare machine that make up and make down need; terraform and tofu are not among them
 BARE = ("bash", "cat", "chmod", "date", "env", "make", "mkdir", "rm", "sh", "test", "touch")
 STAND_IN = """#!/bin/sh
 printf '%s\\037' "${0##*/}" "$TERRAFORM_ROOT" "$ANSIBLE_CONFIG" "$@" >> "${0%/*}/calls"
@@ -66,7 +66,7 @@ class Checkout:
         self.program("terraform/lab/scripts/check_plan.py", f"#!/bin/sh\nexit {with_status}\n")
 
     def make(self, *arguments: str, fails: bool = False) -> list[list[str]]:
-        """Run make; the calls that it made of Terraform or OpenTofu, and of Ansible."""
+        """Run make; return its calls of Terraform or OpenTofu, and of Ansible."""
         calls = self.folder / ".venv/bin/calls"
         calls.unlink(missing_ok=True)
         environment = {"PATH": str(self.machine), "HOME": "/root", "TERRAFORM_ROOT": "terraform/libvirt"}
@@ -81,7 +81,7 @@ class Checkout:
         assert (ran.returncode != 0) is fails, ran.stdout + ran.stderr
         seen = calls.read_text().splitlines() if calls.exists() else []
         made = [call.removesuffix("\x1f").split("\x1f") for call in seen]
-        # whatever deployment the shell is about, make is about the lab
+        # make is about the lab, though TERRAFORM_ROOT names another deployment
         assert {root for _, root, *_ in made} <= {"terraform/lab"}
         assert {config for _, _, config, *_ in made} <= {str(self.folder / "ansible/ansible.cfg")}
         return [[program, *arguments] for program, _, _, *arguments in made]
@@ -162,7 +162,7 @@ def test_the_parts_of_make_test_and_their_budgets(checkout: Checkout) -> None:
     scenarios = "tests/roles/test_scenarios.py"
     parts = ["tests/unit", "tests/parity", "tests/jobs", "tests/roles", scenarios]
     assert [folder for folder in folders if "::" not in folder] == [*parts, "tests/terraform", "tests/system"]
-    # before scenarios run side by side, as these tests use the name of a scenario's host
+    # they run before the scenarios, as they use the name of a scenario's host
     assert [call for call in calls if f"--ignore={scenarios}" in call] == [
         call for call in calls if "tests/roles" in call
     ]

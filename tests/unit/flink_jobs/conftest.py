@@ -20,7 +20,7 @@ COLUMNS = ("V1", "V2", "Amount")
 
 @cache
 def forest(width: int) -> RandomForestClassifier:
-    """One that calls a first value over 100 a fraud."""
+    """Train a forest for which a first value over 100 is a fraud."""
     random = np.random.default_rng(0)
     matrix = random.uniform(0, 200, (400, width)).astype(np.float32)
     return RandomForestClassifier(10, random_state=0).fit(matrix, matrix[:, 0] > 100)
@@ -70,5 +70,5 @@ def published() -> Callable[[ModelKind], tuple[Manifest, bytes]]:
 
 @pytest.fixture
 def explainer() -> Callable[[ModelKind], bytes]:
-    """Give what explains the model that `published` gives."""
+    """Give the explainer of the model that `published` gives."""
     return lambda kind: explainer_onnx(forest(len(FEATURE_NAMES if kind == "history" else COLUMNS)), OPSETS)

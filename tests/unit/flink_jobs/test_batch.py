@@ -32,7 +32,7 @@ def test_what_was_left_out_counts() -> None:
 
 
 def test_records_come_in_the_order_of_their_offsets() -> None:
-    """Also where SQL gathered them in parts."""
+    """SQL may have gathered them in parts, in another order."""
     packed = pack([b"a", b"b", b"c", b"d"]).decode().split(RECORD_SEPARATOR)
     shuffled = RECORD_SEPARATOR.join([packed[number] for number in (1, 3, 0, 2)]).encode()
     assert [record.payload for record in unpack_batch(shuffled)] == [b"a", b"b", b"c", b"d"]

@@ -90,9 +90,9 @@ def test_what_is_merged_stays_in_its_folder(store: MemoryStore) -> None:
     assert offsets == {"dt=2026-01-01": set(range(240)), "dt=2026-01-02": set(range(240, 460))}
 
 
-def test_again_there_is_nothing_to_do(store: MemoryStore) -> None:
+def test_a_lake_that_was_compacted_stays_as_it_is(store: MemoryStore) -> None:
     before = rows(store)
-    # a merged file is newer than all others, which makes none of them older
+    # merged files are the newest; compared with them, the last file must not count as settled
     store.now = START + timedelta(days=9)
     compacted(store)
     # what came out small is merged once more

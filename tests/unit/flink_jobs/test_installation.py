@@ -21,7 +21,7 @@ def installed(folder: Path) -> Path:
 
 
 def opened_in(folder: Path, plan: bytes) -> str:
-    """Open the operator of a plan in a process that has its packages from there; the error it ends with."""
+    """Open a plan's operator in a process with the packages of `folder`; return the error that ends it."""
     program = "import pickle, sys; pickle.load(sys.stdin.buffer).open(None)"
     ran = subprocess.run(
         [sys.executable, "-c", program],
@@ -54,7 +54,7 @@ def test_a_task_meets_its_own_installation_or_says_what_to_do(tmp_path: Path) ->
         installed(folder)
     same.symlink_to(old)
     plan = plan_of(old)
-    # goes on to the settings, of which there are none
+    # it gets as far as the settings, of which there are none
     for folder in (old, same):
         assert "SettingsError" in opened_in(folder, plan)
     refusal = opened_in(new, plan)

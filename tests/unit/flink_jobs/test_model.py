@@ -63,7 +63,7 @@ def test_a_manifest_for_another_width_is_refused(published: Publish) -> None:
         ServedModel.from_onnx(msgspec.structs.replace(manifest, features=["V1"]), onnx)
 
 
-def test_a_manifest_survives_its_file(published: Publish) -> None:
+def test_a_manifest_is_read_as_it_was_written(published: Publish) -> None:
     manifest, _ = published("columns")
     assert Manifest.from_json(manifest.to_json()) == manifest
 

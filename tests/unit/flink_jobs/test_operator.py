@@ -25,7 +25,7 @@ NOON = 1_800_014_400.0
 
 
 class Model:
-    """Gives how many transactions its customer has made on the day as the score."""
+    """A model whose score is how many transactions the customer has made on the day."""
 
     manifest = Manifest(
         version="v",
@@ -45,7 +45,7 @@ class Model:
 
 
 class Flink:
-    """Runtime, states and timers by the key that is current, as far as the operator uses them."""
+    """Flink's runtime, states and timers of the current key, as far as the operator uses them."""
 
     def __init__(self) -> None:
         self.key = 0
@@ -72,7 +72,7 @@ class Flink:
 
 
 class State:
-    """One of the states: that of whichever key is current."""
+    """One state of the current key."""
 
     def __init__(self, flink: Flink, name: str) -> None:
         self._flink, self._name = flink, name
@@ -111,7 +111,7 @@ def operator(flink: Flink, monkeypatch: pytest.MonkeyPatch) -> ScoreBatches:
     monkeypatch.setattr(score_batches, "load_settings", lambda: None)
     monkeypatch.setattr(score_batches, "ModelRegistry", lambda _settings: None)
     monkeypatch.setattr(score_batches, "ServedScorer", lambda _registry: SimpleNamespace(current=scorer))
-    # what the process has loaded, and how it takes turns, is the tests' own
+    # the operator must not freeze the tests' objects, or change how their threads take turns
     monkeypatch.setattr(score_batches, "gc", SimpleNamespace(unfreeze=int, collect=int, freeze=int))
     monkeypatch.setattr(score_batches, "sys", SimpleNamespace(setswitchinterval=lambda _s: None))
     operator = ScoreBatches(TOPICS)
@@ -182,5 +182,5 @@ def test_a_sweep_forgets_customers_not_seen_for_longer_than_a_history_reaches(
     assert list(operator.on_timer(0, flink)) == []
     assert customers(flink, 1) == {"late", "new"}
     assert customers(flink, 2) == {"gone", "late", "new"}
-    # nor is there a copy in Python
+    # Python has no copy of it either
     assert scores(operator, flink, 1, ("new", "2026-02-10"), ("gone", "2026-01-01")) == [2, 1]

@@ -23,7 +23,7 @@ def test_outcomes_are_packed_by_topic_in_their_order() -> None:
     rows = {row[0]: row[1].decode().split("\n") for row in to_rows(outcomes, TOPICS)}
     assert [json.loads(message)["transaction_id"] for message in rows["predictions"]] == ["t1", "t3"]
     assert [json.loads(message)["score"] for message in rows["fraud_alerts"]] == [0.9]
-    # what separates is escaped within a message
+    # within a message, the separator is escaped
     assert [json.loads(message)["payload"] for message in rows["transactions_dlq"]] == ["a\nb"]
 
 

@@ -1,4 +1,4 @@
-"""The strongest reasons come first, whichever way they point; ready columns are held against the usual."""
+"""The strongest reasons come first, in either direction; ready columns are compared with the usual."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from flink_jobs.domain.reasons import strongest_reasons
 USUAL = {"V14": distribution(np.linspace(-5, 5, 1001, dtype=np.float32))}
 
 
-def test_the_three_that_moved_the_score_most_whichever_way() -> None:
+def test_reasons_are_the_three_that_moved_the_score_most_in_either_direction() -> None:
     features = {"V1": 1.0, "V2": 2.0, "V3": 3.0, "V4": 4.0, "V5": 5.0}
     reasons = strongest_reasons(features, [0.1, -0.4, 0.0, 0.05, 0.2])
     assert [(each.feature, each.contribution, each.direction) for each in reasons] == [
@@ -28,6 +28,6 @@ def test_the_three_that_moved_the_score_most_whichever_way() -> None:
         (0.5, "V14 is 0.5"),
     ],
 )
-def test_a_ready_column_is_held_against_what_it_usually_is(value: float, text: str) -> None:
+def test_a_ready_column_is_compared_with_its_usual_values(value: float, text: str) -> None:
     (reason,) = strongest_reasons({"V14": value}, [0.3], USUAL)
     assert reason.text == text

@@ -1,4 +1,4 @@
-"""Drift becomes metrics now and then, once there is enough to speak of."""
+"""Metrics of drift are written now and then, once enough transactions were counted."""
 
 from types import SimpleNamespace
 
@@ -46,7 +46,7 @@ def test_psi_is_shown_in_thousandths() -> None:
     metrics = DriftMetrics(group)
     metrics.show(None, 0)
     metrics.show(counts_of("amount", np.full(499, 3, dtype=np.float32)), 0)
-    assert not group.values, "too few to speak of"
+    assert not group.values, "too few transactions"
     metrics.show(counts_of("amount", np.full(600, 3, dtype=np.float32)), 5)
     assert not group.values, "not yet time"
     metrics.show(counts_of("amount", np.full(600, 3, dtype=np.float32)), 10)

@@ -105,7 +105,7 @@ def test_an_alert_says_in_words_what_moved_its_score_most(scorer: Scorer) -> Non
 def test_an_alert_says_nothing_of_a_terminal_on_a_day_that_is_not_known(
     scorer: Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not what was true weeks ago, and not that there was no fraud."""
+    """Neither what was true weeks ago, nor that there was no fraud."""
     count, age = (FEATURE_NAMES.index(name) for name in ("terminal_count_7d", "terminal_fraud_age"))
 
     def explain(matrix: np.ndarray) -> np.ndarray:

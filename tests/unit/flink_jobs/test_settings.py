@@ -1,4 +1,4 @@
-"""Settings come from one file, and what is wrong with it is said."""
+"""Settings come from one file, and an error says what is wrong with it."""
 
 import json
 from pathlib import Path

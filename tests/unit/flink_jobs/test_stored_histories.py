@@ -1,4 +1,4 @@
-"""A history is read as it was put, however its parts lie in the state, and few bytes are written for it."""
+"""A history is read as it was put, however the state keeps its parts, and writing it takes few bytes."""
 
 import pytest
 from hypothesis import given
@@ -52,7 +52,7 @@ def test_a_transaction_writes_a_few_entries_of_a_long_history() -> None:
     stored = StoredHistories(histories, added, 1_000_000)
     fold_twice_a_day(stored, "a", 2 * MONTH)
     before = histories.written_bytes + added.written_bytes
-    # as many are dropped as come
+    # from now on, as many entries are dropped as come
     fold_twice_a_day(stored, "a", MONTH, START_S + MONTH * DAY_S)
     length = len(stored.get("a") or b"")
     assert length > KEPT_S / (DAY_S / 2) * ENTRY_BYTES
@@ -77,7 +77,7 @@ def test_what_was_put_last_is_not_read_back() -> None:
         stored.put_all({customer: NO_HISTORY})
     assert [stored.get(customer) for customer in "bc"] == [NO_HISTORY] * 2
     assert histories.reads == 0
-    # pushed out, the oldest is still in the store
+    # the copies have room for two: the oldest is read from the state
     assert stored.get("a") == NO_HISTORY
     assert histories.reads == 1
 

@@ -60,7 +60,7 @@ def test_a_table_tells_how_far_a_day_is_past_what_it_knows(day: int, known: bool
 
 
 def test_a_table_may_know_a_day_without_a_row() -> None:
-    """On which no terminal had a payment to speak of."""
+    """A day on which no terminal had a payment."""
     said = said_of_table(7, [100, 101])
     risk = TerminalRisk(table(("t", 100, 0.25)).replace_schema_metadata(said))
     assert risk.covers(101)
@@ -95,9 +95,9 @@ def snapshot_of(terminals: int, days: int = 4) -> bytes:
 
 
 def test_taking_over_a_million_terminals_makes_no_object_of_each() -> None:
-    """Python's lock is held for as long as Python works: it is the same work for a thousand and a million.
+    """Python holds its lock while it works, so its work is the same for a thousand terminals and a million.
 
-    What Arrow and NumPy do with arrays, they do without the lock.
+    Arrow and NumPy work on arrays without the lock.
     """
     small, large = snapshot_of(1_000), snapshot_of(1_000_000)
     TerminalRisk.from_parquet(small)  # loads what Arrow loads late
@@ -117,7 +117,7 @@ def test_taking_over_a_million_terminals_makes_no_object_of_each() -> None:
 
 
 def test_a_long_identifier_takes_no_room_but_its_own() -> None:
-    """Such as the longest that is accepted; in a fixed width, each of the others would take as much."""
+    """The longest that is accepted; in columns of a fixed width, all others would take as much."""
     names = [f"terminal-{n}" for n in range(100_000)]
     long = "\N{MONEY WITH WINGS}" * 64
     plain, index = (IdIndex(pa.array(each, pa.string())) for each in (names, [*names, long]))

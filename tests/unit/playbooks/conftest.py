@@ -1,4 +1,4 @@
-"""Playbooks on hosts that are only this machine, by other names."""
+"""Runs playbooks on hosts that are all this machine, under other names."""
 
 import os
 import subprocess

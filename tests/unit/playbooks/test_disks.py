@@ -1,4 +1,4 @@
-"""What each topic may take of the brokers' disks, and what is said where that is too little."""
+"""How much of the brokers' disks each topic may take, and what is refused where that is too little."""
 
 import json
 import re
@@ -45,7 +45,7 @@ PLAY = """
 def sized(
     run_playbook: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> Callable[..., dict[str, Any]]:
-    """What comes of disks of so many GB, by host and mount."""
+    """Compute the sizes that follow from disks of so many GB, by host and mount."""
 
     def of(disks: dict[str, dict[str, int]], kind: str = "kvm") -> dict[str, Any]:
         (tmp_path / "play.yml").write_text(PLAY)
@@ -78,7 +78,7 @@ def taken_mb(topics: dict[str, Any]) -> float:
 def test_topics_fill_the_smallest_brokers_part_and_no_more(sized: Callable[..., dict[str, Any]]) -> None:
     disks = {f"node{number}": {"/": 100} for number in range(1, 6)}
     found = sized(disks | {"node3": {"/": 100, "/var/lib/kafka": 10, "/var/lib/kaf": 900}})
-    # shared with MinIO two to three, but for the one that has a disk of its own; a fifth is the system's
+    # a fifth is the system's; of the rest, Kafka has two parts and MinIO three, unless Kafka has its own disk
     assert [disk["kafka"] for disk in found["disks"]] == [32_000, 32_000, 8_000, 32_000]
     assert [disk["minio"] for disk in found["disks"]] == [48_000, 48_000, 80_000, 48_000]
     assert 0.95 * 8_000 < taken_mb(found["topics"]) <= 8_000 * 1.01
@@ -125,7 +125,7 @@ def test_a_volume_that_is_mounted_later_is_not_judged_by_the_systems_disk(
     assert "of each broker's disk" not in ran.stdout + ran.stderr
 
 
-def test_records_are_no_larger_than_is_counted_with() -> None:
+def test_records_are_no_larger_than_the_sizing_assumes() -> None:
     transaction = (
         b'{"transaction_id": "1754154", "event_time": "2018-09-30T23:59:59Z", "customer_id": "4999", '
         b'"terminal_id": "9999", "amount": 12345.67}'

@@ -1,4 +1,4 @@
-"""What health.yml asks, and when; what it makes of the answers is tested on hosts."""
+"""What health.yml asks, and when; how it judges the answers is tested on hosts."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ class Healthy(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def answers() -> dict[str, str]:
-    """What stands for each probe, as shell; what it was called with goes to tmp_path/calls."""
+    """A shell script in place of each probe; `ask` notes its arguments in tmp_path/calls."""
     return {
         "kafka-health": "echo healthy",
         "mc": f"echo '{json.dumps(MINIO)}'",
@@ -68,7 +68,7 @@ def calls(tmp_path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("options", [[], ["--check"]])
-def test_a_dry_run_asks_as_well(ask: Run, tmp_path: Path, options: list[str]) -> None:
+def test_a_dry_run_asks_too(ask: Run, tmp_path: Path, options: list[str]) -> None:
     ran = ask("health.yml", *options)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert calls(tmp_path) == {
@@ -81,7 +81,7 @@ def test_a_dry_run_asks_as_well(ask: Run, tmp_path: Path, options: list[str]) ->
 def test_an_upgrade_that_was_broken_off_while_jobs_were_stopped_is_taken_up(
     ask: Run, tmp_path: Path, answers: dict[str, str]
 ) -> None:
-    # which ends the run before anything is installed
+    # this answer ends the run before anything is installed
     answers["kafka-health"] = "echo the broker does not answer; exit 1"
     first = "Wait until the broker serves and all replicas are in sync"
     assert ask("upgrade.yml", "--start-at-task", first).returncode != 0

@@ -1,4 +1,4 @@
-"""No run with --limit leaves hosts that do not fit each other: what flink.yml and minio.yml refuse."""
+"""flink.yml and minio.yml refuse a run with --limit that would leave hosts that do not fit each other."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 class Cluster:
-    """Hosts that are all this machine, and have in a folder what the services read."""
+    """Hosts that are all this machine; what their services read is in one folder."""
 
     def __init__(self, run_playbook: Run, root: Path) -> None:
         self.run_playbook = run_playbook
@@ -51,7 +51,7 @@ class Cluster:
             "minio_home": str(root / "minio"),
             "minio_settings_file": str(root / "etc/minio.env"),
             "minio_drives": ["/drive1", "/drive2"],
-            # which ends a run that is let through, before anything of it
+            # wrong, so that a run that is let through ends here and changes nothing
             "python_app_version": "0",
             "minio_memory_mb": 64,
         }
@@ -97,7 +97,7 @@ class Cluster:
         self.link_newest()
 
     def tells(self, playbook: str, limit: str = "localhost,node2") -> str:
-        """What a dry run on one host tells, as one line."""
+        """Dry-run a playbook on one host, which fails; return what it printed, as one line."""
         ran = self.ansible(ANSIBLE / "playbooks" / playbook, "--check", "--limit", limit)
         assert ran.returncode != 0
         return " ".join((ran.stdout + ran.stderr).split())
@@ -109,11 +109,11 @@ def cluster(run_playbook: Run, tmp_path: Path) -> Cluster:
 
 
 def let_through(told: str) -> bool:
-    """Whether a run got as far as it may in these tests."""
+    """Whether a run came to the wrong variables, which end it in these tests."""
     return "The packages are built for Python 0" in told or "MinIO needs at least 4 drives" in told
 
 
-def test_a_host_whose_flink_fits_the_others_is_worked_on(cluster: Cluster) -> None:
+def test_a_host_whose_flink_fits_the_others_is_let_through(cluster: Cluster) -> None:
     templates = {"config.yaml": "flink/templates/config.yaml.j2", "s3.env": "flink/templates/s3.env.j2"}
     cluster.fill("flink.yml", ["flink", "python_app"], templates)
     told = cluster.tells("flink.yml")
@@ -145,7 +145,7 @@ def test_another_flink_is_refused(cluster: Cluster) -> None:
     assert "TASK [java" not in told
 
 
-def test_hosts_that_are_gone_or_new_stand_in_nobodys_way(cluster: Cluster, tmp_path: Path) -> None:
+def test_hosts_that_are_gone_or_new_are_not_compared(cluster: Cluster, tmp_path: Path) -> None:
     gone = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
     cluster.write("host_vars/node1.yml", yaml.safe_dump(gone))
     assert let_through(cluster.tells("flink.yml"))
@@ -154,12 +154,12 @@ def test_hosts_that_are_gone_or_new_stand_in_nobodys_way(cluster: Cluster, tmp_p
 
 
 @pytest.mark.parametrize("playbook", ["flink.yml", "minio.yml"])
-def test_a_run_on_all_hosts_leaves_nobody_alone(cluster: Cluster, playbook: str) -> None:
+def test_a_run_on_all_hosts_compares_nothing(cluster: Cluster, playbook: str) -> None:
     told = cluster.tells(playbook, "all")
     assert let_through(told), told
 
 
-def test_minio_is_the_same_on_all_hosts(cluster: Cluster) -> None:
+def test_minio_must_be_the_same_on_all_hosts(cluster: Cluster) -> None:
     cluster.fill("minio.yml", ["minio"], {"minio.env": "minio/templates/minio.env.j2"})
     told = cluster.tells("minio.yml")
     assert REFUSED not in told

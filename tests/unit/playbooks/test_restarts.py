@@ -1,4 +1,4 @@
-"""What is restarted is told by the state of a host: a run that is broken off loses nothing."""
+"""A host's state says what to restart, so that no restart is lost where a run broke off."""
 
 import subprocess
 from collections.abc import Callable
@@ -58,5 +58,5 @@ def test_the_system_is_brought_up_to_its_configuration_whichever_run_wrote_it(  
         if call.startswith(("restart", "daemon-reexec"))
     ]
     assert calls == expected
-    # with the question, and the two services as one
+    # the question, systemd, and one task for both services
     assert f"changed={3 if outdated else 0}" in ran.stdout

@@ -1,4 +1,4 @@
-"""MinIO goes on to the next host only once every host sees the one before again."""
+"""MinIO is restarted on a host only once every host sees the one before it again."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ PLAY = """
 
 
 class Host(BaseHTTPRequestHandler):
-    """MinIO on a host, which misses another one for so many looks."""
+    """MinIO on a host that misses another host the next few times that it is asked (`misses`)."""
 
     misses: ClassVar[dict[str, int]] = {}
     asked: ClassVar[list[str]] = []
@@ -43,7 +43,7 @@ class Host(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """Where each address answers."""
+    """The port on which each address answers."""
     Host.misses, Host.asked = {}, []
     server = ThreadingHTTPServer(("0.0.0.0", 0), Host)  # noqa: S104 - three addresses of this machine's own
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -88,7 +88,7 @@ def test_every_host_is_asked_before_one_is_restarted(  # noqa: PLR0913, PLR0917 
 def test_a_start_that_does_not_end_is_ended_and_explained(
     run_playbook: Run, stand_in: StandIn, tmp_path: Path, port: int
 ) -> None:
-    """As where the others have not been restarted yet with the settings that MinIO starts with."""
+    """MinIO waits so for peers that have not been restarted with the same settings."""
     for name, script in {
         "systemctl": '[ "$1" = restart ] && exec sleep 600; printf "ActiveState=active\\n"',
         "journalctl": "echo waits for peers",

@@ -42,7 +42,7 @@ def told(ran: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     ("limit", "taskmanagers", "minio"),
     [
         ("all", 2, "node1"),
-        # not the others' end: only this one is worked on
+        # the other hosts still count, though the run is on these alone
         ("node5,node2", 2, "node1"),
         ("all:localhost:!node3", 1, "node1"),
         ("!node1", 2, "node2"),

@@ -23,7 +23,7 @@ MADE_OF = {
     "minio": {"minio_version"},
 }
 NOT_PACKED = {"java_package"}
-# Tasks that build nothing that is kept: looking, and the project's own wheel, which is built each time.
+# Tasks that make no artefact: checks, and the project's own wheel, which is built each time.
 NO_RECIPES = {"tasks/main.yml", "tasks/preflight.yml", "tasks/app.yml"}
 
 
@@ -33,7 +33,7 @@ def versions() -> dict[str, str]:
 
 
 def names(root: Path = ROOT, **changed: str) -> dict[str, str]:
-    """Every artefact's place, by artefact, with versions other than those of versions.yml."""
+    """The path of every artefact, by artefact, with some versions changed."""
     loader = DataLoader()
     loader.set_basedir(str(root))
     variables: dict[str, Any] = {}
@@ -57,7 +57,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_all_versions_are_those_of_something() -> None:
+def test_each_version_is_packed_or_known_not_to_be() -> None:
     assert set.union(*MADE_OF.values()) | NOT_PACKED == versions().keys()
 
 
@@ -79,7 +79,7 @@ RECIPES = {
     for file in (ROLE / folder).rglob("*")
     if file.is_file()
 }
-# Of the others, folder or first word say which.
+# Otherwise, the recipe's folder or the first word of its name says which.
 PACKED_BY = {"pack": {"kafka", "flink"}, "wheels": {"wheels flink", "wheels training"}}
 
 

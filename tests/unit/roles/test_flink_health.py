@@ -1,4 +1,4 @@
-"""What the probe makes of the JobManager's answers and of the processes that run."""
+"""How the probe judges the JobManager's answers and the processes that run."""
 
 import socket
 import sys
@@ -48,29 +48,29 @@ def test_all_is_well(jobmanager: JobManager) -> None:
     assert found(jobmanager) == []
 
 
-def test_a_process_that_does_not_run_is_told_though_it_is_registered(jobmanager: JobManager) -> None:
+def test_a_process_that_does_not_run_is_reported_though_it_is_registered(jobmanager: JobManager) -> None:
     assert found(jobmanager, runs=False) == ["flink-taskmanager@1 does not run"]
 
 
-def test_a_registration_at_another_port_is_of_the_process_before(jobmanager: JobManager) -> None:
+def test_a_registration_at_another_port_is_taken_for_the_former_process(jobmanager: JobManager) -> None:
     jobmanager.registered_port = "6202"
     (problem,) = found(jobmanager)
     assert "not registered yet" in problem
     assert "6202" in problem
 
 
-def test_a_process_that_nobody_knows_is_told(jobmanager: JobManager) -> None:
+def test_a_process_that_is_not_registered_is_reported(jobmanager: JobManager) -> None:
     jobmanager.registered_port = ""
     assert found(jobmanager) == ["node2-1 is not registered"]
 
 
-def test_a_task_older_than_its_process_is_believed_only(jobmanager: JobManager) -> None:
+def test_a_task_older_than_its_process_is_reported(jobmanager: JobManager) -> None:
     jobmanager.task["start-time"] = STARTED_S * 1000 - 1
     (problem,) = found(jobmanager)
     assert "as it was before" in problem
 
 
-def test_a_task_on_another_host_is_for_that_to_judge(jobmanager: JobManager) -> None:
+def test_a_task_on_another_host_is_left_to_that_hosts_probe(jobmanager: JobManager) -> None:
     jobmanager.task |= {"taskmanager-id": "node3-1", "start-time": 1}
     assert found(jobmanager) == []
 

@@ -1,4 +1,4 @@
-"""What the module does with one job: what makes it another one, and that of two runs one submits it."""
+"""What the module does with a job: which changes replace it, and that only one of two runs submits it."""
 
 import json
 import subprocess
@@ -75,7 +75,7 @@ class FakeCluster:
 
 
 class FakeModule:
-    """What the module is given; its client takes a while, as Flink's does."""
+    """Ansible's module object, as far as it is used; the client takes a while, as Flink's does."""
 
     def __init__(self, cluster: FakeCluster, params: dict[str, Any], *, check_mode: bool = False) -> None:
         self.cluster = cluster
@@ -201,7 +201,7 @@ def test_a_release_that_cannot_read_the_state_stops_nothing(
         run(state=state, check_mode=check_mode)
     assert list(cluster.jobs) == [first]
     assert cluster.stopped == []
-    # giving it up begins with stopping it
+    # stopping it is the first step of giving its state up
     assert run(state="stopped")["action"] == "stopped"
 
 
@@ -256,7 +256,7 @@ def test_the_lock_is_its_owners_only(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "flink_job-count.lock").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_lock_is_no_link_to_elsewhere(run: Run, cluster: FakeCluster, tmp_path: Path) -> None:
+def test_a_link_in_place_of_the_lock_is_refused(run: Run, cluster: FakeCluster, tmp_path: Path) -> None:
     (tmp_path / "flink_job-count.lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(flink_cluster.JobError, match="symbolic links"):
         run()

@@ -1,4 +1,4 @@
-"""What the module deletes of snapshots in the file system, while the job goes on making some."""
+"""Which snapshots in the file system the module deletes while the job goes on making some."""
 
 import os
 import sys

@@ -28,7 +28,7 @@ THREE_BROKERS: Assignment = {
 
 @st.composite
 def clusters(draw: st.DrawFn, staying: bool = False) -> tuple[Assignment, list[int]]:  # noqa: FBT001, FBT002
-    """Any assignment on brokers of 1 to 7, and the brokers that are to be; with `staying`, none leaves."""
+    """Any assignment on brokers out of 1 to 7, and the brokers afterwards; with `staying`, none leaves."""
     present = draw(st.sets(st.integers(1, 7), min_size=1))
     factor = draw(st.integers(1, min(3, len(present))))
     replicas = st.permutations(sorted(present)).map(lambda brokers: list(brokers[:factor]))
@@ -90,7 +90,7 @@ def test_a_second_time_changes_nothing(cluster: tuple[Assignment, list[int]]) ->
 
 
 @given(clusters())
-def test_nobody_could_hand_a_leadership_to_a_broker_with_two_fewer(
+def test_no_leader_could_even_out_by_handing_a_partition_to_a_follower(
     cluster: tuple[Assignment, list[int]],
 ) -> None:
     assignment, brokers = cluster

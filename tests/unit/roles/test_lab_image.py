@@ -14,12 +14,12 @@ case $1-$2 in
   image-import) echo "$@" > "${0%/*}/imported" ;;
 esac
 """
-# what root_fs leaves, and the image of that recipe is made of
+# the recipe of root_fs that the image is made of
 RECIPE = "0123456789ab"
 
 
 def apply(folder: Path, images: list[dict[str, object]]) -> subprocess.CompletedProcess[str]:
-    """Apply the role where Incus has these images, but for making one."""
+    """Apply the role, except for building an image, where Incus has these."""
     (folder / "images").write_text(json.dumps(images))
     (folder / "incus").write_text(INCUS)
     (folder / "incus").chmod(0o755)

@@ -1,4 +1,4 @@
-"""A used machine: what stands in the way of the lab is told, and nothing else is."""
+"""On a used machine, the check reports what stands in the way of the lab, and nothing else."""
 
 from pathlib import Path
 

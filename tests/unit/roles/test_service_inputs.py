@@ -86,13 +86,13 @@ def test_the_same_content_written_again_does_not_count(host: Host) -> None:
     assert host.changed() == []
 
 
-def test_a_link_is_what_it_points_to(host: Host) -> None:
+def test_a_link_counts_by_its_target(host: Host) -> None:
     host.link.unlink()
     host.link.symlink_to("release-2")
     assert host.changed() == [str(host.link)]
 
 
-def test_a_package_is_its_version(host: Host) -> None:
+def test_a_package_counts_by_its_version(host: Host) -> None:
     host.package.write_text("17.0.16+8-1~deb12u1")
     assert host.changed() == ["package:some-jre"]
     host.start()
@@ -112,8 +112,8 @@ def test_the_unit_and_what_is_added_to_it_count(host: Host) -> None:
     assert host.changed() == sorted([host.properties["FragmentPath"], added])
 
 
-def test_a_process_that_was_started_by_an_older_unit_than_the_one_that_lies_there(host: Host) -> None:
-    """As systemd does at a crash when the new unit was written, but it was not told to read it."""
+def test_a_start_by_a_unit_older_than_its_file_counts(host: Host) -> None:
+    """systemd starts so after a crash, where a new unit was written without a daemon-reload."""
     host.properties["NeedDaemonReload"] = "yes"
     host.start()
     host.properties["NeedDaemonReload"] = "no"
@@ -127,7 +127,7 @@ def test_a_start_that_was_not_noted_counts(host: Host) -> None:
     assert host.changed() == [UNIT]
 
 
-def test_what_does_not_run_need_not_be_restarted(host: Host) -> None:
+def test_a_service_that_does_not_run_has_no_differences(host: Host) -> None:
     host.settings.write_text("a=2")
     host.properties["ActiveState"] = "failed"
     assert host.changed() == []

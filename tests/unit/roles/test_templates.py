@@ -1,4 +1,4 @@
-"""Every template of every role renders, and what comes out is of its kind."""
+"""Every template of every role renders, and the result is valid for its kind of file."""
 
 import configparser
 import json
@@ -100,7 +100,7 @@ def is_unit(text: str) -> None:
     assert "MemoryMax" in parser["Service"]
     # Java and Go raise the limit to the system's by themselves; a unit could only lower that.
     assert "LimitNOFILE" not in parser["Service"]
-    # One that ends without systemd's asking is missed, whatever its exit status.
+    # A service that ends without being asked to is missed, whatever its exit status.
     assert parser["Service"]["Type"] == "oneshot" or parser["Service"]["Restart"] == "always"
 
 
@@ -129,7 +129,7 @@ KINDS: dict[str, Callable[[str], Any]] = {
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda file: f"{file.parents[1].name}-{file.stem}")
-def test_template(template: Path) -> None:
+def test_a_template_renders_to_a_file_of_its_kind(template: Path) -> None:
     rendered = render(template)
     assert rendered.strip()
     assert not re.search(r"\{\{|\{%|None", rendered), rendered
@@ -162,7 +162,7 @@ def test_a_service_notes_which_java_and_python_it_starts_with(unit: str, package
     assert set(re.findall(r"package:(\S+)", line)) == packages
 
 
-# what serves and is started again whenever it ends; a watch ends once it has seen what it waits for
+# services that are started again whenever they fail; a watch is none, as it ends once it has seen its error
 SERVICES = [
     file
     for file in TEMPLATES
@@ -172,6 +172,6 @@ SERVICES = [
 
 @pytest.mark.parametrize("template", SERVICES, ids=lambda file: file.stem)
 def test_a_service_that_fails_again_and_again_is_held_back(template: Path) -> None:
-    """By what tests/unit/roles/test_service_inputs.py tries out."""
+    """By service-restart-delay; tests/unit/roles/test_service_inputs.py tests how."""
     assert len(SERVICES) == 4
     assert "\nExecStopPost=/usr/local/sbin/service-restart-delay %n\n" in render(template)
