@@ -33,8 +33,8 @@ from training.tables import HANDBOOK_COLUMNS, DatasetError
 
 INFERENCE = f"{INSTALLED}/ml_inference_job.py"
 LAKE_JOB = f"{INSTALLED}/kafka_to_minio_job.py"
-# How often the data is in the backlog, each time with other customers. The backlog then lasts for more than
-# the minute for which JVMs go on to compile what they run.
+# How often the data is in the backlog, each time with other customers: the backlog then lasts for a minute.
+# For that long, JVMs go on to compile what they run.
 COPIES = 4
 # share of the data that is the backlog; the rest is sent live
 BACKLOG_SHARE = 0.75
@@ -44,7 +44,7 @@ PASSES = 3
 SLOW_S = 60
 # transactions a second: for how many seconds
 RATES = {1_000: 60, 5_000: 20, 10_000: 20}
-# sent, but not measured: after a backlog, JVMs first compile the code for small batches and checkpoints
+# sent before latency is measured: JVMs first compile the code for small batches and checkpoints
 SETTLE_RATE, SETTLE_S = 1_000, 180
 RECOVERY_RATE, RECOVERY_S = 200, 120
 CUSTOMERS = (10_000, 100_000, 1_000_000)

@@ -150,7 +150,7 @@ class Lab:
         return whole
 
     def consumer(self, topic: str, count: int) -> Any:  # noqa: ANN401 - kafka-python ships no types
-        """Read so many of a topic's partitions from their end on."""
+        """Read the first `count` partitions of a topic from their end on."""
         consumer = make_consumer(self.settings.kafka)
         partitions = [TopicPartition(topic, number) for number in range(count)]
         consumer.assign(partitions)

@@ -75,7 +75,7 @@ def test_brokers_and_taskmanagers_are_added(
         assert flink("/overview")["taskmanagers"] == 4
         # as many as there are shards, whose number stays: the state came along
         assert parallelism(flink) == dict.fromkeys(JOBS, 4)
-        # each of them scores
+        # each subtask scores
         assert until(lambda: min(scored(flink)) > 0), scored(flink)
         for topic, kept in replicas(brokers[0]).items():
             counts = [kept[str(broker)] for broker in (1, 2, 3, 5)]

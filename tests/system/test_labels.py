@@ -73,7 +73,7 @@ def test_labels_lie_in_the_lake_once_each_and_training_reads_them(tmp_path: Path
 
     assert until(arrived), f"{len(found)} labels in the lake, {len(expected)} and more were sent"
     places = [(row["kafka_partition"], row["kafka_offset"]) for row in found]
-    assert len(places) == len(set(places)), "a label lies in the lake twice"
+    assert len(places) == len(set(places)), "a label is in the lake twice"
     by_place = dict(zip(places, found, strict=True))
     malformed = by_place[bad.partition, bad.offset]
     assert malformed["payload"] == MALFORMED

@@ -150,7 +150,7 @@ def test_files_of_ssh_are_written_again_when_lost(terraform: Terraform) -> None:
     assert {file.parts[-3:-1] for file in files.values()} == {("build", "lab"), ("lab", "ssh")}
     key = files["key"].read_text()
     files["config"].unlink()
-    # The time of the plan, in whole seconds, tells what is written anew from what was there.
+    # A file that is written again has the time of its plan in it, in whole seconds: the two must differ.
     time.sleep(1)
     apply()
     assert "Host node1 10.78.0.11" in files["config"].read_text()
@@ -192,7 +192,7 @@ def instance(name: str) -> dict[str, Any]:
     }
 
 
-# Hosts that the default topology has not, so that Terraform deletes them.
+# Hosts that are not in the default topology, so that Terraform deletes them.
 GROWN = {"node105": ["flink_taskmanager", "kafka"], "node106": ["flink_taskmanager"]}
 
 

@@ -228,9 +228,7 @@ def test_a_promoted_model_stays_unless_another_is_asked_for(
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_terraform_is_told_of_its_configuration_only_where_there_is_one(
-    tmp_path: Path, *, exists: bool
-) -> None:
+def test_terraforms_configuration_is_named_only_where_there_is_one(tmp_path: Path, *, exists: bool) -> None:
     configuration = tmp_path / "terraformrc"
     if exists:
         configuration.touch()

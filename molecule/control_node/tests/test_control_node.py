@@ -52,7 +52,7 @@ def test_root_has_ids_for_containers(host: Host, file: str) -> None:
         "wheels-training-*.tar",
     ],
 )
-def test_what_goes_onto_hosts_was_built(host: Host, artifact: str) -> None:
+def test_artefacts_for_the_hosts_were_built(host: Host, artifact: str) -> None:
     (found,) = host.check_output(f"ls -d {CACHE}/{artifact}").split()
     assert host.file(found).size > 1_000_000
 

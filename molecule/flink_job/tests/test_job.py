@@ -78,7 +78,7 @@ def test_unchanged_job_is_left_alone(host: Host, job: Apply) -> None:
     assert running(host) == before
 
 
-def test_check_mode_tells_and_does_nothing(host: Host, job: Apply) -> None:
+def test_check_mode_shows_the_change_and_does_nothing(host: Host, job: Apply) -> None:
     before = running(host)
     result = job("--check", "--diff", "-e", f"job_label={TWO}")
     assert changed(result)
@@ -234,7 +234,7 @@ def test_state_of_a_renamed_operator_is_dropped_only_if_allowed(host: Host, job:
     assert "allowNonRestoredState" in result.stdout
     assert running(host) == []
     assert changed(job(*renamed, "-e", "flink_job_allow_non_restored_state=true"))
-    # counts begin anew, and the source goes on from where it was
+    # counts begin at one again, and the source goes on where it was
     count, id_ = wait_for_output(host, SEVEN)[0]
     assert count == 1
     assert id_ > last_id

@@ -51,7 +51,7 @@ def test_the_next_run_restarts_the_peers_that_a_host_waits_for(
     assert_all_serve_with(2000, cluster, up_to_date)
 
 
-def test_a_dry_run_tells_what_it_would_restart(cluster: Cluster, apply: Callable[..., Any]) -> None:
+def test_a_dry_run_shows_what_it_would_restart(cluster: Cluster, apply: Callable[..., Any]) -> None:
     told = apply(CONVERGE, *limit(3000), "--check").stdout
     assert told.count("changed: [minio-") == 3 * len(cluster.hosts), told  # settings, question, restart
     assert 'MINIO_API_REQUESTS_MAX="3000"' not in cluster.hosts[0].file(INPUTS[0]).content_string

@@ -38,7 +38,7 @@ def test_it_finds_frauds(host: Host, current: dict[str, Any]) -> None:
     assert metrics["average_precision"] > 0.4
 
 
-def test_terminal_risk_goes_with_it(host: Host, current: dict[str, Any]) -> None:
+def test_terminal_risk_is_published_with_the_model(host: Host, current: dict[str, Any]) -> None:
     snapshot = current["risk"]
     assert snapshot["version"] == current["model"]["version"] or snapshot["renewed"]
     stored = host.check_output(f"mc cat lab/features/{snapshot['key']} | sha256sum").split()[0]

@@ -45,7 +45,7 @@ def has(host: Host, module: str) -> bool:
 
 
 def content(host: Host, release: str) -> str:
-    """Checksums of all code in it, and when each file was changed."""
+    """Checksums of the project's code in a release, and when each file was changed."""
     find = f"find {release}/lib/python3.11/site-packages/flink_jobs -name '*.py'"
     return host.check_output(f"{find} -exec sha256sum {{}} + ; {find} -printf '%p %C@\\n'")
 

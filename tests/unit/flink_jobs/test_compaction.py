@@ -86,7 +86,7 @@ def test_what_is_merged_stays_in_its_folder(store: MemoryStore) -> None:
         if "/merged-" in key:
             found = pq.read_table(io.BytesIO(content))["kafka_offset"].to_pylist()
             offsets.setdefault(key.split("/")[2], set()).update(found)
-    # but for the last file
+    # all but the last file's
     assert offsets == {"dt=2026-01-01": set(range(240)), "dt=2026-01-02": set(range(240, 460))}
 
 

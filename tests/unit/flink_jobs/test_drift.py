@@ -1,4 +1,4 @@
-"""PSI is 0 where nothing has changed, and finds what has."""
+"""PSI is 0 where nothing has changed, and large where something has."""
 
 import numpy as np
 import pytest

@@ -33,7 +33,7 @@ transactions = st.lists(
 
 
 def folded(*arriving: tuple[float, float, str]) -> bytes:
-    """The history after these."""
+    """The history after these transactions."""
     history = NO_HISTORY
     for time_s, amount, identity in arriving:
         history, _ = fold(history, time_s, amount, identity)
@@ -47,7 +47,7 @@ def entries(history: bytes) -> list[tuple[float, float, int]]:
 
 
 def features(history: bytes, time_s: float, amount: float, identity: str) -> dict[str, float]:
-    """One transaction's features, at a terminal that nothing is known of."""
+    """One transaction's features, at an unknown terminal."""
     history, happened = fold(history, time_s, amount, identity)
     row = compute_features(
         [history], [happened], np.array([time_s]), np.array([amount]), np.array([NO_RISK], dtype=np.float32)
@@ -116,7 +116,7 @@ def test_a_record_a_week_late_still_sees_its_whole_month() -> None:
     assert found["customer_mean_1d"] == 25.0
 
 
-def test_a_record_older_than_the_history_is_its_own_past() -> None:
+def test_a_record_older_than_the_history_is_compared_with_itself() -> None:
     history = folded((START_S + 100 * DAY_S, 5.0, "new"))
     for number in range(DROPPED_AT_ONCE - 1):
         found = features(history, START_S - number * 30 * DAY_S, 7.0, "ancient")
@@ -136,7 +136,7 @@ def test_a_record_older_than_the_history_is_its_own_past() -> None:
     )
 
 
-def test_the_largest_amount_of_a_week_is_held_against_the_time_before() -> None:
+def test_the_largest_amount_of_a_week_is_compared_with_the_time_before() -> None:
     def after(*payments: tuple[float, float]) -> float:
         *past, last = [(START_S + day * DAY_S, amount, f"t{day}") for day, amount in payments]
         return features(folded(*past), *last)["largest_7d_to_mean_before"]
@@ -163,7 +163,7 @@ def test_another_format_is_refused(stored: bytes) -> None:
         check_format(stored)
 
 
-def test_weekend_and_night_are_told_in_utc() -> None:
+def test_weekend_and_night_are_those_in_utc() -> None:
     def told(time_s: float) -> tuple[float, float]:
         found = features(NO_HISTORY, time_s, 1.0, "t")
         return found["is_weekend"], found["is_night"]

@@ -51,7 +51,7 @@ def test_what_is_not_known_has_no_risk(terminal: str, day: int) -> None:
     ("day", "known", "age"),
     [(99, False, 0), (100, True, 0), (102, False, 2), (103, True, 0), (113, False, 10)],
 )
-def test_a_table_tells_how_far_a_day_is_past_what_it_knows(day: int, known: bool, age: int) -> None:  # noqa: FBT001 - a case
+def test_the_age_of_a_day_is_counted_from_what_the_table_knows(day: int, known: bool, age: int) -> None:  # noqa: FBT001 - a case
     risk = TerminalRisk(table(("t", 100, 0.25), ("t", 103, 0.75)))
     assert risk.covers(day) is known
     assert risk.age_days(day) == age
@@ -74,7 +74,7 @@ ids = st.text(st.characters(codec="utf-8"), max_size=20) | st.sampled_from(
 
 
 @given(st.lists(ids, unique=True, max_size=50), st.lists(ids, max_size=50))
-def test_identifiers_are_told_apart_whatever_they_are_made_of(known: list[str], asked: list[str]) -> None:
+def test_ids_are_told_apart_whatever_their_characters(known: list[str], asked: list[str]) -> None:
     index = IdIndex(pa.array(known, pa.string()))
     numbers = {name: number for number, name in enumerate(known)}
     assert index.numbers(asked + known).tolist() == [numbers.get(name, -1) for name in asked + known]
@@ -85,7 +85,7 @@ def test_identifiers_are_told_apart_whatever_they_are_made_of(known: list[str], 
 
 @cache
 def snapshot_of(terminals: int, days: int = 4) -> bytes:
-    """A snapshot as a renewal writes it, of so many terminals."""
+    """A snapshot of this many terminals, as a renewal writes it."""
     names = np.repeat(np.char.add("terminal-", np.arange(terminals).astype(str)), days)
     columns = {name: np.ones(len(names), dtype=np.float32) for name in SCHEMA.names[2:]}
     numbers = np.tile(np.arange(20_000, 20_000 + days, dtype=np.int32), terminals)
@@ -100,7 +100,7 @@ def test_taking_over_a_million_terminals_makes_no_object_of_each() -> None:
     Arrow and NumPy work on arrays without the lock.
     """
     small, large = snapshot_of(1_000), snapshot_of(1_000_000)
-    TerminalRisk.from_parquet(small)  # loads what Arrow loads late
+    TerminalRisk.from_parquet(small)  # Arrow loads parts of itself at first use
     work = {
         len(content): count_instructions(lambda c=content: TerminalRisk.from_parquet(c))
         for content in (small, large)

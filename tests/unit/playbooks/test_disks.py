@@ -45,7 +45,7 @@ PLAY = """
 def sized(
     run_playbook: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> Callable[..., dict[str, Any]]:
-    """Compute the sizes that follow from disks of so many GB, by host and mount."""
+    """Compute the sizes that follow from the hosts' disks: {host: {mount: GB}}."""
 
     def of(disks: dict[str, dict[str, int]], kind: str = "kvm") -> dict[str, Any]:
         (tmp_path / "play.yml").write_text(PLAY)

@@ -78,7 +78,7 @@ def test_a_dry_run_asks_too(ask: Run, tmp_path: Path, options: list[str]) -> Non
     }
 
 
-def test_an_upgrade_that_was_broken_off_while_jobs_were_stopped_is_taken_up(
+def test_an_upgrade_that_broke_off_while_jobs_were_stopped_can_be_run_again(
     ask: Run, tmp_path: Path, answers: dict[str, str]
 ) -> None:
     # this answer ends the run before anything is installed
@@ -88,7 +88,7 @@ def test_an_upgrade_that_was_broken_off_while_jobs_were_stopped_is_taken_up(
     assert "flink-health --wait 2" in calls(tmp_path)
 
 
-def test_a_drive_that_fills_up_is_told_and_fails_nothing(ask: Run, answers: dict[str, str]) -> None:
+def test_a_drive_that_fills_up_is_reported_and_fails_nothing(ask: Run, answers: dict[str, str]) -> None:
     drives = [
         {"endpoint": f"drive-{taken}", "state": "ok", "totalspace": 1000, "availspace": 1000 - 10 * taken}
         for taken in (84, 91, 100)

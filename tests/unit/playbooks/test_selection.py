@@ -1,4 +1,4 @@
-"""What --limit and --tags make of the playbooks."""
+"""Which hosts and components a run with --limit or --tags is about."""
 
 import json
 import re

@@ -13,7 +13,7 @@ ANSIBLE = Path(__file__).parents[3] / "ansible"
 FOR_PEOPLE = {"clients.yml", "validate.yml"}
 
 
-def test_what_hosts_are_told_is_the_internal_address(tmp_path: Path) -> None:
+def test_settings_name_hosts_by_their_internal_addresses(tmp_path: Path) -> None:
     hosts = {
         f"node{n}": {"ansible_host": f"203.0.113.{n}", "host_address": f"10.0.0.{n}", "node_index": n}
         for n in (1, 2)

@@ -16,7 +16,7 @@ def test_each_role_is_verified_somewhere() -> None:
     assert {role.name for role in ROLES} - scenarios == others - {"role"}
 
 
-def test_each_scenario_has_as_many_hosts_as_is_told() -> None:
+def test_each_scenario_has_as_many_hosts_as_the_readme_says() -> None:
     molecule = Path(__file__).parents[3] / "molecule"
     told = re.findall(r"^\| (\w+) \| (\d+) \|", (molecule / "README.md").read_text(), re.MULTILINE)
     hosts = {

@@ -15,7 +15,7 @@ ROLE = Path(__file__).parents[3] / "ansible/roles/flink_job"
 @pytest.fixture
 def flink_prune(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 - as above
     names = ("flink_cluster", "flink_retention", "flink_snapshots")
-    # where Ansible puts them before it runs the module; other tests have theirs there
+    # where Ansible puts them before it runs the module, and other tests put theirs
     for name in names:
         monkeypatch.setitem(sys.modules, f"ansible.module_utils.{name}", None)
         load(f"ansible.module_utils.{name}", ROLE / f"module_utils/{name}.py")

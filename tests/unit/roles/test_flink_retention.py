@@ -46,7 +46,7 @@ def deleted(store: Store, in_use: list[str], **options: Any) -> list[str]:  # no
     return [unit.name for unit in unneeded]
 
 
-def test_what_ended_jobs_left_goes_and_what_one_uses_stays() -> None:
+def test_snapshots_of_ended_jobs_are_deleted_and_those_in_use_stay() -> None:
     store = Store()
     for number, job in enumerate(JOBS[:3]):
         store.checkpoint(job, number)

@@ -25,13 +25,13 @@ def test_a_free_network_and_the_labs_own_are_fine(table: str) -> None:
     assert network_problems(table) == []
 
 
-def test_a_network_that_is_taken_is_told() -> None:
+def test_a_network_in_use_is_reported() -> None:
     (problem,) = network_problems(OWN + LAB + VPN)
     assert "10.78.0.0/24, for the bridge fraud0, is in use: tun0 leads to 10.64.0.0/12" in problem
     assert "network.yml" in problem
 
 
-def test_a_bridge_that_no_lab_made_is_told() -> None:
+def test_a_bridge_that_no_lab_made_is_reported() -> None:
     (problem,) = network_problems(OWN + LAB, foreign=True)
     assert "There is an interface fraud0 already, and no lab made it" in problem
 
@@ -43,7 +43,7 @@ def test_enough_ids_are_fine(content: str) -> None:
     assert list(check_machine.id_problems("/etc/subuid", content, 2000000)) == []
 
 
-def test_too_few_ids_are_told() -> None:
+def test_too_few_ids_are_reported() -> None:
     (problem,) = check_machine.id_problems("/etc/subuid", "root:100000:65536\n", 2000000)
     assert problem.startswith("/etc/subuid gives root 65536 ids, for other containers")
 
@@ -86,6 +86,6 @@ def test_a_firewall_that_lets_the_lab_through_is_fine(iptables: str, nftables: s
 @pytest.mark.parametrize(
     ("iptables", "nftables"), [(DOCKER, ""), ("", DOCKER_NFT + INCUS_NFT), (DOCKER, DOCKER_NFT)]
 )
-def test_a_firewall_that_drops_is_told(iptables: str, nftables: str) -> None:
+def test_a_firewall_that_drops_is_reported(iptables: str, nftables: str) -> None:
     (problem,) = check_machine.firewall_problems("fraud0", iptables, nftables)
     assert "iptables -I DOCKER-USER -i fraud0 -j ACCEPT" in problem

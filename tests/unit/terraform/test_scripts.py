@@ -168,7 +168,7 @@ def test_a_clouds_host_that_prints_no_whole_key_is_waited_for_until_time_is_up(
     assert not known.exists()
 
 
-def test_a_console_that_cannot_be_read_is_told(known: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_console_that_cannot_be_read_is_reported(known: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INSTANCE_ID", "i-0123456789abcdef0")
     with pytest.raises(SystemExit, match=r"node1: the console of i-.* cannot be read: .*InvalidInstanceID"):
         learn_host_key(printed(KEY))
