@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from map_state import MapState
 
@@ -143,7 +143,6 @@ payments_in_any_order = st.lists(
 )
 
 
-@settings(deadline=None)  # other work may hold the machine up
 @given(payments_in_any_order, st.lists(st.integers(1, 9), max_size=80), st.data())
 def test_batches_have_the_features_of_a_replay_to_the_last_bit(
     payments: list[Payment], batches: list[int], data: st.DataObject
@@ -154,7 +153,6 @@ def test_batches_have_the_features_of_a_replay_to_the_last_bit(
     assert served(records_of(payments), Risks(payments), batches).tobytes() == replayed(payments).tobytes()
 
 
-@settings(deadline=None)  # other work may hold the machine up
 @given(payments_in_any_order)
 def test_a_repeat_has_the_features_of_the_first(payments: list[Payment]) -> None:
     ordered = sorted(payments, key=lambda each: each.time_s)

@@ -31,7 +31,6 @@ def counted(then: Distribution, now: np.ndarray, **window: int | None) -> DriftC
     return counts
 
 
-@settings(deadline=None)  # other work may hold the machine up
 @given(values)
 def test_the_same_values_have_not_changed(drawn: np.ndarray) -> None:
     found = distribution(drawn)
@@ -43,7 +42,6 @@ def test_the_same_values_have_not_changed(drawn: np.ndarray) -> None:
     assert counts.indexes() == pytest.approx({"amount": 0, SCORE: 0}, abs=1e-4)
 
 
-@settings(deadline=None)  # other work may hold the machine up
 @given(values, values)
 def test_psi_is_never_negative_and_knows_no_direction(one: np.ndarray, other: np.ndarray) -> None:
     then = distribution(one)
@@ -54,7 +52,7 @@ def test_psi_is_never_negative_and_knows_no_direction(one: np.ndarray, other: np
     assert index == pytest.approx(stability_index(now, then.shares))
 
 
-@settings(deadline=None, max_examples=30)  # other work may hold the machine up
+@settings(max_examples=30)
 @given(seeds, st.sampled_from(["normal", "counts", "rare", "flag", "constant"]))
 def test_a_planted_shift_is_found_and_another_sample_is_not_one(seed: int, kind: str) -> None:
     random = np.random.default_rng(seed)
