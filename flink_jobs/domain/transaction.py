@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from datetime import datetime
 from typing import Annotated
 
@@ -9,17 +10,23 @@ import msgspec
 
 MAX_PAYLOAD_BYTES = 64 * 1024  # ml_inference_job cuts longer records and says how long they were
 MAX_FUTURE_S = 24 * 3600.0
+MAX_ID_CHARACTERS = 64
+# sums and squares of amounts stay finite, and every cent has a number of its own.
+MAX_AMOUNT = 1e12
 
-Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARACTERS)]
+
+_FIRST_SURROGATE = 0xD800
+_NEVER_IN_IDS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Transaction(msgspec.Struct, frozen=True, gc=False):
     """One card transaction.
 
     Attributes:
-        transaction_id: unique; 1 to 64 characters.
+        transaction_id: unique; an id, see `id_problem`.
         event_time: when the card was used; RFC 3339 with an offset.
-        amount: in the card's currency, finite and not negative.
+        amount: a number from 0 to MAX_AMOUNT.
         customer_id: who paid; absent in tables of ready numeric columns.
         terminal_id: where; absent in tables of ready numeric columns.
         features: ready numeric columns by name, for models that take them as they are.
@@ -28,7 +35,7 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
 
     transaction_id: Identifier
     event_time: Annotated[datetime, msgspec.Meta(tz=True)]
-    amount: Annotated[float, msgspec.Meta(ge=0)]
+    amount: Annotated[float, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
     customer_id: Identifier | None = None
     terminal_id: Identifier | None = None
     features: dict[str, float] | None = None
@@ -54,6 +61,40 @@ class InvalidTransaction(ValueError):  # noqa: N818 - named for the record, not 
         self.detail = detail
 
 
+def id_problem(text: str) -> str | None:
+    """Say what keeps a text from being an id, in words that follow the field's name; None if nothing does.
+
+    An id has 1 to MAX_ID_CHARACTERS Unicode characters, none of which is a control character or half of a
+    surrogate pair. Nothing is trimmed, folded or read as a gap: `NA` is an id.
+    """
+    if not text:
+        return f"is empty; an id has 1 to {MAX_ID_CHARACTERS} characters"
+    if len(text) > MAX_ID_CHARACTERS:
+        return f"has {len(text)} characters; an id has 1 to {MAX_ID_CHARACTERS}"
+    found = _NEVER_IN_IDS.search(text)
+    if found is None:
+        return None
+    code = ord(found[0])
+    what = "half a surrogate pair" if code >= _FIRST_SURROGATE else "a control character"
+    return f"has U+{code:04X} at position {found.start()}, {what}; an id has none"
+
+
+def time_problem(time: datetime, now_s: float) -> str | None:
+    """Say what keeps a time from being one of a transaction or label, as `id_problem` does.
+
+    Args:
+        time: with an offset.
+        now_s: the reader's clock, in seconds since 1970; times more than a day past it are refused.
+
+    """
+    time_s = time.timestamp()
+    if time_s < 0:
+        return f"{time.isoformat()} lies before 1970"
+    if time_s > now_s + MAX_FUTURE_S:
+        return f"{time.isoformat()} lies over a day ahead"
+    return None
+
+
 _decoder = msgspec.json.Decoder(Transaction)
 
 
@@ -72,22 +113,29 @@ def parse_transaction(payload: bytes, now_s: float) -> Transaction:
         raise InvalidTransaction(
             "too_large", f"{len(payload)} bytes; a transaction has at most {MAX_PAYLOAD_BYTES}"
         )
+    plain = payload.isascii()
     try:
-        if not payload.isascii():
+        if not plain:
             payload.decode()
         transaction = _decoder.decode(payload)
     except (UnicodeDecodeError, msgspec.MsgspecError, RecursionError) as error:
         raise _explain(payload, error) from None
+    # other JSON has no control characters: raw ones below 0x20 are no JSON, others need one of these
+    if not plain or b"\\" in payload or b"\x7f" in payload:
+        _check_ids(transaction)
     time_s = transaction.time_s
-    if time_s > now_s + MAX_FUTURE_S:
-        raise InvalidTransaction(
-            "future_event_time", f"event_time {transaction.event_time.isoformat()} lies over a day ahead"
-        )
-    if time_s < 0:
-        raise InvalidTransaction(
-            "bad_event_time", f"event_time {transaction.event_time.isoformat()} lies before 1970"
-        )
+    if not 0 <= time_s <= now_s + MAX_FUTURE_S:
+        reason = "bad_event_time" if time_s < 0 else "future_event_time"
+        raise InvalidTransaction(reason, f"event_time {time_problem(transaction.event_time, now_s)}")
     return transaction
+
+
+def _check_ids(transaction: Transaction) -> None:
+    for name in ("transaction_id", "customer_id", "terminal_id"):
+        text = getattr(transaction, name)
+        problem = None if text is None else id_problem(text)
+        if problem:
+            raise InvalidTransaction("bad_id", f"{name} {problem}")
 
 
 def _explain(payload: bytes, error: Exception) -> InvalidTransaction:
@@ -99,7 +147,7 @@ def _explain(payload: bytes, error: Exception) -> InvalidTransaction:
         return _explain_malformed(payload, detail)
     if "missing required field" in detail:
         reason = "missing_field"
-    elif "`$.amount`" in detail and (">=" in detail or "range" in detail):
+    elif "`$.amount`" in detail and ("=" in detail or "range" in detail):
         reason = "bad_amount"
     elif "`$.event_time`" in detail and "got" not in detail:
         reason = "bad_event_time"

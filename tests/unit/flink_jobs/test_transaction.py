@@ -6,7 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES, InvalidTransaction, parse_transaction
+from flink_jobs.domain.transaction import (
+    MAX_PAYLOAD_BYTES,
+    InvalidTransaction,
+    id_problem,
+    parse_transaction,
+)
 
 NOW_S = 1_800_000_000.0
 VALID = {
@@ -39,8 +44,35 @@ def test_offsets_and_fractions_mean_the_same_instant(event_time: str) -> None:
 
 
 def test_unknown_fields_are_ignored_and_text_may_be_any_unicode() -> None:
-    transaction = parse_transaction(payload(channel="web", customer_id="Zoë \0 \N{GRINNING FACE}"), NOW_S)
-    assert transaction.customer_id == "Zoë \0 \N{GRINNING FACE}"
+    transaction = parse_transaction(payload(channel="web", customer_id=" Zoë \N{GRINNING FACE}"), NOW_S)
+    assert transaction.customer_id == " Zoë \N{GRINNING FACE}"
+
+
+@pytest.mark.parametrize("field", ["transaction_id", "customer_id", "terminal_id"])
+@pytest.mark.parametrize("character", ["\0", "\n", "\x1f", "\x7f", "\x80", "\x9f"])
+def test_an_id_has_no_control_character_however_it_is_written(field: str, character: str) -> None:
+    escaped = payload(**{field: "a?b"}).replace(b"?", b"\\u%04x" % ord(character))
+    # below a space, JSON wants it escaped
+    raw = [payload(**{field: "a?b"}).replace(b"?", character.encode())] if character > " " else []
+    for content in [escaped, *raw]:
+        with pytest.raises(InvalidTransaction) as refused:
+            parse_transaction(content, NOW_S)
+        assert refused.value.reason == "bad_id"
+        assert refused.value.detail.startswith(f"{field} has U+{ord(character):04X} at position 1")
+
+
+@pytest.mark.parametrize("text", ["NA", "null", "nan", " ", "\N{GRINNING FACE}" * 64, "\xa0", "\u2028"])
+def test_what_is_text_is_an_id(text: str) -> None:
+    assert id_problem(text) is None
+    assert parse_transaction(payload(customer_id=text), NOW_S).customer_id == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("", "is empty"), ("x" * 65, "has 65 characters"), ("a\0", "control"), ("\ud800", "surrogate")],
+)
+def test_it_is_said_why_a_text_is_no_id(text: str, said: str) -> None:
+    assert said in (id_problem(text) or "")
 
 
 def test_a_table_of_ready_columns_needs_neither_customer_nor_terminal() -> None:
@@ -66,6 +98,7 @@ def test_limits_are_within_what_is_read() -> None:
         (ahead(86_400), ahead(86_400.001), "future_event_time"),
         (payload(customer_id="x" * 64), payload(customer_id="x" * 65), "bad_id"),
         (payload(amount=0), payload(amount=-5e-324), "bad_amount"),
+        (payload(amount=1e12), payload(amount=1_000_000_000_000.0001), "bad_amount"),
         (
             payload(event_time="1970-01-01T00:00:00Z"),
             payload(event_time="1969-12-31T23:59:59Z"),
@@ -109,6 +142,8 @@ def test_limits_are_within_what_is_read() -> None:
         (payload(event_time="1969-07-20T20:17:40Z"), "bad_event_time", "1970"),
         (payload(event_time=1530403231), "wrong_type", "event_time"),
         (payload(event_time="2099-01-01T00:00:00Z"), "future_event_time", "2099"),
+        (payload(event_time="9999-12-31T23:59:59-01:00"), "future_event_time", "9999"),
+        (payload(event_time="0001-01-01T00:00:00+01:00"), "bad_event_time", "0001"),
     ],
 )
 def test_a_bad_record_is_refused_with_its_reason(content: bytes, reason: str, named: str) -> None:
