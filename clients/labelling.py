@@ -18,6 +18,8 @@ from clients.progress import make_progress
 from clients.reports import write_report
 from flink_jobs.domain.label import Label, parse_label
 from flink_jobs.store.settings import load_settings
+from training.columns import add_columns
+from training.printable import warn
 
 _EPILOG = """\
 examples:
@@ -26,9 +28,10 @@ examples:
   fraud-label --data july.parquet --by back-office labels from a file
 
 A file is CSV or Parquet, a path or s3://bucket/key, with the columns transaction_id and is_fraud (0 or 1),
-or the Fraud Detection Handbook's names for them; labelled_by and labelled_at, where it has them, come before
---by and --at. A label counts from when it was known: for transactions of the past that are streamed today,
---days-later 7 says 7 days after event_time. Ends with 0 when every label was confirmed, else as the producer.
+or the Fraud Detection Handbook's names for them, or those that --columns tells. labelled_by and labelled_at,
+where it has them, come before --by and --at. A label counts from when it was known: for transactions of the
+past that are streamed today, --days-later 7 says 7 days after event_time. Ends with 0 when every label was
+confirmed, else as the producer.
 """
 
 
@@ -42,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         "--honest", dest="is_fraud", action="store_const", const=False, help="they were honest"
     )
     parser.add_argument("--data", metavar="FILE", help="labels from a file, instead of TX_ID")
+    add_columns(parser)
     parser.add_argument("--by", metavar="NAME", help="who says so: a person, a team or a system")
     known = parser.add_mutually_exclusive_group()
     known.add_argument(
@@ -92,7 +96,13 @@ def _labels(args: argparse.Namespace) -> list[Label]:
             raise ClientError(
                 "--data says which transactions were fraud; leave out TX_ID, --fraud and --honest"
             )
-        return read_label_file(args.data, args.settings, by=args.by, at=at, days_later=args.days_later)
+        read = read_label_file(
+            args.data, args.settings, by=args.by, at=at, days_later=args.days_later, columns=args.columns
+        )
+        warn(read.notes)
+        return read.labels
+    if args.columns:
+        raise ClientError("--columns needs --data, whose columns it tells")
     if not args.transactions:
         raise ClientError("which transactions? Give TX_ID, or --data FILE")
     if args.is_fraud is None:

@@ -8,11 +8,13 @@ from clients import pacing
 from clients.command import EXIT_FAILED, argument_parser, instant, positive_float, positive_int, run
 from clients.delivery import Delivery, produce
 from clients.kafka_clients import check_topic, make_producer
-from clients.process import Stop
+from clients.process import ClientError, Stop
 from clients.progress import make_progress
 from clients.reports import ProducerReport, write_report
 from clients.transaction_source import read_transactions
 from flink_jobs.store.settings import load_settings
+from training.columns import add_columns
+from training.printable import warn
 
 DEFAULT_RATE_TPS = 100.0
 
@@ -25,7 +27,8 @@ examples:
   fraud-producer --data s3://datalake/july.csv --rate max --report build/producer-report.json
 
 CSV and Parquet are read, with the columns transaction_id, event_time, customer_id, terminal_id and amount
-(or the Fraud Detection Handbook's names for them), or Time, V1 to V28 and Amount.
+(or the Fraud Detection Handbook's names for them, or those that --columns tells), or Time, V1 to V28 and
+Amount.
 Ends with 0 when every transaction was confirmed, 1 when some were not, 130 after Ctrl-C.
 """
 
@@ -36,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--data", metavar="FILE", help="CSV or Parquet, a path or s3://bucket/key (default: simulation)"
     )
+    add_columns(parser)
     parser.add_argument("--since", type=instant, metavar="TIME", help="leave out what happened before")
     parser.add_argument("--until", type=instant, metavar="TIME", help="leave out what happened at or after")
     parser.add_argument("--limit", type=positive_int, metavar="N", help="send at most N transactions")
@@ -63,7 +67,10 @@ def main(argv: list[str] | None = None) -> int:
 def _command(args: argparse.Namespace) -> int:
     settings = load_settings(args.settings)
     topic = args.topic or settings.topics.transactions
-    data = read_transactions(args.data, args.since, args.until, args.limit, args.settings)
+    if args.columns and not args.data:
+        raise ClientError("--columns needs --data, whose columns it tells")
+    data = read_transactions(args.data, args.since, args.until, args.limit, args.settings, args.columns)
+    warn(data.notes)
     if args.speedup:
         schedule = pacing.with_event_gaps(data.first_event_s, args.speedup)
         rate_tps = pacing.mean_rate_tps(data.total, data.first_event_s, data.last_event_s, args.speedup)

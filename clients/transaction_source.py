@@ -12,6 +12,7 @@ from clients.delivery import KeyedMessage
 from clients.process import ClientError
 
 if TYPE_CHECKING:
+    from training.columns import Mapping
     from training.dataset import Dataset
 
 
@@ -24,6 +25,7 @@ class Input(NamedTuple):
         first_event_s: event time of the first, seconds since 1970.
         last_event_s: of the last.
         source: the file, or "simulation"; for messages.
+        notes: what a user should know of the file, a sentence each.
 
     """
 
@@ -32,14 +34,16 @@ class Input(NamedTuple):
     first_event_s: float
     last_event_s: float
     source: str
+    notes: tuple[str, ...]
 
 
-def read_transactions(
+def read_transactions(  # noqa: PLR0913, PLR0917 - each cuts or tells the data
     data: str | None,
     since: datetime | None,
     until: datetime | None,
     limit: int | None,
     settings_file: Path | None = None,
+    columns: "Mapping | None" = None,
 ) -> Input:
     """Read `data` (simulate without one), cut to since <= event time < until and at most `limit` records.
 
@@ -49,6 +53,7 @@ def read_transactions(
         until: leave out what happened at or after.
         limit: of records.
         settings_file: says where `s3://` is.
+        columns: of the file, by our names, where its own names do not tell.
 
     Raises:
         ClientError: the data cannot be used, or nothing is left of it.
@@ -63,7 +68,7 @@ def read_transactions(
             f"reading data needs {error.name}; pip install 'fraud-detection[training,clients]'"
         ) from None
     try:
-        dataset = load(data, settings_file) if data else simulated_dataset()
+        dataset = load(data, settings_file, columns=columns) if data else simulated_dataset()
         cut = dataset.between(since, until)
     except DatasetError as error:
         raise ClientError(str(error)) from None
@@ -76,7 +81,12 @@ def read_transactions(
         )
     times_s = cut.times_s()
     return Input(
-        islice(_records(cut), total), total, float(times_s[0]), float(times_s[total - 1]), dataset.source
+        islice(_records(cut), total),
+        total,
+        float(times_s[0]),
+        float(times_s[total - 1]),
+        dataset.source,
+        dataset.notes,
     )
 
 

@@ -7,52 +7,30 @@ Files are CSV or Parquet, at a local path or ``s3://bucket/key``, or a folder of
 * ``columns``: ready numeric columns that go to the model as they are (the schema of ULB's creditcard.csv).
 """
 
-import hashlib
+import time
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from flink_jobs.domain.manifest import ModelKind
+from flink_jobs.domain.transaction import MAX_AMOUNT
 from flink_jobs.store.lake import LakeError, read_lake_folder
+from training.checked_columns import CheckedColumns
+from training.columns import LABEL, Column, Layout, Mapping, transactions_layout
 from training.instants import as_datetime64
+from training.known_tables import READY_COLUMNS
 from training.lake_transactions import transactions_frame
-from training.tables import (
-    HANDBOOK_COLUMNS,
-    PROJECT_COLUMNS,
-    CheckedColumns,
-    DatasetError,
-    parse_table,
-    read_location,
-)
+from training.repeats import without_repeats
+from training.tables import DatasetError, Table, open_table, table_in_memory
 
-READY_COLUMNS = (*(f"V{n}" for n in range(1, 29)), "Amount")
-LABEL = "is_fraud"
-
-# creditcard.csv counts seconds from an unnamed day of September 2013.
-READY_EPOCH = np.datetime64("2013-09-01T00:00:00", "us")
 _MICROSECONDS = 1_000_000
-
-
-@dataclass(frozen=True)
-class Schema:
-    """The columns of one kind of file, under the names the file gives them."""
-
-    name: str
-    kind: ModelKind
-    required: tuple[str, ...]
-    label: str
-
-
-SCHEMAS = (
-    Schema("transactions (Handbook names)", "history", tuple(HANDBOOK_COLUMNS), "TX_FRAUD"),
-    Schema("transactions", "history", tuple(PROJECT_COLUMNS), LABEL),
-    Schema("ready numeric columns", "columns", ("Time", *READY_COLUMNS), "Class"),
-)
+# The model takes them as float32.
+_LARGEST_FEATURE = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -65,6 +43,7 @@ class Dataset:
     Attributes:
         label: the file's own column of frauds (1) and honest transactions (0); None where it has none.
             Labels that came back are no part of this: see `training.labelled_data`.
+        notes: what a user should know of the data, a sentence each.
 
     """
 
@@ -74,6 +53,7 @@ class Dataset:
     source: str
     sha256: str
     left_out: int = 0
+    notes: tuple[str, ...] = ()
 
     def between(self, since: str | datetime | None, until: str | datetime | None) -> "Dataset":
         """Transactions with since <= event time < until; None leaves a side open."""
@@ -102,15 +82,24 @@ class Dataset:
         return days.astype(np.int32)
 
 
-def load(location: str | Path, settings_file: str | Path | None = None) -> Dataset:
+def load(
+    location: str | Path,
+    settings_file: str | Path | None = None,
+    since: str | datetime | None = None,
+    until: str | datetime | None = None,
+    columns: Mapping | None = None,
+) -> Dataset:
     """Read and check a CSV or Parquet file or a folder of the lake, local or ``s3://bucket/key``.
 
     Args:
         location: where the file is.
         settings_file: says where ``s3://`` is; found as `load_settings` does if None.
+        since: leaves out earlier transactions.
+        until: leaves out what came from then on.
+        columns: of a file, by our names, where its own names do not tell.
 
     Raises:
-        DatasetError: no such file, an unknown format, a missing column, a value that cannot be used.
+        DatasetError: no such file, an unknown format, a missing column, or a value that the job would refuse.
 
     """
     source = str(location)
@@ -122,67 +111,61 @@ def load(location: str | Path, settings_file: str | Path | None = None) -> Datas
         frame, left_out = transactions_frame(records)
         if frame.empty:
             raise DatasetError(f"{source}: none of its {left_out} records is a transaction of a customer")
-        return replace(from_frame(frame, source, records.sha256), left_out=left_out)
-    content = read_location(source, settings_file)
-    frame = parse_table(content, source)
-    return from_frame(frame, source, hashlib.sha256(content).hexdigest())
+        return replace(from_frame(frame, source, records.sha256), left_out=left_out).between(since, until)
+    return _read(open_table(source, settings_file), columns, time.time()).between(since, until)
 
 
 def from_frame(frame: pd.DataFrame, source: str, sha256: str) -> Dataset:
-    """Check a table and bring it to the common column names; DatasetError as for `load`."""
-    schema = _recognise(frame, source)
-    if frame.empty:
-        raise DatasetError(f"{source}: has columns but no rows")
-    label = schema.label if schema.label in frame.columns else None
-    checked = CheckedColumns(frame, source)
-    if schema.kind == "history":
-        table = _history_table(checked, dict(zip(schema.required, PROJECT_COLUMNS, strict=True)))
-    else:
-        table = _ready_table(checked)
-    if label is not None:
-        table[LABEL] = checked.labels(label)
-    order = np.argsort(table["event_time"].to_numpy(), kind="stable")
-    if not np.array_equal(order, np.arange(len(order))):
-        table = table.iloc[order].reset_index(drop=True)
-    return Dataset(schema.kind, table, LABEL if label is not None else None, source, sha256)
-
-
-def _recognise(frame: pd.DataFrame, source: str) -> Schema:
-    """Find the schema that shares most columns with the table; all of its columns must be there."""
-    present = set(frame.columns)
-    schema = max(SCHEMAS, key=lambda known: len(present.intersection(known.required)))
-    missing = [name for name in schema.required if name not in present]
-    if not missing:
-        return schema
-    if len(missing) == len(schema.required):
-        known = "; or ".join(f"{', '.join(each.required)} [{each.name}]" for each in SCHEMAS)
-        raise DatasetError(f"{source}: none of the expected columns is there. Expected: {known}")
-    word = "column" if len(missing) == 1 else "columns"
-    raise DatasetError(
-        f"{source}: missing {word} {', '.join(missing)}. Expected for {schema.name}: "
-        f"{', '.join(schema.required)} (and {schema.label} for training); "
-        f"found: {', '.join(map(str, frame.columns))}"
+    """Check a table in memory, whose times may lie ahead; DatasetError as for `load`."""
+    return _read(
+        table_in_memory(pa.Table.from_pandas(frame, preserve_index=False), source, sha256), None, None
     )
 
 
-def _history_table(checked: CheckedColumns, names: dict[str, str]) -> pd.DataFrame:
-    columns: dict[str, Any] = {}
-    for name, common in names.items():
-        if common == "event_time":
-            columns[common] = checked.times(name)
-        elif common == "amount":
-            columns[common] = checked.numbers(name, minimum=0)
-        else:
-            columns[common] = checked.ids(name)
-    return pd.DataFrame(columns)
+def _read(table: Table, given: Mapping | None, now_s: float | None) -> Dataset:
+    """Check a table and bring it to the common column names, in event-time order."""
+    layout = transactions_layout(table, given)
+    columns = dict(layout.columns)
+    if layout.kind == "columns":
+        columns |= {name: Column(name) for name in READY_COLUMNS}
+    checked = CheckedColumns(table, columns, now_s)
+    if not checked.rows:
+        raise DatasetError(f"{table.source}: has columns but no rows")
+    frame = _frame(checked, layout)
+    notes = list(checked.notes)
+    if "transaction_id" in checked:
+        frame, repeats = without_repeats(frame, table.source)
+        notes += repeats
+    elif layout.kind == "history":
+        notes.append(
+            f"{table.source}: has no column transaction_id; ids are made of the file's content and the row"
+        )
+    order = np.argsort(frame["event_time"].to_numpy(), kind="stable")
+    if not np.array_equal(order, np.arange(len(order))):
+        frame = frame.iloc[order]
+    return Dataset(
+        layout.kind,
+        frame.reset_index(drop=True),
+        LABEL if LABEL in checked else None,
+        table.source,
+        table.sha256,
+        notes=tuple(notes),
+    )
 
 
-def _ready_table(checked: CheckedColumns) -> pd.DataFrame:
-    seconds = checked.numbers("Time")
-    columns: dict[str, Any] = {
-        "transaction_id": [f"row-{n}" for n in range(1, len(seconds) + 1)],
-        "event_time": READY_EPOCH + np.rint(seconds * _MICROSECONDS).astype("timedelta64[us]"),
+def _frame(checked: CheckedColumns, layout: Layout) -> pd.DataFrame:
+    # values that are equal share one object
+    columns = {
+        "transaction_id": checked.transaction_ids().to_pandas(),
+        "event_time": checked.times("event_time"),
     }
-    for name in READY_COLUMNS:
-        columns[name] = checked.numbers(name, minimum=0 if name == "Amount" else None)
+    if layout.kind == "history":
+        columns |= {name: checked.ids(name).to_pandas() for name in ("customer_id", "terminal_id")}
+        columns["amount"] = checked.numbers("amount", least=0, most=MAX_AMOUNT)
+    else:
+        for name in READY_COLUMNS:
+            least, most = (0, MAX_AMOUNT) if name == "Amount" else (-_LARGEST_FEATURE, _LARGEST_FEATURE)
+            columns[name] = checked.numbers(name, least, most)
+    if LABEL in checked:
+        columns[LABEL] = checked.labels(LABEL)
     return pd.DataFrame(columns)

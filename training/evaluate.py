@@ -15,6 +15,7 @@ from training.evaluation import Evaluation, Fit, Plan, evaluate_plan, importance
 from training.evaluation_page import evaluation_page
 from training.labelled_data import LabelledData
 from training.options import add_data, add_forest, forest_of, positive, read, step
+from training.printable import printable
 from training.tables import DatasetError
 
 
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(options)
     except (DatasetError, OSError, SettingsError) as error:
-        print(f"fraud-evaluate: {error}", file=sys.stderr)
+        print(f"fraud-evaluate: {printable(str(error))}", file=sys.stderr)
         return 1
 
 

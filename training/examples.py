@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flink_jobs.domain.features import FEATURE_NAMES, LABEL_DELAY_DAYS
-from training.dataset import SCHEMAS
+from training.columns import label_spellings
 from training.labelled_data import LabelledData
 from training.metrics import known_compromised
 from training.replay import WARM_UP_DAYS, replay_dataset
@@ -83,9 +83,7 @@ def prepare(data: LabelledData, train_days: int, test_days: int, *, validate: bo
     _check_labelled(data)
     dataset = data.transactions
     if dataset.kind == "columns":
-        labels = data.known_by_now()
-        split = split_by_share(dataset.times_s())
-        check_classes(dataset.source, labels, split, validate=validate)
+        labels, split = _split_ready(data, validate=validate)
         matrix = dataset.frame[list(dataset.feature_columns)].to_numpy(np.float32)
         return Examples(matrix, labels, dataset.days(), None, dataset.feature_columns, split, None)
     end = int(dataset.days()[-1]) + 1
@@ -116,13 +114,7 @@ def prepare_each(
     if dataset.kind != "history":
         raise DatasetError(f"{dataset.source}: ready columns have no customers and days to split by")
     days = dataset.days()
-    splits = {
-        end: split_by_days(dataset.source, days, train_days, data.label_delay_days, test_days, end=end)
-        for end in ends
-    }
-    labels = {end: _labels(data, split, end - test_days) for end, split in splits.items()}
-    for end, split in splits.items():
-        check_classes(dataset.source, labels[end], split, validate=validate)
+    splits = {end: _split(data, train_days, test_days, end, validate=validate) for end in ends}
     terminals = TerminalLabels(
         dataset.frame["terminal_id"].tolist(),
         days,
@@ -131,7 +123,7 @@ def prepare_each(
         data.label_delay_days,
     )
     # Older transactions lie in no window: leaving them out changes no feature.
-    earliest = min(split.train.start for split in splits.values())
+    earliest = min(split.train.start for _, split in splits.values())
     first = int(np.searchsorted(days, days[earliest] - WARM_UP_DAYS))
     recent = dataset.tail(first)
     matrix = replay_dataset(recent, terminals)
@@ -139,7 +131,7 @@ def prepare_each(
     return {
         end: Examples(
             matrix=matrix,
-            labels=labels[end][first:],
+            labels=labels[first:],
             days=days[first:],
             customers=recent.frame["customer_id"].to_numpy(),
             features=FEATURE_NAMES,
@@ -147,8 +139,34 @@ def prepare_each(
             terminal_risk=snapshot,
             label_delay_days=data.label_delay_days,
         )
-        for end, split in splits.items()
+        for end, (labels, split) in splits.items()
     }
+
+
+def check(data: LabelledData, train_days: int, test_days: int, *, validate: bool = True) -> None:
+    """Check that `prepare` would succeed, without features; DatasetError as for `prepare`."""
+    _check_labelled(data)
+    if data.transactions.kind == "columns":
+        _split_ready(data, validate=validate)
+    else:
+        _split(data, train_days, test_days, int(data.transactions.days()[-1]) + 1, validate=validate)
+
+
+def _split_ready(data: LabelledData, *, validate: bool) -> tuple[NDArray[np.int8], Split]:
+    labels = data.known_by_now()
+    split = split_by_share(data.transactions.times_s())
+    check_classes(data.transactions.source, labels, split, validate=validate)
+    return labels, split
+
+
+def _split(
+    data: LabelledData, train_days: int, test_days: int, end: int, *, validate: bool
+) -> tuple[NDArray[np.int8], Split]:
+    source, days = data.transactions.source, data.transactions.days()
+    split = split_by_days(source, days, train_days, data.label_delay_days, test_days, end=end)
+    labels = _labels(data, split, end - test_days)
+    check_classes(source, labels, split, validate=validate)
+    return labels, split
 
 
 def _labels(data: LabelledData, split: Split, test_begin: int) -> NDArray[np.int8]:
@@ -163,7 +181,7 @@ def _check_labelled(data: LabelledData) -> None:
     if dataset.frame.empty:
         raise DatasetError(f"{dataset.source}: no transactions in the period asked for (--since, --until)")
     if not data.is_labelled:
-        names = " or ".join(schema.label for schema in SCHEMAS if schema.kind == dataset.kind)
+        names = label_spellings(dataset.kind)
         raise DatasetError(
             f"{dataset.source}: missing column {names}. Training needs labels: 0 or 1, 1 for fraud; "
             "or those that came back, by --labels s3://datalake/labels"

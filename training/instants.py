@@ -16,4 +16,7 @@ def as_datetime64(value: str | datetime) -> np.datetime64:
 def parse_instant(text: str) -> datetime:
     """Read a date or date-time in ISO 8601, UTC where it names no zone; ValueError otherwise."""
     moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text} is past the calendar's end in UTC") from None

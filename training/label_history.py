@@ -4,7 +4,6 @@ A label counts from the day on which the delay after its transaction is over, or
 later. So a day's features know what was known when that day began.
 """
 
-import hashlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +15,10 @@ from numpy.typing import NDArray
 
 from flink_jobs.domain.label import parse_label
 from flink_jobs.store.lake import LakeError, read_lake_folder
+from training.columns import Mapping
 from training.instants import as_datetime64
-from training.tables import CheckedColumns, DatasetError, parse_table, read_location
+from training.label_table import read_label_table
+from training.tables import DatasetError
 
 _COLUMNS = ("transaction_id", "is_fraud", "labelled_at")
 
@@ -41,13 +42,15 @@ class Changes(NamedTuple):
 class LabelHistory:
     """All labels that were given, the latest last.
 
-    `frame` has transaction_id, is_fraud (0 or 1) and labelled_at (UTC, microseconds, no zone).
+    `frame` has transaction_id, is_fraud (0 or 1) and labelled_at (UTC, microseconds, no zone); `notes` has
+    what a user should know of a file, a sentence each.
     """
 
     frame: pd.DataFrame
     source: str
     sha256: str
     left_out: int = 0
+    notes: tuple[str, ...] = ()
 
     def before(self, until: str | datetime | None) -> "LabelHistory":
         """Leave out labels that were given at this time or later."""
@@ -70,12 +73,15 @@ def known_after_days(delay_days: int) -> int:
     return delay_days + 1
 
 
-def read_label_history(location: str, settings_file: str | Path | None = None) -> LabelHistory:
+def read_label_history(
+    location: str, settings_file: str | Path | None = None, columns: Mapping | None = None
+) -> LabelHistory:
     """Read labels from the lake's folder, or from a CSV or Parquet file.
 
     Args:
         location: a folder or a file, a path or `s3://bucket/key`.
         settings_file: says where `s3://` is.
+        columns: of a file, by our names, where its own names do not tell.
 
     Raises:
         DatasetError: nothing there, a missing column, or a value that cannot be used.
@@ -86,8 +92,7 @@ def read_label_history(location: str, settings_file: str | Path | None = None) -
     except LakeError as error:
         raise DatasetError(str(error)) from None
     if records is None:
-        content = read_location(location, settings_file)
-        return _history(_file(content, location), location, hashlib.sha256(content).hexdigest(), 0)
+        return _from_file(location, settings_file, columns)
     rows, left_out = [], 0
     for payload, _ in records.timed():
         try:
@@ -102,22 +107,11 @@ def read_label_history(location: str, settings_file: str | Path | None = None) -
     return _history(frame, location, records.sha256, left_out)
 
 
-def _file(content: bytes, location: str) -> pd.DataFrame:
-    table = parse_table(content, location)
-    missing = [name for name in _COLUMNS if name not in table.columns]
-    if missing:
-        raise DatasetError(
-            f"{location}: missing column {', '.join(missing)}. Expected of labels: {', '.join(_COLUMNS)}; "
-            f"found: {', '.join(map(str, table.columns))}"
-        )
-    checked = CheckedColumns(table, location)
-    return pd.DataFrame(
-        {
-            "transaction_id": checked.ids("transaction_id"),
-            "is_fraud": checked.labels("is_fraud"),
-            "labelled_at": checked.times("labelled_at"),
-        }
-    )
+def _from_file(location: str, settings_file: str | Path | None, columns: Mapping | None) -> LabelHistory:
+    table = read_label_table(location, settings_file, columns, ["labelled_at"], "--label-columns")
+    parts = (table.transaction_ids, table.frauds, table.labelled_at)
+    frame = pd.DataFrame(dict(zip(_COLUMNS, parts, strict=True)))
+    return replace(_history(frame, location, table.sha256, 0), notes=tuple(table.notes))
 
 
 def _history(frame: pd.DataFrame, source: str, sha256: str, left_out: int) -> LabelHistory:

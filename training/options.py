@@ -10,13 +10,19 @@ from numpy.typing import NDArray
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.store.settings import MAX_LABEL_DELAY_DAYS, NoSettingsError, defaults_named, load_settings
-from training.dataset import load
+from training.columns import add_columns, parse_columns
+from training.dataset import Dataset, load
 from training.forest import Forest
 from training.instants import parse_instant
 from training.label_history import LabelHistory, read_label_history
 from training.labelled_data import LabelledData
+from training.printable import warn
 from training.simulate import simulated_dataset
+from training.tables import DatasetError
 from training.threshold import Rule
+
+# If fewer of the labels are of a transaction, ids may be written in different ways.
+_FEW_JOINED = 0.5
 
 
 def add_data(parser: argparse.ArgumentParser, *, train_days: int, tested: str) -> None:
@@ -40,6 +46,13 @@ def add_data(parser: argparse.ArgumentParser, *, train_days: int, tested: str) -
         metavar="FILE",
         help="labels that came back, joined by transaction_id: the lake's folder s3://datalake/labels, or "
         "CSV or Parquet with transaction_id, is_fraud and labelled_at; none counts before it was known",
+    )
+    add_columns(data)
+    data.add_argument(
+        "--label-columns",
+        type=parse_columns,
+        metavar="MAP",
+        help="the same of a file of labels: labelled_at=decided*1s",
     )
     data.add_argument(
         "--since", type=instant_text, metavar="TIME", help="leave out earlier transactions (ISO 8601, UTC)"
@@ -91,26 +104,35 @@ def read(options: argparse.Namespace) -> LabelledData:
     """Read the data that the options of `add_data` name.
 
     Raises:
-        DatasetError: as for `training.dataset.load`.
+        DatasetError: as for `training.dataset.load`; or `--columns` without a file.
         SettingsError: only the settings can say how late labels come, and they cannot be read.
 
     """
+    for file, columns in (("data", "columns"), ("labels", "label_columns")):
+        if getattr(options, columns) and not getattr(options, file):
+            raise DatasetError(f"--{columns.replace('_', '-')} needs --{file}, whose columns it tells")
     delay_days = options.label_delay
     if delay_days is None:
         delay_days = _label_delay_days(options.settings)
     with step(f"Reading {options.data or 'a simulation'}"):
-        dataset = load(options.data, options.settings) if options.data else simulated_dataset()
-        dataset = dataset.between(options.since, options.until)
+        if options.data:
+            dataset = load(options.data, options.settings, options.since, options.until, options.columns)
+        else:
+            dataset = simulated_dataset().between(options.since, options.until)
+    warn(dataset.notes)
     if dataset.left_out:
         print(f"  left out {dataset.left_out:,} records that are refused, repeated, or of no customer")
     if not options.labels:
         return LabelledData(dataset, label_delay_days=delay_days)
     with step(f"Reading labels from {options.labels}"):
-        history = read_label_history(options.labels, options.settings).before(options.until)
+        history = read_label_history(options.labels, options.settings, options.label_columns)
+        history = history.before(options.until)
         data = LabelledData(dataset, history, delay_days)
         frauds = data.known_by_now() == 1
+    warn(history.notes)
     labelled = dataset.frame["transaction_id"].isin(history.frame["transaction_id"]).to_numpy()
     _tell_labels(history, labelled, frauds)
+    warn(_unjoined(history, dataset, cut=options.since is not None))
     return data
 
 
@@ -130,6 +152,19 @@ def _tell_labels(history: LabelHistory, labelled: NDArray[np.bool_], frauds: NDA
     )
     if history.left_out:
         print(f"  left out {history.left_out:,} records that are no labels")
+
+
+def _unjoined(history: LabelHistory, dataset: Dataset, *, cut: bool) -> Iterator[str]:
+    """Say so where few labels are of a transaction; of data that is cut, where none is."""
+    ours, theirs = dataset.frame["transaction_id"], history.frame["transaction_id"]
+    if ours.empty or theirs.empty:
+        return
+    joined = int(theirs.isin(ours).sum())
+    if joined == 0 or (joined < _FEW_JOINED * len(theirs) and not cut):
+        yield (
+            f"{history.source}: {joined:,} of {len(theirs):,} labels belong to a transaction of the data. "
+            f"Are ids written alike? Labels have {theirs.iloc[0]!r}, transactions {ours.iloc[0]!r}"
+        )
 
 
 def forest_of(options: argparse.Namespace) -> Forest:

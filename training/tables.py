@@ -1,101 +1,87 @@
-"""Tables from files, local or ``s3://bucket/key``; each column is checked when it is taken."""
+"""Tables from files, CSV or Parquet, local or ``s3://bucket/key``; columns are read when asked for."""
 
+import hashlib
 import io
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from flink_jobs.store.object_store import ObjectStoreError, read_object, s3_client
 from flink_jobs.store.settings import SettingsError, load_settings
-
-HANDBOOK_COLUMNS = {
-    "TRANSACTION_ID": "transaction_id",
-    "TX_DATETIME": "event_time",
-    "CUSTOMER_ID": "customer_id",
-    "TERMINAL_ID": "terminal_id",
-    "TX_AMOUNT": "amount",
-}
-PROJECT_COLUMNS = {name: name for name in HANDBOOK_COLUMNS.values()}
+from training.csv_file import CsvError, CsvFile
+from training.printable import printable
 
 
 class DatasetError(Exception):
     """The data cannot be used: says which file and column, and what was expected."""
 
 
-class CheckedColumns:
-    """Columns of a table; each is checked when it is taken: errors name file, column and first bad row."""
+@dataclass(frozen=True)
+class Table:
+    """A table of which nothing but the header was read.
 
-    def __init__(self, frame: pd.DataFrame, source: str) -> None:
-        self._frame = frame
-        self._source = source
+    Attributes:
+        source: where it is, for messages.
+        names: of its columns.
+        sha256: of its bytes.
+        delimiter: of a CSV file; empty for other tables.
+        option: of the command line, that tells the columns of this table.
 
-    def numbers(self, name: str, minimum: float | None = None) -> NDArray[np.float64]:
-        """Give finite numbers."""
-        column = self._frame[name]
-        values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
-        self._refuse(name, ~np.isfinite(values), "a number")
-        if minimum is not None:
-            self._refuse(name, values < minimum, f"a number not below {minimum:g}")
-        return values
+    """
 
-    def labels(self, name: str) -> NDArray[np.int8]:
-        """Give 0 or 1."""
-        values = self.numbers(name)
-        self._refuse(name, (values != 0) & (values != 1), "0 or 1")
-        return values.astype(np.int8)
+    source: str
+    names: tuple[str, ...]
+    sha256: str
+    reader: Callable[[list[str]], pa.Table]
+    delimiter: str = ""
+    option: str = "--columns"
 
-    def times(self, name: str) -> NDArray[Any]:
-        """Give times in UTC, microseconds, no zone."""
-        column = self._frame[name]
-        if pd.api.types.is_numeric_dtype(column):
-            self._refuse(
-                name, np.ones(len(column), dtype=bool), "a date and time such as 2018-07-01T00:00:31Z"
-            )
-        layout = None if pd.api.types.is_datetime64_any_dtype(column) else "ISO8601"
-        times = pd.to_datetime(column, errors="coerce", utc=True, format=layout)
-        self._refuse(name, times.isna().to_numpy(), "a date and time such as 2018-07-01T00:00:31Z")
-        return times.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
-
-    def ids(self, name: str) -> list[str]:
-        """Give identifiers as text."""
-        column = self._frame[name]
-        if pd.api.types.is_float_dtype(column):
-            # whole numbers become floats in a column with gaps
-            whole = column.notna() & (column % 1 == 0)
-            self._refuse(name, ~whole.to_numpy(), "an identifier")
-            column = column.astype(np.int64)
-        self._refuse(name, (column.isna() | (column.astype(str) == "")).to_numpy(), "an identifier")
-        return [str(value) for value in column.tolist()]
-
-    def _refuse(self, name: str, bad: NDArray[np.bool_], expected: str) -> None:
-        if not bad.any():
-            return
-        first = int(np.argmax(bad))
-        value = self._frame[name].iloc[first]
-        shown = "empty" if pd.isna(value) else repr(value if isinstance(value, str) else value.item())
-        raise DatasetError(
-            f"{self._source}: column {name}, row {first + 1} is {shown}; expected {expected} "
-            f"({int(bad.sum())} such rows; the first data row is row 1)"
-        )
+    def read(self, names: Iterable[str]) -> pa.Table:
+        """Read columns; DatasetError: they cannot be read, or a name is there twice."""
+        wanted = list(dict.fromkeys(names))
+        counts = Counter(self.names)
+        for name in wanted:
+            if counts[name] > 1:
+                raise DatasetError(f"{self.source}: column {printable(name)} is there {counts[name]} times")
+        try:
+            return self.reader(wanted)
+        except (CsvError, pa.ArrowException, OSError) as error:
+            raise _unreadable(self.source, error) from None
 
 
-def read_location(source: str, settings_file: str | Path | None = None) -> bytes:
-    """Read a file, local or ``s3://bucket/key``; DatasetError as for `load`."""
-    return _read_object(source, settings_file) if source.startswith("s3://") else _read_file(Path(source))
+def open_table(location: str, settings_file: str | Path | None = None) -> Table:
+    """Open a CSV or Parquet file, told apart by the first bytes, not by the name.
 
+    Raises:
+        DatasetError: no such file, or neither format.
 
-def parse_table(content: bytes, source: str) -> pd.DataFrame:
-    """CSV or Parquet, told apart by the content's first bytes, not by the name."""
+    """
+    content = (
+        _read_object(location, settings_file) if location.startswith("s3://") else _read_file(Path(location))
+    )
+    sha256 = hashlib.sha256(content).hexdigest()
     try:
         if content.startswith(b"PAR1"):
-            return pd.read_parquet(io.BytesIO(content))
-        ids = {name: str for name in (*HANDBOOK_COLUMNS, *PROJECT_COLUMNS) if name.lower().endswith("_id")}
-        return pd.read_csv(io.BytesIO(content), dtype=ids, low_memory=False)
-    except (ValueError, OSError) as error:
-        raise DatasetError(f"{source}: neither CSV nor Parquet that can be read ({error})") from error
+            parquet = pq.ParquetFile(io.BytesIO(content))
+            names = tuple(parquet.schema_arrow.names)
+            return Table(location, names, sha256, lambda wanted: parquet.read(columns=wanted))
+        csv = CsvFile(content)
+        return Table(location, csv.names, sha256, csv.read, csv.delimiter)
+    except (CsvError, pa.ArrowException, OSError) as error:
+        raise _unreadable(location, error) from None
+
+
+def table_in_memory(table: pa.Table, source: str, sha256: str) -> Table:
+    """Take a table that is no file."""
+    return Table(source, tuple(table.column_names), sha256, table.select)
+
+
+def _unreadable(source: str, error: Exception) -> DatasetError:
+    return DatasetError(f"{source}: neither CSV nor Parquet that can be read ({error})")
 
 
 def _read_file(path: Path) -> bytes:

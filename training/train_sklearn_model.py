@@ -5,6 +5,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ from flink_jobs.domain.model import check_features
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import SettingsError, load_settings
 from training import metrics
-from training.examples import Examples, prepare
+from training.examples import Examples, check, prepare
 from training.forest import Forest
 from training.labelled_data import LabelledData
 from training.options import add_data, add_forest, add_threshold, forest_of, read, rule_of, step
+from training.printable import printable
 from training.publish import Candidate, PublishError, package_version, promote, promoted_manifest, write
 from training.release_writer import PromotionError
 from training.tables import DatasetError
@@ -30,9 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 when a model was written (and promoted, if asked) or nothing had changed."""
     options = _parser().parse_args(argv)
     try:
-        return _run(options)
+        return _check(options) if options.check else _run(options)
     except (DatasetError, ObjectStoreError, PromotionError, PublishError, SettingsError) as error:
-        print(f"fraud-train: {error}", file=sys.stderr)
+        print(f"fraud-train: {printable(str(error))}", file=sys.stderr)
         return 1
 
 
@@ -57,6 +59,28 @@ def _run(options: argparse.Namespace) -> int:
     if settings is not None and options.promote:
         in_use = promote(options.output, settings)
         print(f"Promoted {manifest.version} to {settings.s3.endpoint_url}; {in_use.terminals}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Tell whether a model can be trained on what came before `--until`, and whether more comes after."""
+    until, options.until = options.until, None
+    whole = read(options)
+    times = whole.transactions.frame["event_time"]
+    data = replace(
+        whole,
+        transactions=whole.transactions.between(None, until),
+        history=whole.history and whole.history.before(until),
+    )
+    before, after = len(data.transactions.frame), len(times) - len(data.transactions.frame)
+    if until is not None and not (before and after):
+        raise DatasetError(
+            f"{whole.transactions.source}: nothing lies {'from' if before else 'before'} {until}"
+            f"{' on' if before else ''}; its event times are {times.iloc[0]} to {times.iloc[-1]} (UTC); "
+            "give an --until between them"
+        )
+    check(data, options.train_days, options.test_days, validate=options.threshold is None)
+    print(f"a model can be trained on {before:,} transactions; {after:,} come later")
     return 0
 
 
@@ -160,7 +184,9 @@ def _count(rows: slice) -> int:
 
 def _fingerprint(data: LabelledData, options: argparse.Namespace) -> str:
     """Digest of all that decides the model: data, parameters and version."""
-    elsewhere = {"data", "labels", "output", "promote", "if_changed", "if_missing", "settings"}
+    elsewhere = {"data", "labels", "output", "promote", "if_changed", "if_missing", "check", "settings"}
+    # where a file's own names tell, the mapping says nothing
+    elsewhere |= {name for name in ("columns", "label_columns") if getattr(options, name) is None}
     parameters = {name: str(value) for name, value in vars(options).items() if name not in elsewhere}
     # the delay in use, given by an option or by the settings
     parameters["label_delay"] = str(data.label_delay_days)
@@ -186,6 +212,11 @@ def _parser() -> argparse.ArgumentParser:
     result = parser.add_argument_group("result")
     result.add_argument(
         "--output", type=Path, default=Path("build/model"), metavar="DIR", help="(default: build/model)"
+    )
+    result.add_argument(
+        "--check",
+        action="store_true",
+        help="train nothing; only check that the data can be used, and that some of it comes after --until",
     )
     result.add_argument("--promote", action="store_true", help="upload to MinIO and make it the served model")
     unless = result.add_mutually_exclusive_group()

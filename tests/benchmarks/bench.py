@@ -26,10 +26,11 @@ from clients.process import ClientError
 from flink_jobs.kafka_to_minio_job import NAME as LAKE_GROUP
 from flink_jobs.store.model_registry import model_key
 from flink_jobs.store.object_store import read_object, s3_client
+from training.columns import HANDBOOK_COLUMNS
 from training.dataset import load
 from training.publish import JOBLIB_FILE, promoted_manifest
 from training.simulate import simulate, simulated_dataset
-from training.tables import HANDBOOK_COLUMNS, DatasetError
+from training.tables import DatasetError
 
 INFERENCE = f"{INSTALLED}/ml_inference_job.py"
 LAKE_JOB = f"{INSTALLED}/kafka_to_minio_job.py"

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # the programs of a bare machine that make up and make down need; terraform and tofu are not among them
-BARE = ("bash", "cat", "chmod", "date", "env", "make", "mkdir", "rm", "sh", "test", "touch")
+BARE = ("bash", "cat", "chmod", "cksum", "date", "env", "make", "mkdir", "rm", "sh", "test", "touch")
 STAND_IN = """#!/bin/sh
 printf '%s\\037' "${0##*/}" "$TERRAFORM_ROOT" "$ANSIBLE_CONFIG" "$@" >> "${0%/*}/calls"
 echo >> "${0%/*}/calls"
@@ -65,11 +65,12 @@ class Checkout:
     def refuse_plans(self, with_status: int) -> None:
         self.program("terraform/lab/scripts/check_plan.py", f"#!/bin/sh\nexit {with_status}\n")
 
-    def make(self, *arguments: str, fails: bool = False) -> list[list[str]]:
+    def make(self, *arguments: str, fails: bool = False, **variables: str) -> list[list[str]]:
         """Run make; return its calls of Terraform or OpenTofu, and of Ansible."""
         calls = self.folder / ".venv/bin/calls"
         calls.unlink(missing_ok=True)
         environment = {"PATH": str(self.machine), "HOME": "/root", "TERRAFORM_ROOT": "terraform/libvirt"}
+        environment |= variables
         ran = subprocess.run(
             ["make", *arguments],
             cwd=self.folder,
@@ -209,6 +210,36 @@ def test_what_the_parts_took_is_printed_before_the_last_line(tmp_path: Path) -> 
 def test_training_data_is_found_from_everywhere(checkout: Checkout, data: str, given: str) -> None:
     site = checkout.make("up", f"DATA={data}", "UNTIL=2018-07-01")[-1]
     assert f"{{training_data: '{given.format(folder=checkout.folder)}'}}" in site
+
+
+MAPPED = "event_time=step*1h@2017-01-01,customer_id=nameOrig"
+
+
+@pytest.mark.parametrize("usable", [True, False])
+def test_the_demos_data_is_checked_before_hosts_are_made(checkout: Checkout, *, usable: bool) -> None:
+    checkout.program(".venv/bin/fraud-train", STAND_IN + ("" if usable else "exit 1\n"))
+    checkout.program(".venv/bin/ansible-playbook", STAND_IN + "exit 1\n")
+    demo = ("demo", "DATA=a file.csv", "UNTIL=2018-07-01", f"COLUMNS={MAPPED}")
+    check, *others = checkout.make(*demo, fails=True)
+    data = ["--data", "a file.csv", "--columns", MAPPED]
+    assert check == ["fraud-train", "--check", *data, "--until", "2018-07-01"]
+    assert [call[0] for call in others] == ["ansible-playbook"] * usable
+    # what lies in the MinIO that is yet to be made cannot be checked, and a simulation need not be
+    for rest in (["DATA=s3://bucket/data.csv", "UNTIL=2018-07-01"], []):
+        assert [call[0] for call in checkout.make("demo", *rest, fails=True)] == ["ansible-playbook"]
+
+
+def test_a_mapping_of_columns_reaches_all_who_read_the_data(checkout: Checkout) -> None:
+    for name in ("fraud-producer", "fraud-evaluate"):
+        checkout.program(f".venv/bin/{name}", STAND_IN + "exit 1\n")
+    given = ("DATA=data.csv", "UNTIL=2018-07-01", f"COLUMNS={MAPPED}")
+    assert f"{{training_columns: '{MAPPED}'}}" in checkout.make("up", *given)[-1]
+    for target in ("stream", "evaluate"):
+        (call,) = checkout.make(target, *given, fails=True)
+        assert call[1:5] == ["--data", "data.csv", "--columns", MAPPED]
+    # a terminal's width
+    (call,) = checkout.make("evaluate", fails=True, COLUMNS="120")
+    assert call == ["fraud-evaluate"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from clients.command import instant
 from clients.drift_report import File
 from clients.process import ClientError, Stop, write_file
 from clients.transaction_source import read_transactions
+from training.columns import parse_columns
 
 HEADER = "transaction_id,event_time,customer_id,terminal_id,amount,is_fraud\n"
 
@@ -82,6 +83,34 @@ def test_ready_columns_are_keyed_by_transaction(tmp_path: Path) -> None:
     assert record.key.decode() == message["transaction_id"]
     assert len(message["features"]) == 29
     assert "customer_id" not in message
+
+
+def test_a_mapping_tells_whose_the_columns_are(
+    tmp_path: Path, settings_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bank.csv"
+    path.write_text("card;shop;sum;hour\n7;9;3,50;26\n")
+    mapping = "customer_id=card,terminal_id=shop,amount=sum,event_time=hour*1h@2018-07-01"
+    (record,) = read_transactions(str(path), None, None, None, columns=parse_columns(mapping)).records
+    message = json.loads(record.value)
+    assert record.key == b"7"
+    assert message.pop("transaction_id")
+    assert message == {
+        "event_time": "2018-07-02T02:00:00Z",
+        "customer_id": "7",
+        "terminal_id": "9",
+        "amount": 3.5,
+    }
+    monkeypatch.setattr(kafka_clients, "BOOTSTRAP_TIMEOUT_MS", 200)
+    command = ["--settings", str(settings_file), "--data", str(path)]
+    # as far as the broker that is not there
+    assert producer.main([*command, "--columns", mapping]) == 2
+    told, unreachable = capsys.readouterr().err.splitlines()
+    assert told.startswith("warning: ")
+    assert "has no column transaction_id" in told
+    assert "cannot reach Kafka" in unreachable
+    assert producer.main(["--settings", str(settings_file), "--columns", mapping]) == 2
+    assert "--columns needs --data" in capsys.readouterr().err
 
 
 def test_since_until_and_limit_cut_the_data(data_file: Path) -> None:

@@ -19,6 +19,10 @@ StandIn = Callable[[str, str], None]
         ({"model_until": "2025-04-18"}, "--if-changed"),
         ({"model_data": "s3://bucket/data.csv"}, "--if-changed"),
         ({"model_until": "2025-04-18", "model_replaces": False}, "--if-missing"),
+        (
+            {"model_data": "s3://b/a.csv", "model_columns": "event_time=step*1h@2017-01-01,amount=amt"},
+            "--if-changed",
+        ),
     ],
 )
 def test_a_promoted_model_gives_way_only_to_one_that_was_asked_for(
@@ -32,3 +36,5 @@ def test_a_promoted_model_gives_way_only_to_one_that_was_asked_for(
     assert ran.returncode == 0, ran.stdout + ran.stderr
     asked = (tmp_path / "asked").read_text().split()
     assert {argument for argument in asked if argument.startswith("--if-")} == {unless}, asked
+    columns = [f"--columns={variables['model_columns']}"] if "model_columns" in variables else []
+    assert [argument for argument in asked if argument.startswith("--columns")] == columns

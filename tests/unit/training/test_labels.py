@@ -261,6 +261,46 @@ def test_labels_are_read_from_a_file(tmp_path: Path, suffix: str) -> None:
     assert read_label_history(str(path)).frame["transaction_id"].tolist() == ["8", "007"]
 
 
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-01:00", "1777885200", "1969-12-31"])
+def test_a_time_that_no_label_can_have_is_refused_in_a_file(tmp_path: Path, at: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(f"transaction_id,is_fraud,labelled_at\n1,1,{at}\n")
+    with pytest.raises(DatasetError, match=r"labels\.csv: column labelled_at, row 1 is .*; expected "):
+        read_label_history(str(path))
+
+
+@pytest.mark.parametrize(
+    ("data", "labels", "warned"),
+    [
+        (("288062.0", "288063.0"), ("288062", "288063"), False),
+        (("tx-1", "tx-2"), ("1", "2"), True),
+        (("1", "2"), ("1", "3", "4", "5"), True),
+        (("1", "2"), ("1", "3"), False),
+    ],
+)
+def test_labels_that_join_little_are_warned_of(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    data: tuple[str, ...],
+    labels: tuple[str, ...],
+    *,
+    warned: bool,
+) -> None:
+    names = "transaction_id,event_time,customer_id,terminal_id,amount\n"
+    rows = "".join(f"{name},2026-05-04T09:00:00Z,c,p,1\n" for name in data)
+    (tmp_path / "data.csv").write_text(names + rows)
+    rows = "".join(f"{name},1,2026-05-05\n" for name in labels)
+    (tmp_path / "labels.csv").write_text(f"transaction_id,is_fraud,labelled_at\n{rows}")
+    command = ["--data", str(tmp_path / "data.csv"), "--labels", str(tmp_path / "labels.csv"), "--trees", "1"]
+    for cut in ([], ["--since", "2026-05-01"]):
+        # a day is too little to train on
+        assert main([*command, "--output", str(tmp_path / "model"), *cut]) == 1
+        joined = len(set(data) & set(labels))
+        said = f"warning: {tmp_path}/labels.csv: {joined} of {len(labels)} labels belong to a transaction"
+        # of data that is cut, the others may be of what was left out
+        assert (said in capsys.readouterr().err) == (warned and not (cut and joined))
+
+
 def test_a_file_without_times_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("transaction_id,is_fraud\n1,1\n")

@@ -3,8 +3,8 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
+from training.columns import HANDBOOK_COLUMNS
 from training.simulate import simulate, simulated_dataset
-from training.tables import HANDBOOK_COLUMNS
 
 
 def test_equal_seeds_give_equal_transactions() -> None:

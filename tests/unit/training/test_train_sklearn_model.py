@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,7 @@ from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.store.settings import Settings
 from training.dataset import READY_COLUMNS
+from training.forest import Forest
 from training.train_sklearn_model import main
 
 FAST = ["--trees", "8", "--max-depth", "6"]
@@ -66,6 +68,59 @@ def test_the_delay_of_labels_is_the_settings_or_the_commands_and_goes_into_model
         assert manifest.label_delay_days == risk.label_delay_days == delay_days
         assert manifest.data["train_to"] == train_to
         assert len(risk.days) == delay_days + 1
+
+
+@pytest.mark.parametrize(
+    ("until", "said"),
+    [
+        ("2024-04-25", None),
+        ("2024-02-01", "nothing lies before 2024-02-01T00:00:00+00:00; its event times are 2024-03-01"),
+        ("2025-01-01", "nothing lies from 2025-01-01T00:00:00+00:00 on; its event times are 2024-03-01"),
+        ("2024-03-20", "spans 19 days, training needs 29 at least"),
+    ],
+)
+def test_data_is_checked_without_training(  # noqa: PLR0913, PLR0917 - fixtures, and a table's columns
+    handbook_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    until: str,
+    said: str | None,
+) -> None:
+    monkeypatch.setattr(Forest, "fit", None)
+    output = tmp_path / "model"
+    command = ["--check", "--data", str(handbook_file), "--until", until, "--output", str(output), *FAST]
+    assert main(command) == (1 if said else 0)
+    shown = capsys.readouterr()
+    if said:
+        assert shown.err.startswith("fraud-train: ")
+        assert f"transactions.parquet: {said}" in shown.err
+    else:
+        assert re.search(r"trained on [\d,]+ transactions; [\d,]+ come later", shown.out)
+    assert not output.exists()
+
+
+def test_a_file_without_labels_cannot_be_trained_on(
+    tmp_path: Path, handbook_frame: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handbook_frame.drop(columns="TX_FRAUD").to_parquet(tmp_path / "data.parquet")
+    assert main(["--check", "--data", str(tmp_path / "data.parquet"), "--until", "2024-04-25"]) == 1
+    assert "missing column TX_FRAUD or is_fraud" in capsys.readouterr().err
+
+
+def test_a_mapping_trains_and_is_part_of_what_decides_the_model(
+    handbook_frame: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = handbook_frame.rename(columns={"CUSTOMER_ID": "card", "TX_FRAUD": "bad"}).assign(account=1)
+    other.to_csv(tmp_path / "bank.csv", index=False)
+    command = ["--data", str(tmp_path / "bank.csv"), "--output", str(tmp_path / "model"), *FAST]
+    fingerprints = set()
+    for customer in ("card", "account"):
+        assert main([*command, "--columns", f"customer_id={customer},is_fraud=bad"]) == 0
+        fingerprints.add(manifest_in(tmp_path / "model").fingerprint)
+    assert len(fingerprints) == 2
+    assert main(["--columns", "customer_id=card"]) == 1
+    assert "--columns needs --data" in capsys.readouterr().err
 
 
 def test_ready_columns_go_to_the_model_as_they_are(
