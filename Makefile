@@ -30,13 +30,22 @@ export TERRAFORM_ROOT := $(LAB)
 DATA ?=
 override DATA := $(DATA:~/%=$(HOME)/%)
 UNTIL ?= $(if $(DATA),,2025-04-18)
+# Which of its columns is which, where their names do not tell, such as COLUMNS=customer_id=cc_num,amount=amt. Shells and
+# terminals have their width in an environment variable of this name; it is neither read nor handed on.
+ifneq ($(origin COLUMNS),command line)
+override COLUMNS :=
+endif
+unexport COLUMNS
+# what lies in MinIO cannot be looked at before there is one
+local_data = $(if $(findstring ://,$(DATA)),,$(DATA))
+data_options = $(if $(DATA),--data '$(DATA)') $(if $(COLUMNS),--columns '$(COLUMNS)')
 # nobody who gives neither asks for another model than the one in use
 promoted_stays = $(if $(DATA)$(filter-out file,$(origin UNTIL)),,-e training_replaces=false)
 LIMIT ?= 60000
 RATE ?= 1000
-# Histories reach so far back: transactions of these days before UNTIL are streamed first, once for each DATA and UNTIL.
+# Histories reach so far back: transactions of these days before UNTIL are streamed first, once for each DATA, UNTIL and COLUMNS.
 PAST_DAYS := 37
-PAST := $(DEPLOYMENT)/past-$(if $(DATA),$(notdir $(DATA)),simulation)-$(UNTIL).json
+PAST := $(DEPLOYMENT)/past-$(if $(DATA),$(notdir $(DATA)),simulation)-$(UNTIL)$(if $(COLUMNS),-$(firstword $(shell printf %s '$(COLUMNS)' | cksum))).json
 # A .tfvars file of terraform/lab, such as cluster.tfvars. It is remembered, so that a larger lab stays larger. TFVARS= (nothing)
 # goes back to the default.
 TFVARS ?=
@@ -57,17 +66,20 @@ chosen = $(if $(filter file,$(origin TFVARS)),,yes)
 pools = $(if $(TFVARS),-var-file='$(TFVARS)',$(if $(chosen),,$(addprefix -var-file=../../,$(wildcard $(POOLS)))))
 remember_pools = $(if $(TFVARS),(cd $(LAB) && cat '$(TFVARS)') >$(POOLS),$(if $(chosen),rm -f $(POOLS),true))
 
-.PHONY: help demo plan up stream down evaluate bench check test test-check test-roles test-lab test-slow test-machines lock
+.PHONY: help demo checked plan up stream down evaluate bench check test test-check test-roles test-lab test-slow test-machines lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: ## from a bare machine to the first alert; DATA=file UNTIL=time LIMIT=60000 RATE=1000
+demo: ## from a bare machine to the first alert; DATA=file UNTIL=time COLUMNS=map LIMIT=60000 RATE=1000
 	@if [ -n '$(DATA)' ] && [ -z '$(UNTIL)' ]; then
 	  echo 'make demo: DATA needs UNTIL=time (ISO 8601): a model is trained on what came before it; the rest is streamed' >&2
 	  exit 2
 	fi
-	$(MAKE) --no-print-directory up stream
+	$(MAKE) --no-print-directory $(if $(local_data),checked) up stream
+
+checked: .venv/installed
+	@$(call step,Check $(DATA),fraud-train --check $(data_options) --until '$(UNTIL)',What is wrong with the data stands above; no host was made.)
 
 plan: .venv/installed ## prepare this machine, and show which hosts make up would make, change or delete
 	@mkdir -p $(DEPLOYMENT)
@@ -78,13 +90,13 @@ up: plan ## hosts, services, a model and the jobs; unchanged ones are left alone
 	@$(remember_pools)
 	$(call step,Make the hosts,$(TERRAFORM) -chdir=$(LAB) apply -input=false ../../$(DEPLOYMENT)/plan,The host that failed stands above; incus list shows what is there. Once its cause is mended: make up goes on from there.)
 	rm -f $(DEPLOYMENT)/plan
-	$(call step,Put the system on them,(cd ansible && ansible-playbook site.yml $(if $(DATA),-e "{training_data: '$(data)'}") -e training_until=$(UNTIL) $(promoted_stays)),Task and host that failed stand above; ssh -F $(DEPLOYMENT)/ssh_config HOST reaches it. Once its cause is mended: make up goes on from there.)
+	$(call step,Put the system on them,(cd ansible && ansible-playbook site.yml $(if $(DATA),-e "{training_data: '$(data)'}") $(if $(COLUMNS),-e "{training_columns: '$(COLUMNS)'}") -e training_until=$(UNTIL) $(promoted_stays)),Task and host that failed stand above; ssh -F $(DEPLOYMENT)/ssh_config HOST reaches it. Once its cause is mended: make up goes on from there.)
 
 stream: ## the last part of make demo: send, print alerts, compare the results with the records sent
 	@mkdir -p $(DEPLOYMENT)
 	if [ ! -e '$(PAST)' ]; then
 	  printf '\n\033[1m==> %s\033[0m\n' 'Bring in what customers did in the $(PAST_DAYS) days before'
-	  fraud-producer $(if $(DATA),--data '$(DATA)') --since "$$(date -ud '$(UNTIL) -$(PAST_DAYS) days' +%FT%TZ)" --until $(UNTIL) --rate max --report $(DEPLOYMENT)/past-sent.json
+	  fraud-producer $(data_options) --since "$$(date -ud '$(UNTIL) -$(PAST_DAYS) days' +%FT%TZ)" --until $(UNTIL) --rate max --report $(DEPLOYMENT)/past-sent.json
 	  fraud-audit --producer-report $(DEPLOYMENT)/past-sent.json --output $(DEPLOYMENT)/past-audit.json >$(DEPLOYMENT)/past-audit.txt || { cat $(DEPLOYMENT)/past-audit.txt; exit 1; }
 	  mv $(DEPLOYMENT)/past-audit.json '$(PAST)'
 	fi
@@ -95,7 +107,7 @@ stream: ## the last part of make demo: send, print alerts, compare the results w
 	trap 'kill -INT $$consumer 2>/dev/null || true; wait $$consumer || true' EXIT
 	for _ in {1..600}; do if [ -e $(DEPLOYMENT)/consumer.ready ] || ! kill -0 $$consumer 2>/dev/null; then break; fi; sleep 0.1; done
 	[ -e $(DEPLOYMENT)/consumer.ready ] || { echo 'make stream: fraud-consumer ended, or was not ready within 60 s; what it said stands above' >&2; exit 1; }
-	fraud-producer $(if $(DATA),--data '$(DATA)') --since $(UNTIL) --limit $(LIMIT) --rate $(RATE) --report $(DEPLOYMENT)/producer-report.json
+	fraud-producer $(data_options) --since $(UNTIL) --limit $(LIMIT) --rate $(RATE) --report $(DEPLOYMENT)/producer-report.json
 	fraud-audit --producer-report $(DEPLOYMENT)/producer-report.json --consumer-report $(DEPLOYMENT)/consumer-report.json --output $(DEPLOYMENT)/demo-report.json
 	printf '\nThe system keeps running. Where to look:\n\n'
 	cat $(DEPLOYMENT)/where-to-look.txt
@@ -111,8 +123,8 @@ down: ## remove the hosts, their network, keys and secrets, and all else that ma
 	rm -rf $(DEPLOYMENT) $(LAB)/terraform.tfstate* $(LAB)/.terraform $(LAB)/.terraform.lock.hcl
 	echo 'Kept for the next time: .venv, what else is in build/, the cache in $(FRAUD_CACHE), and Debian packages that were installed.'
 
-evaluate: .venv/installed ## how good the model is on consecutive weeks, as build/evaluation.html and .json; DATA=file
-	@fraud-evaluate $(if $(DATA),--data '$(DATA)')
+evaluate: .venv/installed ## how good the model is on consecutive weeks, as build/evaluation.html and .json; DATA=file COLUMNS=map
+	@fraud-evaluate $(data_options)
 
 # Tools and tests
 
