@@ -66,7 +66,7 @@ chosen = $(if $(filter file,$(origin TFVARS)),,yes)
 pools = $(if $(TFVARS),-var-file='$(TFVARS)',$(if $(chosen),,$(addprefix -var-file=../../,$(wildcard $(POOLS)))))
 remember_pools = $(if $(TFVARS),(cd $(LAB) && cat '$(TFVARS)') >$(POOLS),$(if $(chosen),rm -f $(POOLS),true))
 
-.PHONY: help demo checked plan up stream down evaluate bench check test test-check test-roles test-lab test-slow test-machines lock
+.PHONY: help demo checked plan up stream down evaluate bench compare check test test-check test-roles test-lab test-slow test-machines lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -146,6 +146,13 @@ build/flink/installed: ansible/playbooks/jobs_tests.yml ansible/inventory/group_
 
 bench: .venv/installed ## how fast the running lab is, as build/bench.html and .json; stops its jobs meanwhile; DATA=file
 	@python tests/benchmarks/bench.py $(if $(DATA),--data '$(DATA)')
+
+compare: .venv/installed ## what a record costs with the jobs of BEFORE=commit and with these, in turns on the running lab; DATA=file
+	@if [ -z '$(BEFORE)' ]; then
+	  echo 'make compare: BEFORE=commit says whose jobs to compare these with' >&2
+	  exit 2
+	fi
+	python tests/benchmarks/compare.py '$(BEFORE)' $(if $(DATA),--data '$(DATA)')
 
 check: .venv/installed build/flink/installed ## lint, types, unit tests and the jobs on a mini cluster, for the daily loop
 	@ruff check .

@@ -91,9 +91,7 @@ class Bench:
 
     def measure(self) -> None:
         """Measure everything, one after another."""
-        print(f"Sending a backlog of {self.numbers['data']['backlog']:,} transactions", flush=True)
-        with self._lab.topics("backlog") as (self._backlog,):
-            self._send(self._backlog, self._backlog_file)
+        with self.backlog():
             self._inference("warm_up")
             self.numbers["scaling"]["1"] = self._inference("one_taskmanager", parallelism=1)
             self._whole()
@@ -105,7 +103,15 @@ class Bench:
         self._size()
 
     @contextmanager
-    def _topics(self) -> Iterator[dict[str, str]]:
+    def backlog(self) -> Iterator[None]:
+        """Have the backlog in Kafka for as long as the block takes."""
+        print(f"Sending a backlog of {self.numbers['data']['backlog']:,} transactions", flush=True)
+        with self._lab.topics("backlog") as (self._backlog,):
+            self._send(self._backlog, self._backlog_file)
+            yield
+
+    @contextmanager
+    def topics(self) -> Iterator[dict[str, str]]:
         """Topics of a job that reads the backlog."""
         with self._lab.topics("predictions", "alerts", "dlq") as (predictions, alerts, dlq):
             yield {
@@ -115,34 +121,35 @@ class Bench:
                 "transactions_dlq": dlq,
             }
 
-    def _done(self, topics: dict[str, str]) -> Callable[[], int]:
+    def done(self, topics: dict[str, str]) -> Callable[[], int]:
+        """Give what tells how many records of the backlog are scored or refused by now."""
         return lambda: self._lab.records(topics["predictions"], topics["transactions_dlq"])
 
     def _watch(
         self, name: str, topics: dict[str, str], times: int = 1, longest_s: float | None = None
     ) -> int:
         total = times * self.numbers["data"]["backlog"]
-        found = throughput(self._done(topics), total, self._lab.cpu_s, longest_s)
+        found = throughput(self.done(topics), total, self._lab.cpu_s, longest_s)
         self.numbers["samples"][name] = found["samples"]
         self.numbers["cpu_us"][name] = found["cpu_us"]
         print(f"{name}: {found['tps']:,} a second; µs of processor time for each: {found['cpu_us']}")
         return int(found["tps"])
 
     def _inference(self, name: str, parallelism: int | None = None) -> int:
-        with self._topics() as topics, self._lab.job(INFERENCE, topics, parallelism=parallelism):
+        with self.topics() as topics, self._lab.job(INFERENCE, topics, parallelism=parallelism):
             return self._watch(name, topics)
 
     def _slow(self, name: str, script: str) -> None:
-        with self._topics() as topics, self._lab.job(script, topics):
+        with self.topics() as topics, self._lab.job(script, topics):
             self.numbers["throughput_tps"][name] = self._watch(name, topics, longest_s=SLOW_S)
 
     def _whole(self) -> None:
         """Throughput of ml_inference_job on all TaskManagers, and what else the same job is measured for."""
-        with self._topics() as topics, self._lab.job(INFERENCE, topics) as job:
+        with self.topics() as topics, self._lab.job(INFERENCE, topics) as job:
             tps = self._watch("inference", topics)
             self.numbers["throughput_tps"]["inference"] = tps
             self.numbers["scaling"][str(self.numbers["taskmanagers"])] = tps
-            done = self._done(topics)
+            done = self.done(topics)
             until(lambda: done() >= self._lab.records(self._backlog), 60, "the backlog is done")
             kept = {"transactions": self._backlog, "predictions": topics["predictions"]}
             self.numbers["kafka_bytes"] = {
@@ -195,12 +202,12 @@ class Bench:
 
     def _pass_through_and_lake(self) -> None:
         """Throughput of SQL alone, and then of the lake's job, which reads what SQL wrote."""
-        with self._topics() as topics:
+        with self.topics() as topics:
             with self._lab.job(f"{REMOTE}/pass_through.py", topics, f"--times={PASSES}"):
                 tps = self._watch("pass_through", topics, PASSES)
                 self.numbers["throughput_tps"]["pass_through"] = tps
                 total = PASSES * self.numbers["data"]["backlog"]
-                until(lambda: self._done(topics)() >= total, 60, "all is passed through")
+                until(lambda: self.done(topics)() >= total, 60, "all is passed through")
             self._lake(topics["predictions"])
 
     def _lake(self, topic: str) -> None:
@@ -243,10 +250,10 @@ class Bench:
         ).rename(columns=HANDBOOK_COLUMNS)
         with (
             self._lab.topics("backlog") as (self._backlog,),
-            self._topics() as topics,
+            self.topics() as topics,
             self._lab.job(INFERENCE, topics) as job,
         ):
-            done, copies = self._done(topics), 0
+            done, copies = self.done(topics), 0
             for customers in CUSTOMERS:
                 more = _copies(seed, range(copies, customers // CUSTOMERS[0]))
                 self._send(self._backlog, self._keep(more, "customers"))

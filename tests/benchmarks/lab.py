@@ -181,7 +181,12 @@ class Lab:
 
     @contextmanager
     def job(
-        self, script: str, topics: dict[str, str], *arguments: str, parallelism: int | None = None
+        self,
+        script: str,
+        topics: dict[str, str],
+        *arguments: str,
+        parallelism: int | None = None,
+        python_path: str | None = None,
     ) -> Iterator[str]:
         """Run a job for as long as the block takes.
 
@@ -190,6 +195,7 @@ class Lab:
             topics: laid over those of the settings.
             arguments: of the script.
             parallelism: by default a subtask on each TaskManager.
+            python_path: where whoever submits finds other packages than those that are installed.
 
         """
         buckets = self.settings.buckets
@@ -206,9 +212,10 @@ class Lab:
             **self._described.get(Path(script).stem, {}).get("properties", {}),
         }
         options = " ".join(f'-D{name}="{value}"' for name, value in properties.items())
+        python = f"PYTHONPATH={python_path}; " if python_path else ""
         submit = (
             f"cat >{REMOTE}/settings.json && sudo FRAUD_SETTINGS={REMOTE}/settings.json bash -c '"
-            "set -a; . /etc/flink/s3.env; cd /; exec runuser -u flink -- flink run --detached "
+            f"set -a; . /etc/flink/s3.env; {python}cd /; exec runuser -u flink -- flink run --detached "
             f"{options} --python {script} {' '.join(arguments)}'"
         )
         ran = subprocess.run(
@@ -229,6 +236,14 @@ class Lab:
             yield job_id
         finally:
             self.flink.cancel(job_id, 60)
+
+    def is_whole(self) -> bool:
+        """Whether each TaskManager is there with all of its slots free."""
+        overview = self.flink.request("/overview")
+        return bool(
+            overview["taskmanagers"] == len(self.named("flink_taskmanager"))
+            and overview["slots-available"] == overview["slots-total"]
+        )
 
     def checkpoint(self, job_id: str) -> dict[str, Any]:
         """Make a full checkpoint; return what Flink says of it: `state_size`, `end_to_end_duration`, …."""

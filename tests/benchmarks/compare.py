@@ -1,0 +1,147 @@
+"""`make compare BEFORE=commit`: what a record costs with another commit's jobs, and with this checkout's.
+
+Both jobs work through one backlog on the running lab. The cost is the processor time of brokers,
+TaskManagers, JobManager and MinIO for each record. As machines are noisy, the two versions take turns, and
+their medians are compared. Settings, topics and models are the lab's: a commit that reads others cannot be
+compared.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench import LAKE_GROUP, Bench
+from lab import INSTALLED, REMOTE, ROOT, BenchmarkError, Lab, until
+
+from clients.process import ClientError
+from training.tables import DatasetError
+
+ROUNDS = 5
+VERSIONS = ("before", "after")
+SITE_PACKAGES = INSTALLED.rpartition("/")[0]
+# gone with the next boot, should this run be killed
+DROP_IN = "/run/systemd/system/flink-taskmanager@.service.d/compare.conf"
+PATIENCE_S = 600
+
+
+def check_out(commit: str, folder: Path) -> None:
+    """Put `flink_jobs` of a commit into a folder."""
+    archive = subprocess.run(
+        ["git", "archive", commit, "flink_jobs"], cwd=ROOT, capture_output=True, check=False
+    )
+    if archive.returncode:
+        raise BenchmarkError(f"BEFORE={commit}: {archive.stderr.decode().strip()}")
+    folder.mkdir()
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+
+
+class Comparison:
+    """Two versions of the jobs on one lab.
+
+    Attributes:
+        costs_us: by version, what each of its runs found: µs of processor time a record, by service.
+
+    """
+
+    def __init__(self, lab: Lab, bench: Bench, folder: Path) -> None:
+        self._lab = lab
+        self._bench = bench
+        self._folder = folder
+        self.costs_us: dict[str, list[dict[str, float]]] = {version: [] for version in VERSIONS}
+
+    def measure(self, rounds: int) -> None:
+        """Run the versions in turns; each is first in every other round."""
+        taskmanagers = self._lab.named("flink_taskmanager")
+        for host in {*taskmanagers, *self._lab.named("flink_jobmanager")}:
+            self._lab.copy(host, *(self._folder / version for version in VERSIONS))
+        try:
+            with self._bench.backlog():
+                for number in range(rounds):
+                    for version in VERSIONS if number % 2 == 0 else reversed(VERSIONS):
+                        self._import_from(f"{REMOTE}/{version}:{SITE_PACKAGES}")
+                        # once for the JVMs to compile what they run
+                        self._work_through(version)
+                        cost = self._work_through(version)
+                        self.costs_us[version].append(cost)
+                        print(f"round {number + 1}, {version}, µs of processor time: {cost}", flush=True)
+        finally:
+            self._import_from(None)
+
+    def _import_from(self, path: str | None) -> None:
+        """Restart the TaskManagers: their Python, which imports a module once, is part of them."""
+        change = f"sudo rm -f {DROP_IN}"
+        if path:
+            drop_in = f"[Service]\\nEnvironment=PYTHONPATH={path}\\n"
+            change = f"printf '{drop_in}' | sudo install -D -m 0644 /dev/stdin {DROP_IN}"
+        restart = "sudo systemctl daemon-reload && sudo systemctl restart 'flink-taskmanager@*'"
+        for host in self._lab.named("flink_taskmanager"):
+            self._lab.ssh(host, f"{change} && {restart}")
+        until(self._lab.is_whole, 120, "all TaskManagers are back")
+
+    def _work_through(self, version: str) -> dict[str, float]:
+        """Let both jobs do the whole backlog; µs of processor time a record, by service and together."""
+        path, total = f"{REMOTE}/{version}", self._bench.numbers["data"]["backlog"]
+        # the first records of a run pay for its start
+        with self._jobs(path) as (done, in_lake):
+            until(lambda: done() > 0, PATIENCE_S, "the first record is scored")
+            begun, spent = done(), self._lab.cpu_s()
+            until(lambda: done() >= total and in_lake() >= total, PATIENCE_S, "the backlog is done")
+            after = self._lab.cpu_s()
+        self._lab.remove_lake()
+        cost = {name: (after[name] - before) / (total - begun) * 1e6 for name, before in spent.items()}
+        return {name: round(us, 2) for name, us in (cost | {"all": sum(cost.values())}).items()}
+
+    @contextmanager
+    def _jobs(self, path: str) -> Iterator[Any]:
+        with self._bench.topics() as topics, self._lab.topics("labels") as (labels,):
+            source = topics["transactions"]
+            lake = {"transactions": source, "fraud_labels": labels}
+            scripts = (f"{path}/flink_jobs/{name}.py" for name in ("kafka_to_minio_job", "ml_inference_job"))
+            kafka_to_minio, ml_inference = scripts
+            with (
+                self._lab.job(kafka_to_minio, lake, python_path=path),
+                self._lab.job(ml_inference, topics, python_path=path),
+            ):
+                yield self._bench.done(topics), lambda: self._lab.committed(LAKE_GROUP, source)
+
+
+def main() -> int:
+    """Run the command; 0 when the medians were written."""
+    parser = argparse.ArgumentParser(prog="compare", description=__doc__)
+    parser.add_argument("commit", help="whose flink_jobs are compared with this checkout's")
+    parser.add_argument("--data", metavar="FILE", help="as of make bench")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="(default: %(default)s)")
+    options = parser.parse_args()
+    try:
+        lab = Lab()
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            check_out(options.commit, folder / "before")
+            shutil.copytree(ROOT / "flink_jobs", folder / "after/flink_jobs")
+            comparison = Comparison(lab, Bench(lab, options.data, folder), folder)
+            with lab.to_itself():
+                comparison.measure(options.rounds)
+    except (BenchmarkError, ClientError, DatasetError, OSError) as error:
+        print(f"compare: {error}", file=sys.stderr)
+        return 1
+    medians = {
+        version: round(statistics.median(cost["all"] for cost in costs), 2)
+        for version, costs in comparison.costs_us.items()
+    }
+    ratio = round(medians["after"] / medians["before"], 3)
+    found = {"commit": options.commit, "costs_us": comparison.costs_us, "medians_us": medians, "ratio": ratio}
+    (ROOT / "build/compare.json").write_text(json.dumps(found, indent=2) + "\n")
+    print(f"median of {options.rounds}: {medians}, {ratio} times as much; build/compare.json has each run")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
