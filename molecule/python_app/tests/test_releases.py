@@ -76,8 +76,7 @@ def test_an_installation_that_was_broken_off_is_never_in_use(
     host: Host, install: Install, changes: int
 ) -> None:
     before = in_use(host)
-    broken = install(f"broken_{changes}", break_off_after=changes)
-    assert "broken off after: " in broken.stdout
+    install(f"broken_{changes}", break_off_after=changes)
     assert in_use(host) == before
     install(f"broken_{changes}")
     assert in_use(host) != before
