@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 
+from clients.process import printable
 from flink_jobs.domain.reasons import Reason
 
 REMEMBERED_IDS = 100_000
@@ -67,4 +68,5 @@ def shown(alert: ReceivedAlert, received: datetime) -> str:
         f"amount {transaction.amount:>9,.2f}  score {alert.score:.3f} (alert at {alert.threshold:.3f})  "
         f"model {alert.model_version}  {latency_ms:,.0f} ms"
     )
-    return "\n".join([line, *(f"{reason.contribution:>+20.3f}  {reason.text}" for reason in alert.reasons)])
+    reasons = (f"{reason.contribution:>+20.3f}  {reason.text}" for reason in alert.reasons)
+    return "\n".join(map(printable, (line, *reasons)))

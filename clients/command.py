@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kafka.errors import KafkaError
 
-from clients.process import ClientError
+from clients.process import ClientError, printable
 from flink_jobs.store.lake import LakeError
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import SettingsError, defaults_named
@@ -51,7 +51,7 @@ def run(
         return command(args)
     except (ClientError, SettingsError, LakeError, ObjectStoreError, KafkaError) as error:
         sys.stdout.flush()
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        print("\n".join(map(printable, f"{parser.prog}: {error}".split("\n"))), file=sys.stderr)
         return EXIT_ERROR
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

@@ -13,7 +13,7 @@ import msgspec
 from clients.alerts import ReceivedAlert, RecentIds, decode_alert, shown
 from clients.command import argument_parser, positive_float, positive_int, run
 from clients.kafka_clients import make_consumer, partitions_of
-from clients.process import Every, Stop, write_file
+from clients.process import Every, Stop, printable, write_file
 from clients.reports import ConsumerReport, latency, write_report
 from flink_jobs.store.settings import Settings, load_settings
 
@@ -144,8 +144,8 @@ class Inbox:
 
     def _text(self, alert: ReceivedAlert, value: bytes, received: datetime) -> str:
         if self._as_json:
-            # line breaks can only stand between JSON's tokens
-            return value.decode().replace("\n", " ")
+            # of control characters, these stand only between JSON's tokens, others only within its strings
+            return printable(value.decode().translate(dict.fromkeys(b"\t\n\r", " ")))
         return shown(alert, received.astimezone())
 
 

@@ -61,6 +61,7 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         self._next_sweeps: dict[int, int] = {}
         self._drift = DriftMetrics(runtime_context.get_metrics_group())
         self._risk_age = RiskAgeMetric(runtime_context.get_metrics_group())
+        self._currency = settings.currency
         self._served = ServedScorer(ModelRegistry(settings))
         # Else the thread that looks for models makes a batch wait for 5 ms at a time.
         sys.setswitchinterval(0.0005)
@@ -78,7 +79,8 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
             self._next_sweeps[shard] = sweep_ms
             ctx.timer_service().register_processing_time_timer(sweep_ms)
         scorer = self._served.current
-        yield from to_rows(scorer.score(unpack_batch(value), self._histories[shard], now_s), self._topics)
+        outcomes = scorer.score(unpack_batch(value), self._histories[shard], now_s, self._currency)
+        yield from to_rows(outcomes, self._topics)
         self._drift.show(scorer.drift, now_s)
         self._risk_age.show(scorer, now_s)
 

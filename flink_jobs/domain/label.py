@@ -37,6 +37,8 @@ def parse_label(payload: bytes, now_s: float | None = None) -> Label:
         now_s: the reader's clock, in seconds since 1970, by default now; `labelled_at` may lie a day past it.
 
     """
+    if not payload:
+        raise ValueError("no label: the record has no value, or one without a byte")
     try:
         # the decoder does not look at fields that it skips
         payload.decode()

@@ -16,7 +16,12 @@ from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import ServedModel
 from flink_jobs.domain.reasons import Reason, strongest_reasons
 from flink_jobs.domain.terminal_risk import TerminalRisk
-from flink_jobs.domain.transaction import InvalidTransaction, Transaction, parse_transaction
+from flink_jobs.domain.transaction import (
+    DEFAULT_CURRENCY,
+    InvalidTransaction,
+    Transaction,
+    parse_transaction,
+)
 
 SHOWN_PAYLOAD_BYTES = 1024
 
@@ -150,13 +155,20 @@ class Scorer:
         other._risk = terminal_risk  # noqa: SLF001 - its own class
         return other
 
-    def score(self, records: Sequence[Record], histories: Histories, now_s: float) -> Outcomes:
+    def score(
+        self,
+        records: Sequence[Record],
+        histories: Histories,
+        now_s: float,
+        currency: str = DEFAULT_CURRENCY,
+    ) -> Outcomes:
         """Score a batch.
 
         Args:
             records: in the order they are to be folded into their customers' histories.
             histories: read and written once for each customer of the batch.
             now_s: the clock, in seconds since 1970.
+            currency: of the amounts; transactions that name another are refused.
 
         """
         manifest = self._model.manifest
@@ -169,7 +181,7 @@ class Scorer:
         dead_letters: list[DeadLetter] = []
         for record in records:
             try:
-                transaction = parse_transaction(record.payload, now_s)
+                transaction = parse_transaction(record.payload, now_s, currency, record.payload_bytes)
                 batch.add(transaction)
                 accepted.append((record, transaction))
             except InvalidTransaction as invalid:

@@ -14,7 +14,11 @@ MAX_ID_CHARACTERS = 64
 # sums and squares of amounts stay finite, and every cent has a number of its own.
 MAX_AMOUNT = 1e12
 
+# ISO 4217; of a deployment whose settings name none
+DEFAULT_CURRENCY = "EUR"
+
 Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARACTERS)]
+Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
 
 _FIRST_SURROGATE = 0xD800
 _NEVER_IN_IDS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -26,10 +30,11 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         transaction_id: unique; an id, see `id_problem`.
         event_time: when the card was used; RFC 3339 with an offset.
-        amount: a number from 0 to MAX_AMOUNT.
+        amount: a number from 0 to MAX_AMOUNT, in the deployment's currency.
         customer_id: who paid; absent in tables of ready numeric columns.
         terminal_id: where; absent in tables of ready numeric columns.
         features: ready numeric columns by name, for models that take them as they are.
+        currency: of the amount; where it is absent, the deployment's own.
 
     """
 
@@ -39,6 +44,7 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
     customer_id: Identifier | None = None
     terminal_id: Identifier | None = None
     features: dict[str, float] | None = None
+    currency: Currency | None = None
 
     @property
     def time_s(self) -> float:
@@ -95,15 +101,32 @@ def time_problem(time: datetime, now_s: float) -> str | None:
     return None
 
 
+def currency_problem(currency: str, own: str) -> str | None:
+    """Say what keeps amounts of a currency from being taken, as `id_problem` does.
+
+    Args:
+        currency: that the record or file names.
+        own: the deployment's, as `currency` in the settings has it.
+
+    """
+    if currency == own:
+        return None
+    return f"is {currency!r}; this deployment's amounts are in {own} (`currency` in its settings)"
+
+
 _decoder = msgspec.json.Decoder(Transaction)
 
 
-def parse_transaction(payload: bytes, now_s: float) -> Transaction:
+def parse_transaction(
+    payload: bytes, now_s: float, currency: str = DEFAULT_CURRENCY, payload_bytes: int | None = None
+) -> Transaction:
     """Read one record of the topic `transactions`.
 
     Args:
         payload: the record's value as it lies in Kafka.
         now_s: the reader's clock, in seconds since 1970; event times more than a day past it are refused.
+        currency: the deployment's own; a transaction that names another is refused.
+        payload_bytes: the record's length, where `payload` was cut.
 
     Raises:
         InvalidTransaction: with the reason code and the field.
@@ -111,7 +134,8 @@ def parse_transaction(payload: bytes, now_s: float) -> Transaction:
     """
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise InvalidTransaction(
-            "too_large", f"{len(payload)} bytes; a transaction has at most {MAX_PAYLOAD_BYTES}"
+            "too_large",
+            f"{payload_bytes or len(payload)} bytes; a transaction has at most {MAX_PAYLOAD_BYTES}",
         )
     plain = payload.isascii()
     try:
@@ -127,6 +151,10 @@ def parse_transaction(payload: bytes, now_s: float) -> Transaction:
     if not 0 <= time_s <= now_s + MAX_FUTURE_S:
         reason = "bad_event_time" if time_s < 0 else "future_event_time"
         raise InvalidTransaction(reason, f"event_time {time_problem(transaction.event_time, now_s)}")
+    if transaction.currency is not None:
+        problem = currency_problem(transaction.currency, currency)
+        if problem:
+            raise InvalidTransaction("other_currency", f"currency {problem}")
     return transaction
 
 
@@ -141,6 +169,8 @@ def _check_ids(transaction: Transaction) -> None:
 def _explain(payload: bytes, error: Exception) -> InvalidTransaction:
     """Name the reason; runs for bad records only, so it may take its time."""
     detail = str(error)
+    if not payload:
+        return InvalidTransaction("empty", "the record has no value, or one without a byte")
     if isinstance(error, UnicodeDecodeError):
         return InvalidTransaction("not_utf8", f"byte 0x{payload[error.start]:02x} at position {error.start}")
     if not isinstance(error, msgspec.ValidationError):
@@ -151,6 +181,8 @@ def _explain(payload: bytes, error: Exception) -> InvalidTransaction:
         reason = "bad_amount"
     elif "`$.event_time`" in detail and "got" not in detail:
         reason = "bad_event_time"
+    elif "`$.currency`" in detail and "regex" in detail:
+        reason = "bad_currency"
     elif "of length" in detail:
         reason = "bad_id"
     else:

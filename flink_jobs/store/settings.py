@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
+from flink_jobs.domain.transaction import DEFAULT_CURRENCY, Currency
 
 MAX_LABEL_DELAY_DAYS = 180
 LabelDelay = Annotated[int, msgspec.Meta(ge=0, le=MAX_LABEL_DELAY_DAYS)]
@@ -52,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     Attributes:
         label_delay_days: how late labels come, for models that are trained from now on.
+        currency: of all amounts; transactions that name another are refused.
 
     """
 
@@ -60,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True):
     s3: S3
     buckets: Buckets
     label_delay_days: LabelDelay = LABEL_DELAY_DAYS
+    currency: Currency = DEFAULT_CURRENCY
 
 
 class SettingsError(RuntimeError):

@@ -120,11 +120,12 @@ def test_what_is_no_transaction_becomes_a_dead_letter(scoring: Scoring, settings
     too_large = payment("large", "c", noon, note="x" * MAX_PAYLOAD_BYTES)
     bad = {
         b"no JSON": "not_json",
-        None: "not_json",
+        None: "empty",
         b'{"customer_id": "\xff"}': "not_utf8",
         too_large: "too_large",
         payment("nobody", None, noon): "missing_field",
         payment("free", "c", noon, amount=-1): "bad_amount",
+        payment("dollars", "c", noon, currency="USD"): "other_currency",
         payment("future", "c", "2999-01-01T00:00:00Z"): "future_event_time",
     }
     # characters of two and three bytes, line breaks and what separates records in a batch
@@ -140,6 +141,7 @@ def test_what_is_no_transaction_becomes_a_dead_letter(scoring: Scoring, settings
         assert letter["reason"] == reason
         assert letter["payload_bytes"] == len(payload or b"")
         assert letter["payload"] == (payload or b"")[:1024].decode(errors="replace")
+        assert reason != "too_large" or letter["detail"].startswith(f"{len(too_large)} bytes")
         assert (letter["partition"], letter["kafka_timestamp_ms"]) == (7, 1772366400123)
     assert not letters
     predictions = job.messages(settings.topics.predictions)

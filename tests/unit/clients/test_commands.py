@@ -1,3 +1,4 @@
+import argparse
 import json
 import os
 import signal
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clients import audit, consumer, kafka_clients, producer
-from clients.command import instant
+from clients.command import EXIT_ERROR, argument_parser, instant, run
 from clients.drift_report import File
 from clients.process import ClientError, Stop, write_file
 from clients.transaction_source import read_transactions
@@ -252,3 +253,11 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ClientError, match=r"cannot write .*report\.json"):
         write_file(tmp_path / "file" / "report.json", b"")
+
+
+def test_an_error_is_shown_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    def command(_args: argparse.Namespace) -> int:
+        raise ClientError("id a\x1b[2J\x9bb is none\nsecond line")
+
+    assert run(command, argument_parser("fraud-test", "", ""), []) == EXIT_ERROR
+    assert capsys.readouterr().err == "fraud-test: id a\\u001b[2J\\u009bb is none\nsecond line\n"

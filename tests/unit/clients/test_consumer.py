@@ -1,4 +1,5 @@
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -103,6 +104,27 @@ def test_json_is_passed_on_as_it_is_one_a_line(capsys: pytest.CaptureFixture[str
     first, second = capsys.readouterr().out.splitlines()
     assert first.encode() == message.value
     assert json.loads(second)["transaction_id"] == "2"
+
+
+CLEARS_THE_SCREEN = "a\x1b[2J\x9b2J\x7f\r\n\t"
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_no_control_character_comes_out(as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: FBT001 - of the table
+    reasons = [
+        {"feature": "f", "value": 1, "contribution": 1, "direction": "raises", "text": CLEARS_THE_SCREEN}
+    ]
+    transaction = {"amount": 1, "customer_id": CLEARS_THE_SCREEN, "terminal_id": CLEARS_THE_SCREEN}
+    message = alert(CLEARS_THE_SCREEN, reasons=reasons, transaction=transaction)
+    raw = json.dumps(json.loads(message.value or b""), ensure_ascii=False, indent="\t").replace("\n", "\r\n")
+    inbox(as_json=as_json).take(message._replace(value=raw.encode()), READY)
+    shown = capsys.readouterr().out
+    assert not re.findall("[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)
+    assert len(shown.splitlines()) == (1 if as_json else 2)
+    if as_json:
+        assert json.loads(shown) == json.loads(message.value or b"")
+    else:
+        assert shown.count("a\\u001b[2J\\u009b2J\\u007f") == 4
 
 
 def test_repeats_are_dropped_and_counted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ def test_a_valid_record_is_read() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "truncated"),
+        (b"", "no value"),
         (b"\xff", "utf-8"),
         (payload(note="?").replace(b"?", b"\xff"), "utf-8"),
         (payload(is_fraud=1), "is_fraud"),

@@ -108,7 +108,7 @@ def flink() -> Flink:
 @pytest.fixture
 def operator(flink: Flink, monkeypatch: pytest.MonkeyPatch) -> ScoreBatches:
     scorer = Scorer(Model(), TerminalRisk.empty())  # type: ignore[arg-type]
-    monkeypatch.setattr(score_batches, "load_settings", lambda: None)
+    monkeypatch.setattr(score_batches, "load_settings", lambda: SimpleNamespace(currency="USD"))
     monkeypatch.setattr(score_batches, "ModelRegistry", lambda _settings: None)
     monkeypatch.setattr(score_batches, "ServedScorer", lambda _registry: SimpleNamespace(current=scorer))
     # the operator must not freeze the tests' objects, or change how their threads take turns
@@ -142,6 +142,16 @@ def scores(operator: ScoreBatches, flink: Flink, shard: int, *payments: tuple[st
         if topic == "predictions"
         for message in packed.decode().split("\n")
     ]
+
+
+def test_amounts_are_in_the_currency_of_the_settings(operator: ScoreBatches, flink: Flink) -> None:
+    flink.key = 0
+    record = '{"transaction_id":"t","event_time":"2018-07-01T00:00:00Z","amount":1,"currency":"%s"'
+    record += ',"customer_id":"c","terminal_id":"t"}'
+    packed = (f"0 {n} 1700000000000 0 {record % name}" for n, name in enumerate(("USD", "EUR")))
+    rows = operator.process_element(RECORD_SEPARATOR.join(packed).encode(), flink)
+    offsets = {topic: json.loads(message)["offset"] for topic, message in rows if topic != "fraud_alerts"}
+    assert offsets == {"predictions": 0, "transactions_dlq": 1}
 
 
 def customers(flink: Flink, shard: int) -> set[str]:

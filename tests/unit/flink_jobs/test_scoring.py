@@ -168,6 +168,14 @@ def test_a_dead_letter_shows_how_a_long_record_begins_and_how_long_it_was(scorer
     (letter,) = score(scorer, Record(2, 8, 0, 1_000_000, b"x" * 70_000))
     assert isinstance(letter, DeadLetter)
     assert (letter.reason, letter.payload_bytes, letter.payload) == ("too_large", 1_000_000, "x" * 1024)
+    assert letter.detail == "1000000 bytes; a transaction has at most 65536"
+
+
+def test_a_record_without_a_value_is_called_empty(scorer: Scorer) -> None:
+    (letter,) = score(scorer, Record(2, 8, 0, 0, b""))
+    assert isinstance(letter, DeadLetter)
+    assert (letter.reason, letter.payload_bytes) == ("empty", 0)
+    assert "no value" in letter.detail
 
 
 def test_a_customers_history_is_written_once_a_batch_and_goes_on_in_the_next(scorer: Scorer) -> None:

@@ -50,3 +50,13 @@ def test_a_wrong_field_is_named(tmp_path: Path) -> None:
     file.write_text(json.dumps(CONTENT | {"kafka": {}}))
     with pytest.raises(SettingsError, match="bootstrap_servers"):
         load_settings(file)
+
+
+def test_the_currency_has_a_default_and_a_form(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    for content, currency in ((CONTENT, "EUR"), (CONTENT | {"currency": "USD"}, "USD")):
+        file.write_text(json.dumps(content))
+        assert load_settings(file).currency == currency
+    file.write_text(json.dumps(CONTENT | {"currency": "dollars"}))
+    with pytest.raises(SettingsError, match="currency"):
+        load_settings(file)

@@ -48,6 +48,14 @@ def test_unknown_fields_are_ignored_and_text_may_be_any_unicode() -> None:
     assert transaction.customer_id == " Zoë \N{GRINNING FACE}"
 
 
+def test_amounts_are_in_the_deployments_currency_whether_it_is_named_or_not() -> None:
+    for own, other in (("EUR", "USD"), ("USD", "EUR")):
+        for content in (payload(), payload(currency=None), payload(currency=own)):
+            assert parse_transaction(content, NOW_S, own).amount == 146.0
+        with pytest.raises(InvalidTransaction, match=f"other_currency: currency is '{other}'.* in {own}"):
+            parse_transaction(payload(currency=other), NOW_S, own)
+
+
 @pytest.mark.parametrize("field", ["transaction_id", "customer_id", "terminal_id"])
 @pytest.mark.parametrize("character", ["\0", "\n", "\x1f", "\x7f", "\x80", "\x9f"])
 def test_an_id_has_no_control_character_however_it_is_written(field: str, character: str) -> None:
@@ -114,7 +122,7 @@ def test_limits_are_within_what_is_read() -> None:
 @pytest.mark.parametrize(
     ("content", "reason", "named"),
     [
-        (b"", "not_json", ""),
+        (b"", "empty", "no value"),
         (b"hello", "not_json", "byte 0"),
         (payload()[:-1], "not_json", "truncated"),
         (payload() + b"}", "not_json", "trailing"),
@@ -143,6 +151,10 @@ def test_limits_are_within_what_is_read() -> None:
         (payload(event_time=1530403231), "wrong_type", "event_time"),
         (payload(event_time="2099-01-01T00:00:00Z"), "future_event_time", "2099"),
         (payload(event_time="9999-12-31T23:59:59-01:00"), "future_event_time", "9999"),
+        (payload(currency="USD"), "other_currency", "'USD'"),
+        (payload(currency="usd"), "bad_currency", "currency"),
+        (payload(currency="EURO"), "bad_currency", "currency"),
+        (payload(currency=978), "wrong_type", "currency"),
         (payload(event_time="0001-01-01T00:00:00+01:00"), "bad_event_time", "0001"),
     ],
 )
