@@ -166,9 +166,9 @@ def reconcile(
 ) -> AuditReport:
     """Put the counts together."""
     measured: Latency | None = consumer.latency_ms if consumer else None
-    span = "producer_to_consumer"
+    span = "kafka_to_consumer"
     if measured is None:
-        measured, span = latency(outcome.to_score_ms), "producer_to_score"
+        measured, span = latency(outcome.to_score_ms), "kafka_to_score"
     return AuditReport(
         sent=producer.sent,
         scored=outcome.predictions.distinct,
@@ -189,7 +189,7 @@ def reconcile(
 
 def audit_table(report: AuditReport, *, contiguous: bool = True) -> str:
     """Write the figures for people."""
-    to = "alert received" if report.latency == "producer_to_consumer" else "score"
+    to = "alert received" if report.latency == "kafka_to_consumer" else "score"
     rows: list[tuple[str, float | None, str]] = [
         ("sent", report.sent, "transactions that Kafka confirmed"),
         ("scored", report.scored, "of them with a prediction"),
@@ -201,8 +201,8 @@ def audit_table(report: AuditReport, *, contiguous: bool = True) -> str:
         ("  repeated", report.lake_repeated, "rows beyond the first of a record"),
         ("lost", report.lost, "neither scored nor refused"),
         ("repeated", report.repeated, "predictions, before dropping repeats"),
-        ("p50", report.p50_ms, f"ms from producer to {to}"),
-        ("p99", report.p99_ms, f"ms from producer to {to}"),
+        ("p50", report.p50_ms, f"ms from Kafka to {to}"),
+        ("p99", report.p99_ms, f"ms from Kafka to {to}"),
     ]
     if report.failed:
         rows.insert(1, ("not confirmed", report.failed, "sent, but Kafka did not answer"))

@@ -53,7 +53,7 @@ class ConsumerReport(msgspec.Struct, frozen=True):
         alerts: alerts received, repeats dropped.
         repeated: repeats dropped.
         unreadable: records that were no alerts.
-        latency_ms: from the producer's timestamp to receipt, over `latencies_ms`; None without any.
+        latency_ms: from when Kafka took the transaction to receipt, over `latencies_ms`; None without any.
         latencies_ms: of the latest alerts (at most 10,000) on transactions sent since `ready_at`.
 
     """
@@ -79,7 +79,7 @@ class AuditReport(msgspec.Struct, frozen=True):
         repeated: predictions beyond the first of a record; consumers drop them.
         p50_ms: median latency; None without alerts.
         p99_ms: its 99th percentile.
-        latency: what the latency spans: "producer_to_consumer" or "producer_to_score".
+        latency: what the latency spans: "kafka_to_consumer" or "kafka_to_score".
         failed: records that Kafka never confirmed to the producer.
         dead_letters: records refused, distinct.
         lake_missing: records that are not in the lake.

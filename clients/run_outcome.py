@@ -24,7 +24,7 @@ class RunOutcome:
         predictions: how often each record was scored.
         dead_letters: how often each record was refused.
         alert_ids: transactions alerted on.
-        to_score_ms: for each alert the time from the producer's timestamp on the record to its score.
+        to_score_ms: for each alert the time from when Kafka took the record to its score.
 
     """
 

@@ -140,6 +140,13 @@ def test_the_table_of_topics_says_how_long_they_are_kept() -> None:
     )
 
 
+def test_topics_that_others_write_have_the_brokers_clock() -> None:
+    """Their timestamps say what is ahead of the clock, and what retention takes."""
+    topics = yaml.safe_load((ROOT / "ansible/inventory/group_vars/all/topics.yml").read_text())["topics"]
+    for name in ("transactions", "fraud_labels"):
+        assert topics[name]["config"]["message.timestamp.type"] == "LogAppendTime"
+
+
 def test_decisions_are_numbered_one_after_another() -> None:
     numbers = re.findall(r"^## (\d+) ", (ROOT / "docs/decisions.md").read_text(), re.MULTILINE)
     assert [int(number) for number in numbers] == list(range(1, len(numbers) + 1))

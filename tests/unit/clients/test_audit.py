@@ -83,7 +83,7 @@ def test_a_clean_run() -> None:
     assert (report.sent, report.scored, report.lost, report.repeated) == (10, 10, 0, 0)
     assert (report.alerts, report.alerts_fraud) == (2, 1)
     assert (report.lake_rows, report.lake_missing, report.lake_repeated) == (10, 0, 0)
-    assert (report.p50_ms, report.p99_ms, report.latency) == (11, 104, "producer_to_score")
+    assert (report.p50_ms, report.p99_ms, report.latency) == (11, 104, "kafka_to_score")
 
 
 def test_what_is_neither_scored_nor_refused_is_lost() -> None:
@@ -131,8 +131,8 @@ def test_latency_comes_from_the_consumer_where_it_measured_any() -> None:
     outcome = RunOutcome(RUN, TOPICS)
     consumer = ConsumerReport(NOW, 2, 0, 0, Latency(31.04, 62.0), [31.04, 62.0])
     report = audit.reconcile(RUN, outcome, full_lake(), consumer)
-    assert (report.p50_ms, report.p99_ms, report.latency) == (31.0, 62.0, "producer_to_consumer")
-    assert "ms from producer to alert received" in audit.audit_table(report)
+    assert (report.p50_ms, report.p99_ms, report.latency) == (31.0, 62.0, "kafka_to_consumer")
+    assert "ms from Kafka to alert received" in audit.audit_table(report)
 
 
 def test_without_labels_and_alerts_there_are_no_figures() -> None:
