@@ -28,8 +28,8 @@ examples:
   fraud-consumer --group desk --limit 10    ten alerts; the next call of the same group goes on after them
 
 Alerts go to stdout, everything else to stderr. The last column is the time from when Kafka took the
-transaction to the alert's arrival here. Below an alert stand the features that moved its score most, and by how
-much: + towards fraud, - away from it. Ends with 0, also after Ctrl-C or SIGTERM.
+transaction to the alert's arrival here. Below an alert stand the features that moved its score most, and by
+how much: + towards fraud, - away from it. Ends with 0, also after Ctrl-C or SIGTERM.
 """
 
 

@@ -17,7 +17,15 @@ MAX_AMOUNT = 1e12
 # ISO 4217; of a deployment whose settings name none
 DEFAULT_CURRENCY = "EUR"
 
-Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARACTERS)]
+Identifier = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=MAX_ID_CHARACTERS,
+        # for readers of the schema: `id_problem` looks, and only where there may be any
+        extra_json_schema={"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"},
+    ),
+]
 Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
 
 _FIRST_SURROGATE = 0xD800
