@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pyflink.table import StreamTableEnvironment, TableResult
 
 from flink_jobs.configuration import sql_options, stream_environment, topic_table, transactions_table
+from flink_jobs.lake_columns import amount_column, flag_column, id_column, time_column
 from flink_jobs.store.lake import LABELS_FOLDER, TRANSACTIONS_FOLDER
 from flink_jobs.store.settings import Settings, load_settings
 
@@ -59,24 +60,24 @@ CREATE TABLE {name} ({columns}
 )"""
 
 
-INSERT_TRANSACTIONS = """
+INSERT_TRANSACTIONS = f"""
 INSERT INTO lake SELECT
-  JSON_VALUE(text, '$.transaction_id'),
-  TRY_CAST(REPLACE(REPLACE(JSON_VALUE(text, '$.event_time'), 'T', ' '), 'Z', '') AS TIMESTAMP(3)),
-  JSON_VALUE(text, '$.customer_id'),
-  JSON_VALUE(text, '$.terminal_id'),
-  TRY_CAST(JSON_VALUE(text, '$.amount') AS DOUBLE),
-  `partition`, `offset`, `timestamp`, payload, DATE_FORMAT(`timestamp`, 'yyyy-MM-dd')
-FROM (SELECT *, DECODE(payload, 'UTF-8') AS text FROM transactions)"""
+  {id_column("transaction_id")},
+  {time_column("event_time")},
+  {id_column("customer_id")},
+  {id_column("terminal_id")},
+  {amount_column("amount")},
+  `partition`, `offset`, `timestamp`, payload, CAST(CAST(`timestamp` AS DATE) AS STRING)
+FROM (SELECT *, DECODE(payload, 'UTF-8') AS text FROM transactions)"""  # noqa: S608 - constants only
 
-INSERT_LABELS = """
+INSERT_LABELS = f"""
 INSERT INTO lake_labels SELECT
-  JSON_VALUE(text, '$.transaction_id'),
-  TRY_CAST(JSON_VALUE(text, '$.is_fraud') AS BOOLEAN),
-  JSON_VALUE(text, '$.labelled_by'),
-  TRY_CAST(REPLACE(REPLACE(JSON_VALUE(text, '$.labelled_at'), 'T', ' '), 'Z', '') AS TIMESTAMP(3)),
-  `partition`, `offset`, `timestamp`, payload, DATE_FORMAT(`timestamp`, 'yyyy-MM-dd')
-FROM (SELECT *, DECODE(payload, 'UTF-8') AS text FROM labels)"""
+  {id_column("transaction_id")},
+  {flag_column("is_fraud")},
+  {id_column("labelled_by")},
+  {time_column("labelled_at")},
+  `partition`, `offset`, `timestamp`, payload, CAST(CAST(`timestamp` AS DATE) AS STRING)
+FROM (SELECT *, DECODE(payload, 'UTF-8') AS text FROM labels)"""  # noqa: S608 - constants only
 
 
 def job_tables(settings: Settings, lake: str, file_mb: int, file_age_s: int) -> list[str]:
@@ -84,7 +85,9 @@ def job_tables(settings: Settings, lake: str, file_mb: int, file_age_s: int) -> 
     # the lake can wait: few large fetches spare the brokers
     consumer = {"fetch.min.bytes": str(1024 * 1024), "fetch.max.wait.ms": "1000"}
     return [
-        transactions_table(settings, NAME, consumer=consumer),
+        transactions_table(
+            settings, NAME, computed_columns=[f"currency AS '{settings.currency}'"], consumer=consumer
+        ),
         lake_table("lake", TRANSACTION_COLUMNS, f"{lake}/{TRANSACTIONS_FOLDER}", file_mb, file_age_s),
         topic_table("labels", settings.topics.fraud_labels, settings, NAME, consumer=consumer),
         lake_table("lake_labels", LABEL_COLUMNS, f"{lake}/{LABELS_FOLDER}", file_mb, file_age_s),

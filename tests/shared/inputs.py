@@ -1,0 +1,284 @@
+"""Ids, times and amounts as they may come, and what each reader makes of them: one table for all readers."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+# when Kafka took the records, and the reader's clock
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+PAYMENT = {
+    "transaction_id": "t-1",
+    "event_time": "2018-07-01T00:00:31Z",
+    "customer_id": "c-1",
+    "terminal_id": "s-1",
+    "amount": 146.0,
+}
+LABEL = {
+    "transaction_id": "t-1",
+    "is_fraud": True,
+    "labelled_by": "alice",
+    "labelled_at": "2018-07-09T00:00:00Z",
+}
+REFUSED = None
+_AS_THE_JOB = object()
+
+
+class Input(NamedTuple):
+    """A value of one field.
+
+    Attributes:
+        field: of a transaction.
+        written: the value in JSON.
+        answer: what it is read as; REFUSED: the record is refused for it.
+        cell: the same value in a file; None where a file cannot have it, or means something else by it.
+        column: what the lake's column says, where that is not the answer; docs/data.md tells of these.
+
+    """
+
+    field: str
+    written: bytes
+    answer: Any
+    cell: str | None = None
+    column: Any = _AS_THE_JOB
+
+    @property
+    def lake(self) -> object:
+        """What the lake's column says."""
+        return self.answer if self.column is _AS_THE_JOB else self.column
+
+    def payment(self) -> bytes:
+        """Give a transaction with this value; an amount where the field is none of a transaction."""
+        return _with(PAYMENT, self.field, self.written)
+
+    def label(self) -> bytes | None:
+        """Give a label with this value; None where labels have nothing like it."""
+        name = {"customer_id": "labelled_by", "event_time": "labelled_at"}.get(self.field)
+        return None if name is None else _with(LABEL, name, self.written)
+
+
+def _with(record: dict[str, object], field: str, written: bytes) -> bytes:
+    return json.dumps(record | {field: "?"}).encode().replace(b'"?"', written)
+
+
+def _id(text: str, answer: str | None, *, escaped: bool = True, column: object = _AS_THE_JOB) -> Input:
+    """An id as JSON writes it: with escapes, or as it is."""
+    written = json.dumps(text, ensure_ascii=escaped).encode()
+    return Input("customer_id", written, answer, text, column)
+
+
+def _time(text: str, answer: str | None, *, in_files: bool = True, column: object = _AS_THE_JOB) -> Input:
+    moment = None if answer is None else datetime.fromisoformat(answer).replace(tzinfo=UTC)
+    return Input("event_time", json.dumps(text).encode(), moment, text if in_files else None, column)
+
+
+def _amount(written: str, answer: float | None, *, in_files: bool = True) -> Input:
+    return Input("amount", written.encode(), answer, written if in_files else None)
+
+
+_SMILE = "\N{GRINNING FACE}"
+_AHEAD = datetime(2030, 1, 1, tzinfo=UTC)
+
+INPUTS = (
+    # text is text, whatever it says
+    *(_id(text, text) for text in ("c-1", "NA", "null", "nan", "None", "true", "007", "1e3", "-", "#1")),
+    *(
+        _id(text, text)
+        for text in (" ", " c ", "[1]", '"', "a\\b", 'a\\"b', "a,b;c", "]", "x" * 64, _SMILE * 64)
+    ),
+    *(_id(text, text, escaped=False) for text in ("ü", "\xa0", "\u2028", "\ufeff", "\ufffd", "日本", _SMILE)),
+    *(_id(text, text) for text in ("ü", "\u2028", _SMILE, "/")),
+    Input("customer_id", b'"\\/"', "/", "/"),
+    # in a file, it is the number 288062
+    Input("customer_id", b'"288062.0"', "288062.0"),
+    *(
+        _id(text, REFUSED)
+        for text in ("x" * 65, _SMILE * 65, "a\0b", "a\nb", "a\tb", "a\x1bb", "a\x7fb", "a\x85b")
+    ),
+    *(_id(text, REFUSED, escaped=False) for text in ("a\x7fb", "a\x80b", "a\x9fb")),
+    Input("customer_id", b'"a\tb"', REFUSED),
+    Input("customer_id", b'""', REFUSED, ""),
+    *(
+        Input("customer_id", written, REFUSED)
+        for written in (b"3156", b"3156.0", b"true", b'["c"]', b'{"a": "c"}')
+    ),
+    # half of a surrogate pair, and bytes that are no UTF-8: Java puts something in their place
+    Input("customer_id", b'"\\ud800"', REFUSED, column="?"),
+    Input("customer_id", b'"a\xffb"', REFUSED, column="a\ufffdb"),
+    # times
+    *(
+        _time(text, "2018-07-01T00:00:31")
+        for text in (
+            "2018-07-01T00:00:31Z",
+            "2018-07-01T00:00:31+00:00",
+            "2018-07-01T00:00:31-00:00",
+            "2018-07-01T02:00:31+02:00",
+            "2018-06-30T18:30:31-05:30",
+            "2018-07-01T23:59:31+23:59",
+            "2018-07-01T00:00:31.000Z",
+            "2018-07-01T00:00:31.000000000000Z",
+            "2018-07-01 00:00:31Z",
+        )
+    ),
+    # what pandas reads of these is another matter
+    *(
+        _time(text, "2018-07-01T00:00:31", in_files=False)
+        for text in ("2018-07-01t00:00:31z", "2018-07-01T02:00:31+0200")
+    ),
+    _time("2018-07-01T00:00:31.25Z", "2018-07-01T00:00:31.250"),
+    _time("2018-07-01T02:00:31.123456+02:00", "2018-07-01T00:00:31.123456"),
+    _time("2018-07-01T00:00:31.123456789Z", "2018-07-01T00:00:31.123457", in_files=False),
+    Input("event_time", b'"2018-07-01T00:00:31\\u002b00:00"', datetime(2018, 7, 1, 0, 0, 31, tzinfo=UTC)),
+    _time("2020-02-29T12:00:00Z", "2020-02-29T12:00:00"),
+    _time("2000-02-29T12:00:00Z", "2000-02-29T12:00:00"),
+    _time("2018-12-31T23:59:59Z", "2018-12-31T23:59:59"),
+    _time("1970-01-01T00:00:00Z", "1970-01-01T00:00:00"),
+    _time("1969-12-31T23:30:00-00:30", "1970-01-01T00:00:00"),
+    _time("2026-11-29T12:00:00Z", "2026-11-29T12:00:00"),
+    *(
+        _time(text, REFUSED)
+        for text in (
+            "1969-12-31T23:59:59Z",
+            "1970-01-01T00:30:00+01:00",
+            "0001-01-01T00:00:00+01:00",
+            "9999-12-31T23:59:59-01:00",
+            "9999-12-31T23:59:59Z",
+            "2026-11-29T14:00:01+02:00",
+            "2018-02-29T12:00:00Z",
+            "2100-02-29T12:00:00Z",
+            "2018-02-30T12:00:00Z",
+            "2018-04-31T12:00:00Z",
+            "2018-13-01T12:00:00Z",
+            "2018-00-01T12:00:00Z",
+            "2018-07-00T12:00:00Z",
+            "2018-07-01T25:00:00Z",
+            "2018-07-01T12:60:00Z",
+            "2018-07-01T12:00:00+24:00",
+            "yesterday",
+            "",
+        )
+    ),
+    # in a file, these are times
+    *(
+        _time(text, REFUSED, in_files=False)
+        for text in (
+            "2018-07-01T00:00:31",
+            "2018-07-01 00:00:31",
+            "2018-07-01",
+            "2018-07-01T00:00Z",
+            "2018-7-1T00:00:31Z",
+            "20180701T000031Z",
+            "2018-07-01T00:00:31+02",
+            "2018-07-01T00:00:31.Z",
+            "2018-07-01T00:00:31 Z",
+            "2018-07-01T24:00:00Z",
+            "2018-07-01T23:59:60Z",
+            "1530403231",
+        )
+    ),
+    *(Input("event_time", written, REFUSED) for written in (b"1530403231", b"null", b"true", b"[]")),
+    # a column knows no clock where the time is plain
+    _time("2030-01-01T00:00:00Z", REFUSED, column=_AHEAD),
+    # amounts
+    *(
+        _amount(written, value)
+        for written, value in {
+            "146.0": 146.0,
+            "146": 146.0,
+            "0": 0.0,
+            "0.01": 0.01,
+            "0.0000001": 1e-07,
+            "1E5": 1e5,
+            "1.5e+3": 1500.0,
+            "1e-5": 1e-05,
+            "1e-400": 0.0,
+            "123456789.123456": 123456789.123456,
+            "0.1234567890123456": 0.1234567890123456,
+            "999999999999.99": 999999999999.99,
+            "1000000000000": 1e12,
+            "1e12": 1e12,
+        }.items()
+    ),
+    *(
+        _amount(written, REFUSED)
+        for written in (
+            "-0.01",
+            "-146",
+            "1000000000000.01",
+            "1000000000001",
+            "1e13",
+            "1.7e308",
+            "1e999",
+            "-1e999",
+            "123456789012345678901234567890",
+            "NaN",
+            "Infinity",
+            "1,5",
+            "abc",
+        )
+    ),
+    *(_amount(written, REFUSED, in_files=False) for written in ("01", "1.", ".5", "+1", "0x10", "1_000")),
+    *(
+        Input("amount", written, REFUSED)
+        for written in (b'"146.0"', b'"NaN"', b"null", b"true", b"[146]", b'{"EUR": 146}', b'""')
+    ),
+)
+
+
+class Whole(NamedTuple):
+    """A whole record that is not as others are.
+
+    Attributes:
+        payload: the record.
+        answer: customer, time and amount; REFUSED: it is refused.
+        columns: what the lake's columns say of these, where that is something else.
+
+    """
+
+    payload: bytes
+    answer: tuple[str, datetime, float] | None
+    columns: tuple[str | None, datetime | None, float | None] | None = None
+
+    @property
+    def lake(self) -> tuple[Any, ...]:
+        """What the lake's columns say."""
+        return self.columns or self.answer or (None, None, None)
+
+
+_AS_SENT = json.dumps(PAYMENT).encode()
+_READ = ("c-1", datetime(2018, 7, 1, 0, 0, 31, tzinfo=UTC), 146.0)
+_WITHOUT_AMOUNT = (*_READ[:2], None)
+
+
+def _more(more: bytes) -> bytes:
+    return _AS_SENT[:-1] + b", " + more + b"}"
+
+
+WHOLE = (
+    Whole(_AS_SENT, _READ),
+    Whole(json.dumps(PAYMENT, indent=2).encode(), _READ),
+    Whole(json.dumps(PAYMENT, separators=(",", ":")).encode(), _READ),
+    Whole(_AS_SENT.replace(b'":', b'"\t:\r\n'), _READ),
+    Whole(_AS_SENT.replace(b"customer_id", b"customer\\u005fid"), _READ),
+    Whole(_more(b'"note": "amount \\"amount\\": -1"'), _READ),
+    Whole(_more(b'"nested": {"amount": "1", "customer_id": 5, "event_time": null}'), _READ),
+    Whole(_more(b'"amount": 147.0'), (*_READ[:2], 147.0)),
+    Whole(_more(b'"currency": "EUR"'), _READ),
+    Whole(_more(b'"currency": null'), _READ),
+    Whole(_more(b'"currency": "USD"'), REFUSED, _WITHOUT_AMOUNT),
+    Whole(_more(b'"currency": "eur"'), REFUSED, _WITHOUT_AMOUNT),
+    Whole(b"", REFUSED),
+    Whole(b"no JSON", REFUSED),
+    Whole(_AS_SENT[:-1], REFUSED),
+    Whole(b"[" + _AS_SENT + b"]", REFUSED),
+    Whole(b'{"customer_id": ' + b"[" * 2000, REFUSED),
+    # what a column cannot tell
+    Whole(_more(b'"currenc\\u0079": "USD"'), REFUSED, _READ),
+    Whole(_AS_SENT + b"}", REFUSED, _READ),
+    Whole(_more(b'"amount": "147"'), REFUSED, (*_READ[:2], 147.0)),
+    Whole(
+        b'{"nested": {"customer_id": "c"}, ' + _AS_SENT.replace(b'"c-1"', b"5")[1:],
+        REFUSED,
+        ("5", *_READ[1:]),
+    ),
+    Whole(_more(b'"note": "' + b"x" * 65_536 + b'"'), REFUSED, _READ),
+)
