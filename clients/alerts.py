@@ -5,8 +5,8 @@ from datetime import datetime
 
 import msgspec
 
-from clients.process import printable
 from flink_jobs.domain.reasons import Reason
+from training.printable import printable
 
 REMEMBERED_IDS = 100_000
 

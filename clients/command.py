@@ -11,11 +11,12 @@ from pathlib import Path
 
 from kafka.errors import KafkaError
 
-from clients.process import ClientError, printable
+from clients.process import ClientError
 from flink_jobs.store.lake import LakeError
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import SettingsError, defaults_named
 from training.instants import parse_instant
+from training.printable import printable
 
 EXIT_FAILED = 1
 EXIT_ERROR = 2

@@ -13,9 +13,10 @@ import msgspec
 from clients.alerts import ReceivedAlert, RecentIds, decode_alert, shown
 from clients.command import argument_parser, positive_float, positive_int, run
 from clients.kafka_clients import make_consumer, partitions_of
-from clients.process import Every, Stop, printable, write_file
+from clients.process import Every, Stop, write_file
 from clients.reports import ConsumerReport, latency, write_report
 from flink_jobs.store.settings import Settings, load_settings
+from training.printable import printable
 
 KEPT_LATENCIES = 10_000
 REPORT_PERIOD_S = 1.0

@@ -1,14 +1,11 @@
 """Parts of running commands: errors, ending in good order, periods, files for other programs."""
 
 import os
-import re
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 class ClientError(RuntimeError):
@@ -77,8 +74,3 @@ def write_file(path: Path, content: bytes) -> None:
         partial.replace(path)
     except OSError as error:
         raise ClientError(f"cannot write {path}: {error.strerror}") from None
-
-
-def printable(text: str) -> str:
-    """Write control characters as JSON escapes them: a terminal would obey them."""
-    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
