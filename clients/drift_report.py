@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -75,8 +75,8 @@ class Source(Protocol):
     def last_event_s(self, before_s: float) -> float | None:
         """Find the latest event time before a time; None where there is none."""
 
-    def payloads(self, since_s: float, until_s: float) -> list[tuple[float, bytes]]:
-        """Give event times and records of a period, in event-time order."""
+    def payloads(self, since_s: float, until_s: float) -> Iterable[list[tuple[float, bytes]]]:
+        """Give event times and records of a period, in event-time order, some at a time."""
 
 
 class File:
@@ -92,9 +92,9 @@ class File:
         """Find the latest event time before a time."""
         return max((time_s for time_s, _ in self._payloads if time_s < before_s), default=None)
 
-    def payloads(self, since_s: float, until_s: float) -> list[tuple[float, bytes]]:
+    def payloads(self, since_s: float, until_s: float) -> Iterable[list[tuple[float, bytes]]]:
         """Give event times and records of a period."""
-        return [each for each in self._payloads if since_s <= each[0] < until_s]
+        yield [each for each in self._payloads if since_s <= each[0] < until_s]
 
 
 class Drift(msgspec.Struct, frozen=True):
@@ -171,12 +171,15 @@ def measure(
     if since_s < scorer.first_day * DAY_S:
         since_s = scorer.first_day * DAY_S
         print(f"from {_time(since_s)} on: of terminals, the model knows nothing before", file=sys.stderr)
-    records = source.payloads(since_s - (KEPT_S if manifest.kind == "history" else 0), until_s)
+    counts = DriftCounts(manifest.distributions, window=None, sampled_share=1)
     histories = _Histories()
-    before = sum(time_s < since_s for time_s, _ in records)
-    _score(scorer, records[:before], histories, now_s)
-    counts = scorer.drift = DriftCounts(manifest.distributions, window=None, sampled_share=1)
-    _score(scorer, records[before:], histories, now_s)
+    scorer.drift = None  # what comes before the period is in histories only
+    for records in source.payloads(since_s - (KEPT_S if manifest.kind == "history" else 0), until_s):
+        before = sum(time_s < since_s for time_s, _ in records)
+        _score(scorer, records[:before], histories, now_s)
+        if before < len(records):
+            scorer.drift = counts
+        _score(scorer, records[before:], histories, now_s)
     psi = counts.indexes()
     if counts.transactions < FEWEST_TRANSACTIONS:
         raise ClientError(

@@ -1,33 +1,27 @@
 """Merge the lake's small files, one for each subtask and checkpoint, into few large ones.
 
-playbooks/compact.yml runs this with Flink's access to the lake: AWS_ACCESS_KEY_ID and
-AWS_SECRET_ACCESS_KEY.
+`lake-compaction.timer` and playbooks/compact.yml run this with access that may write to the lake:
+AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
 """
 
 import argparse
 import os
 import sys
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from flink_jobs.store.compaction import CompactionError, compact
-from flink_jobs.store.lake import LABELS_FOLDER, TRANSACTIONS_FOLDER
+from flink_jobs.store.compaction import CompactionError, LakeFolder
+from flink_jobs.store.compaction_lock import CompactionLock, CompactionLockedError
+from flink_jobs.store.lake import FOLDERS
 from flink_jobs.store.object_store import ObjectStoreError, s3_client
 from flink_jobs.store.settings import SettingsError, load_settings
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 when no files are left to merge."""
-    parser = argparse.ArgumentParser(prog="compact_lake", description=__doc__)
-    parser.add_argument("--target-mb", type=int, default=128, help="size of a merged file, in MB")
-    parser.add_argument(
-        "--settled-s",
-        type=int,
-        default=3600,
-        help="leave alone the newest file and those written up to so many seconds before it",
-    )
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args(argv)
     try:
         settings = load_settings()
         access = msgspec.structs.replace(
@@ -36,23 +30,47 @@ def main() -> int:
             secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
         )
         client, bucket = s3_client(access), settings.buckets.datalake
-        for folder in (TRANSACTIONS_FOLDER, LABELS_FOLDER):
-            merged = compact(
-                client,
-                bucket,
-                folder,
-                arguments.target_mb * 1024 * 1024,
-                timedelta(seconds=arguments.settled_s),
-            )
-            what = f"{merged.files} files became {merged.into}" if merged.files else "nothing to merge"
-            print(f"s3://{bucket}/{folder}: {what}")
+        lock = CompactionLock(client, bucket)
+        outcome: list[str] = []
+        try:
+            for folder in FOLDERS:
+                compacted = LakeFolder(client, bucket, folder, lock.renew).compact(
+                    arguments.target_mb * 1024 * 1024,
+                    timedelta(seconds=arguments.settled_s),
+                    datetime.now(UTC),
+                    timedelta(seconds=arguments.kept_s),
+                )
+                outcome.append(f"{folder}: {compacted}")
+                print(f"s3://{bucket}/{outcome[-1]}")
+        except CompactionError as error:
+            lock.release([*outcome, str(error)])
+            raise
+        lock.release(outcome)
     except KeyError as missing:
         print(f"compact_lake: {missing.args[0]} is not set; playbooks/compact.yml sets it", file=sys.stderr)
         return 1
-    except (CompactionError, ObjectStoreError, SettingsError) as error:
+    except (CompactionError, CompactionLockedError, ObjectStoreError, SettingsError) as error:
         print(f"compact_lake: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="compact_lake", description=__doc__)
+    parser.add_argument("--target-mb", type=int, default=128, help="size of a merged file, in MB")
+    parser.add_argument(
+        "--settled-s",
+        type=int,
+        default=3600,
+        help="leave alone the newest file and those written up to so many seconds before it",
+    )
+    parser.add_argument(
+        "--kept-s",
+        type=int,
+        default=3600,
+        help="delete what was merged so many seconds after the merge: who listed it has read it by then",
+    )
+    return parser
 
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from flink_jobs.domain.manifest import ModelKind
 from flink_jobs.domain.transaction import MAX_AMOUNT
-from flink_jobs.store.lake import LakeError, read_lake_folder
+from flink_jobs.store.lake import LakeError, find_lake
 from training.checked_columns import CheckedColumns
 from training.columns import LABEL, Column, Layout, Mapping, transactions_layout
 from training.instants import as_datetime64
 from training.known_tables import READY_COLUMNS
-from training.lake_transactions import transactions_frame
+from training.lake_transactions import read_lake_transactions
 from training.repeats import without_repeats
 from training.tables import DatasetError, Table, open_table, table_in_memory
 
@@ -94,7 +94,7 @@ def load(
     Args:
         location: where the file is.
         settings_file: says where ``s3://`` is; found as `load_settings` does if None.
-        since: leaves out earlier transactions.
+        since: leaves out earlier transactions; of the lake, they are not even read.
         until: leaves out what came from then on.
         columns: of a file, by our names, where its own names do not tell.
 
@@ -104,14 +104,16 @@ def load(
     """
     source = str(location)
     try:
-        records = read_lake_folder(source, settings_file)
+        lake = find_lake(source, settings_file)
+        read = None if lake is None else read_lake_transactions(lake, since, until)
     except LakeError as error:
         raise DatasetError(str(error)) from None
-    if records is not None:
-        frame, left_out = transactions_frame(records)
-        if frame.empty:
-            raise DatasetError(f"{source}: none of its {left_out} records is a transaction of a customer")
-        return replace(from_frame(frame, source, records.sha256), left_out=left_out).between(since, until)
+    if read is not None:
+        if read.frame.empty and since is None and until is None:
+            raise DatasetError(
+                f"{source}: none of its {read.left_out} records is a transaction of a customer"
+            )
+        return Dataset("history", read.frame, None, source, read.sha256, read.left_out)
     return _read(open_table(source, settings_file), columns, time.time()).between(since, until)
 
 

@@ -14,10 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from flink_jobs.domain.label import parse_label
-from flink_jobs.store.lake import LakeError, read_lake_folder
+from flink_jobs.store.lake import Lake, LakeError, find_lake
 from training.columns import Mapping
 from training.instants import as_datetime64
 from training.label_table import read_label_table
+from training.lake_transactions import digest_of
 from training.tables import DatasetError
 
 _COLUMNS = ("transaction_id", "is_fraud", "labelled_at")
@@ -60,7 +61,9 @@ class LabelHistory:
 
     def on(self, transaction_ids: "pd.Series[str]", days: NDArray[np.int32], delay_days: int) -> Changes:
         """Join to transactions, which happened on `days`."""
-        rows = pd.DataFrame({"transaction_id": transaction_ids.to_numpy(), "row": np.arange(len(days))})
+        labelled = np.flatnonzero(transaction_ids.isin(self.frame["transaction_id"]).to_numpy())
+        ids = transaction_ids.iloc[labelled].to_numpy(dtype=object)
+        rows = pd.DataFrame({"transaction_id": ids, "row": labelled})
         joined = self.frame.merge(rows, on="transaction_id")
         at = joined["row"].to_numpy(np.int64)
         given = joined["labelled_at"].to_numpy().astype("datetime64[D]").astype(np.int32)
@@ -88,23 +91,30 @@ def read_label_history(
 
     """
     try:
-        records = read_lake_folder(location, settings_file)
+        lake = find_lake(location, settings_file)
+        if lake is not None:
+            return _from_lake(lake, location)
     except LakeError as error:
         raise DatasetError(str(error)) from None
-    if records is None:
-        return _from_file(location, settings_file, columns)
+    return _from_file(location, settings_file, columns)
+
+
+def _from_lake(lake: Lake, location: str) -> LabelHistory:
     rows, left_out = [], 0
-    for payload, _ in records.timed():
+    for payload, *place in lake.records():
         try:
             label = parse_label(payload)
         except ValueError:
             left_out += 1
             continue
-        rows.append((label.transaction_id, label.is_fraud, label.labelled_at.astimezone(UTC)))
-    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
-    times = [time.replace(tzinfo=None) for time in frame["labelled_at"]]
-    frame["labelled_at"] = np.array(times, dtype="datetime64[us]")
-    return _history(frame, location, records.sha256, left_out)
+        given_at = label.labelled_at.astimezone(UTC).replace(tzinfo=None)
+        rows.append((place, label.transaction_id, label.is_fraud, given_at))
+    # of labels that were given at the same time, the last to come counts
+    rows.sort(key=lambda row: row[0])
+    _, ids, frauds, times = zip(*rows, strict=True) if rows else ((),) * 4
+    columns = (list(ids), list(frauds), np.array(times, dtype="datetime64[us]"))
+    frame = pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True)))
+    return _history(frame, location, digest_of(frame), left_out)
 
 
 def _from_file(location: str, settings_file: str | Path | None, columns: Mapping | None) -> LabelHistory:

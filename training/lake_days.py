@@ -1,5 +1,6 @@
 """What came into the lake, day by day: tables of payments and of labels, with the place of each."""
 
+import io
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -13,10 +14,11 @@ from flink_jobs.domain.transaction import InvalidTransaction, parse_transaction
 from flink_jobs.store.lake import (
     LABELS_FOLDER,
     TRANSACTIONS_FOLDER,
-    LakeRecords,
+    LakeRecord,
     day_of_file,
     is_finished,
     list_day_folders,
+    read_records,
 )
 from flink_jobs.store.object_store import list_keys, read_object
 from training.terminal_days import PLACE
@@ -77,11 +79,11 @@ class LakeDays:
             rows.append((label.transaction_id, int(label.is_fraud), given_us, time_us, *place))
         return _frame(rows, LABEL_COLUMNS)
 
-    def _records(self, keys: Iterable[str], folder: str) -> Iterator[tuple[bytes, int, int, int]]:
+    def _records(self, keys: Iterable[str], folder: str) -> Iterator[LakeRecord]:
         for key in keys:
             if key.startswith(folder):
                 content = read_object(self._client, self._bucket, key)
-                yield from LakeRecords(f"s3://{self._bucket}", [(key, content)]).placed()
+                yield from read_records(io.BytesIO(content), f"s3://{self._bucket}/{key}")
 
 
 def by_day(keys: Iterable[str]) -> list[list[str]]:

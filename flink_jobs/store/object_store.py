@@ -2,6 +2,7 @@
 
 # ruff: noqa: ANN401 - boto3 makes its classes at run time
 
+import io
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple, overload
@@ -16,12 +17,18 @@ _REMEDIES = {
     "NoSuchBucket": "ansible-playbook site.yml makes the buckets",
     "AccessDenied": "models are written with the settings of the user `training`",
 }
-# The object is there already, or another request is just writing it.
-_EXISTS = ("PreconditionFailed", "ConditionalRequestConflict")
+# The object is there already, is another or none, or another request is just writing it.
+_ANOTHER = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
+# What is smaller is read whole: one request instead of one for each column.
+_READ_WHOLE_BYTES = 1024 * 1024
 
 
 class ObjectStoreError(RuntimeError):
     """An object could not be read or written: which, where, and what to do."""
+
+
+class ObjectMissingError(ObjectStoreError):
+    """There is no such object, or no more."""
 
 
 def s3_client(settings: S3) -> Any:
@@ -52,16 +59,71 @@ def read_object(client: Any, bucket: str, key: str, *, missing_ok: bool = False)
         ObjectStoreError: not there, not allowed, or the server does not answer.
 
     """
-    where = f"s3://{bucket}/{key} at {client.meta.endpoint_url}"
     try:
-        content: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
-    except client.exceptions.NoSuchKey as error:
+        return _get(client, bucket, key)[0]
+    except ObjectMissingError:
         if missing_ok:
             return None
-        raise ObjectStoreError(f"cannot read {where}: {error}") from None
+        raise
+
+
+def read_tagged(client: Any, bucket: str, key: str) -> tuple[bytes, str] | None:
+    """Read a whole object and the tag of its content, for `replace_object`; None if it is missing.
+
+    Raises:
+        ObjectStoreError: not allowed, or the server does not answer.
+
+    """
+    try:
+        return _get(client, bucket, key)
+    except ObjectMissingError:
+        return None
+
+
+def open_object(client: Any, bucket: str, key: str, size: int) -> io.BufferedIOBase | io.RawIOBase:
+    """Open an object of a known size to read parts of it; a read raises what `read_object` does."""
+    if size <= _READ_WHOLE_BYTES:
+        return io.BytesIO(read_object(client, bucket, key))
+    return _Parts(lambda part: _get(client, bucket, key, part)[0], size)
+
+
+class _Parts(io.RawIOBase):
+    """An object, of which each read asks for a part."""
+
+    def __init__(self, get: Callable[[str], bytes], size: int) -> None:
+        self._get = get
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        end = self._size if size is None or size < 0 else min(self._at + size, self._size)
+        content = self._get(f"bytes={self._at}-{end - 1}") if end > self._at else b""
+        self._at += len(content)
+        return content
+
+
+def _get(client: Any, bucket: str, key: str, part: str = "") -> tuple[bytes, str]:
+    where = f"s3://{bucket}/{key} at {client.meta.endpoint_url}"
+    try:
+        found = client.get_object(Bucket=bucket, Key=key, **({"Range": part} if part else {}))
+        return found["Body"].read(), found.get("ETag", "")
+    except client.exceptions.NoSuchKey as error:
+        raise ObjectMissingError(f"cannot read {where}: {error}") from None
     except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
         raise ObjectStoreError(f"cannot read {where}: {error}") from None
-    return content
 
 
 class StoredObject(NamedTuple):
@@ -86,9 +148,9 @@ def list_keys(client: Any, bucket: str, prefix: str = "", *, folders: bool = Fal
             yield from (found["Key"] for found in page.get("Contents", ()))
 
 
-def list_objects(client: Any, bucket: str, prefix: str) -> Iterator[StoredObject]:
+def list_objects(client: Any, bucket: str, prefix: str, *, recursive: bool = True) -> Iterator[StoredObject]:
     """List the objects below a prefix, in the order of their keys; ObjectStoreError as for `list_keys`."""
-    for page in _pages(client, bucket, {"Prefix": prefix}):
+    for page in _pages(client, bucket, {"Prefix": prefix} | ({} if recursive else {"Delimiter": "/"})):
         for found in page.get("Contents", ()):
             yield StoredObject(found["Key"], found["Size"], found["LastModified"])
 
@@ -125,19 +187,48 @@ def create_object(client: Any, bucket: str, key: str, content: bytes) -> bool:
         ObjectStoreError: as for `write_object`.
 
     """
-    created = True
+    return _is_written(
+        client,
+        "create",
+        bucket,
+        key,
+        lambda: client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*"),
+    )
 
-    def create() -> None:
-        nonlocal created
+
+def replace_object(client: Any, bucket: str, key: str, content: bytes, tag: str) -> bool:
+    """Write a whole object if it still has this tag; False if it is another one by now: it stays as it is.
+
+    It may be the writer's own, as with `create_object`.
+
+    Raises:
+        ObjectStoreError: as for `write_object`.
+
+    """
+    return _is_written(
+        client,
+        "replace",
+        bucket,
+        key,
+        lambda: client.put_object(Bucket=bucket, Key=key, Body=content, IfMatch=tag),
+    )
+
+
+def _is_written(client: Any, what: str, bucket: str, key: str, put: Callable[[], Any]) -> bool:
+    """Write under a condition; False where that is not met."""
+    written = True
+
+    def put_if() -> None:
+        nonlocal written
         try:
-            client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+            put()
         except botocore.exceptions.ClientError as error:
-            if error.response["Error"]["Code"] not in _EXISTS:
+            if error.response["Error"]["Code"] not in _ANOTHER:
                 raise
-            created = False
+            written = False
 
-    _change(client, "create", bucket, key, create)
-    return created
+    _change(client, what, bucket, key, put_if)
+    return written
 
 
 def delete_object(client: Any, bucket: str, key: str) -> None:

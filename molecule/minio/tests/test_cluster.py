@@ -144,7 +144,7 @@ def test_old_versions_of_a_model_expire(cluster: Cluster) -> None:
 
 
 def test_users_cannot_administer(cluster: Cluster, refused: Refused) -> None:
-    for user in ("flink", "scoring", "training"):
+    for user in ("compaction", "flink", "scoring", "training"):
         assert refused(cluster.client(user).create_bucket, Bucket="molecule-own") == DENIED
         assert refused(cluster.client(user).delete_bucket, Bucket="models") == DENIED
 

@@ -119,3 +119,21 @@ def test_a_label_in_the_lake_changes_the_risk_of_its_terminal(host: Host, curren
     assert host.check_output("%s -c %s", python, SHARE) == "[0.25]"
     host.run_expect([0], "systemctl start risk-renewal.service")
     assert "unchanged: it is what is released" in host.check_output("journalctl -u risk-renewal.service -n 5")
+
+
+def test_the_lake_is_compacted_by_its_timer_with_access_of_its_own(host: Host) -> None:
+    timer = host.service("lake-compaction.timer")
+    assert timer.is_enabled
+    assert timer.is_running
+    # its secrets are root's, who hands them to the service
+    assert host.file("/etc/fraud-detection/lake-compaction.env").mode == 0o600
+    host.run_expect([0], "systemctl start lake-compaction.service")
+    last = json.loads(read(host, "datalake/_compaction.json"))
+    journal = host.check_output("journalctl -u lake-compaction.service -n 20 --no-pager")
+    assert last["ended_at"], journal
+    assert [told.partition(":")[0] for told in last["outcome"]] == [
+        "raw/transactions",
+        "labels",
+        "alerts",
+        "dead_letters",
+    ], journal

@@ -9,13 +9,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyarrow import fs
+from memory_store import MemoryStore
 
 from clients import drift_report
 from clients.drift_report import EXIT_DRIFTED, File, main, measure
 from clients.process import ClientError
 from flink_jobs.domain.scoring import Scorer
 from flink_jobs.domain.terminal_risk import TerminalRisk
+from flink_jobs.store.folders import BucketFolder, LocalFolder
 from flink_jobs.store.lake import Lake, LakeError
 from training.simulate import simulate
 from training.train_sklearn_model import main as train
@@ -42,6 +43,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def scorer(folder: Path) -> Scorer:
     return drift_report.local_scorer(folder / "model")
+
+
+def lake_at(folder: Path) -> Lake:
+    return Lake(LocalFolder(folder))
 
 
 def command(folder: Path, name: str, *more: str) -> list[str]:
@@ -89,12 +94,12 @@ def test_a_period_is_cut_to_what_is_known_of_terminals(
 def test_the_lake_gives_what_the_file_gives(folder: Path, scorer: Scorer, tmp_path: Path) -> None:
     source = File(str(folder / "dearer.parquet"))
     wanted = measure(scorer, source, 7, LAST_WEEK_S + WEEK_S)
-    everything = source.payloads(0, 4e9)
+    (everything,) = source.payloads(0, 4e9)
     write_lake(tmp_path, everything)
-    lake = Lake(fs.LocalFileSystem(), str(tmp_path), "the lake")
+    lake = lake_at(tmp_path)
     assert lake.last_event_s(4e9) == pytest.approx(everything[-1][0], abs=0.001)
     found = measure(scorer, lake, 7, LAST_WEEK_S + WEEK_S)
-    assert found.source == "the lake"
+    assert found.source == str(tmp_path)
     assert found.transactions == wanted.transactions
     assert found.psi == wanted.psi
 
@@ -123,16 +128,16 @@ def test_a_period_is_measured_by_what_was_known_of_terminals_on_each_of_its_days
 
 def test_a_time_in_the_far_future_is_no_last_event(tmp_path: Path) -> None:
     write_lake(tmp_path, [(LAST_WEEK_S, b"1"), (250_000_000_000.0, b"2")])
-    lake = Lake(fs.LocalFileSystem(), str(tmp_path), "the lake")
+    lake = lake_at(tmp_path)
     assert lake.last_event_s(4e9) == LAST_WEEK_S
-    assert lake.payloads(0, 4e9) == [(LAST_WEEK_S, b"1")]
+    assert list(lake.payloads(0, 4e9)) == [[(LAST_WEEK_S, b"1")]]
 
 
 def test_times_that_sql_did_not_read_are_read_and_garbage_is_left_out(tmp_path: Path) -> None:
     payload = b'{"transaction_id": "1", "event_time": "2024-04-23T02:00:00+02:00", "amount": 1.0}'
     write_lake(tmp_path, [(float("nan"), payload), (float("nan"), b"garbage")])
-    lake = Lake(fs.LocalFileSystem(), str(tmp_path), "the lake")
-    assert lake.payloads(LAST_WEEK_S, LAST_WEEK_S + 1) == [(LAST_WEEK_S, payload)]
+    lake = lake_at(tmp_path)
+    assert list(lake.payloads(LAST_WEEK_S, LAST_WEEK_S + 1)) == [[(LAST_WEEK_S, payload)]]
     assert lake.last_event_s(4e9) is None
 
 
@@ -142,8 +147,8 @@ def test_what_lies_there_twice_while_the_lake_is_compacted_counts_once(tmp_path:
     write_lake(tmp_path, records)
     merged = tmp_path / "dt=2024-05-01" / "compacted-0.parquet"
     merged.write_bytes((tmp_path / "dt=2024-05-01" / "part-0.parquet").read_bytes())
-    lake = Lake(fs.LocalFileSystem(), str(tmp_path), "the lake")
-    assert lake.payloads(0, 4e9) == records
+    lake = lake_at(tmp_path)
+    assert list(lake.payloads(0, 4e9)) == [records]
 
 
 def write_lake(root: Path, records: list[tuple[float, bytes]]) -> None:
@@ -172,13 +177,13 @@ def test_too_few_transactions_are_refused(folder: Path, capsys: pytest.CaptureFi
 
 
 def test_an_empty_lake_is_said(scorer: Scorer, tmp_path: Path) -> None:
-    with pytest.raises(ClientError, match="the lake: no transactions"):
-        measure(scorer, Lake(fs.LocalFileSystem(), str(tmp_path), "the lake"), 7)
+    with pytest.raises(ClientError, match=": no transactions"):
+        measure(scorer, lake_at(tmp_path), 7)
 
 
-def test_a_lake_that_is_not_there_is_named(scorer: Scorer, tmp_path: Path) -> None:
+def test_a_lake_that_is_not_there_is_named(scorer: Scorer) -> None:
     with pytest.raises(LakeError, match="cannot read the lake, s3://nowhere"):
-        measure(scorer, Lake(fs.LocalFileSystem(), str(tmp_path / "none"), "s3://nowhere"), 7)
+        measure(scorer, Lake(BucketFolder(MemoryStore(), "nowhere", "raw/transactions")), 7)
 
 
 def test_a_model_that_is_not_there_or_has_nothing_to_compare_with_is_named(

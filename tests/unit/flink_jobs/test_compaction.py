@@ -4,12 +4,23 @@ import io
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from memory_store import MemoryStore
+from memory_store import Killed, MemoryStore, MortalStore
 
-from flink_jobs.store.compaction import Compacted, CompactionError, check_merged, compact, merge
+from clients.reconciliation import OffsetCounts
+from flink_jobs.store.compaction import Compacted, CompactionError, LakeFolder, check_merged, merge
+from flink_jobs.store.compaction_lock import (
+    EXPIRES_AFTER,
+    LOCK_KEY,
+    CompactionLock,
+    CompactionLockedError,
+    LastRun,
+)
+from flink_jobs.store.folders import BucketFolder
+from flink_jobs.store.lake import Lake
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -17,6 +28,7 @@ TARGET = 10_000
 
 
 def parquet(first_offset: int, rows: int = 20, **columns: list[Any]) -> bytes:
+    """A file as Flink writes it; columns are added, or take the place of others."""
     buffer = io.BytesIO()
     offsets = range(first_offset, first_offset + rows)
     pq.write_table(
@@ -26,8 +38,8 @@ def parquet(first_offset: int, rows: int = 20, **columns: list[Any]) -> bytes:
                 "kafka_offset": list(offsets),
                 "kafka_time": [START + timedelta(milliseconds=offset) for offset in offsets],
                 "payload": [b"\x00\xff%d" % offset for offset in offsets],
-                **columns,
             }
+            | columns
         ),
         buffer,
         use_deprecated_int96_timestamps=True,
@@ -50,40 +62,84 @@ def store() -> MemoryStore:
     return store
 
 
+FOLDER = "raw/transactions"
+
+
 def rows(store: MemoryStore) -> pa.Table:
-    files = [content for key, content in store.objects["datalake"].items() if "/." not in key]
+    """All rows of all files, whether they count or not."""
+    files = [
+        content
+        for key, content in store.objects["datalake"].items()
+        if "/." not in key and key.startswith(f"{FOLDER}/dt=")
+    ]
     tables = [pq.read_table(io.BytesIO(content)) for content in files]
     return pa.concat_tables(tables).sort_by("kafka_offset")
 
 
+def lake(store: MemoryStore) -> Lake:
+    return Lake(BucketFolder(store, "datalake", FOLDER))
+
+
+def read(store: MemoryStore) -> list[tuple[int, bytes]]:
+    return sorted((record.offset, record.payload) for record in lake(store).records())
+
+
+def audited(lake: Lake, counts: OffsetCounts) -> tuple[int, int]:
+    """How many records an audit finds by now, and how many rows beyond the first of each."""
+    lake.count_new(counts, START, START + timedelta(days=2))
+    return counts.distinct, counts.repeated
+
+
 def compacted(store: MemoryStore, settled: timedelta = HOUR) -> Compacted:
-    return compact(store, "datalake", "raw/transactions", TARGET, settled)
+    return LakeFolder(store, "datalake", FOLDER).compact(TARGET, settled, store.now)
+
+
+def parts(store: MemoryStore) -> set[str]:
+    """Names of files of which none is a merged one."""
+    return {
+        key for key in store.objects["datalake"] if key.startswith(f"{FOLDER}/dt=") and "/merged-" not in key
+    }
 
 
 def test_small_files_are_merged_and_their_rows_kept(store: MemoryStore) -> None:
-    before, large = rows(store), store.objects["datalake"]["raw/transactions/dt=2026-01-01/part-98"]
+    before, known, small = rows(store), read(store), parts(store)
+    large = store.objects["datalake"][f"{FOLDER}/dt=2026-01-01/part-98"]
+    store.now = START + timedelta(days=3)
     merged = compacted(store)
     # the last file is not settled
-    assert merged.files == 23
-    left = {key: content for key, content in store.objects["datalake"].items() if "/merged-" not in key}
-    assert set(left) == {
-        f"raw/transactions/dt=2026-01-0{name}" for name in ("1/.part-99", "1/part-98", "2/part-23")
-    }
-    assert left["raw/transactions/dt=2026-01-01/part-98"] == large
-    assert rows(store).equals(before)
-    files = [content for key, content in store.objects["datalake"].items() if "/merged-" in key]
+    assert merged == Compacted(files=23, into=merged.into)
+    assert merged.into <= 4
+    files = [
+        content for key, content in store.objects["datalake"].items() if "/merged-" in key and key[-1] == "t"
+    ]
     assert len(files) == merged.into
     # as Flink writes them
     schema = pq.ParquetFile(io.BytesIO(files[0])).schema
     assert "INT96" in {schema.column(number).physical_type for number in range(len(schema))}
-    assert merged.into <= 4
+    # somebody may still be reading what was merged
+    store.now += HOUR - timedelta(seconds=1)
+    compacted(store)
+    assert parts(store) == small
+    assert read(store) == known
+    store.now += timedelta(seconds=1)
+    assert compacted(store).deleted == 23
+    assert parts(store) == {
+        f"{FOLDER}/dt=2026-01-0{name}" for name in ("1/.part-99", "1/part-98", "2/part-23")
+    }
+    assert store.objects["datalake"][f"{FOLDER}/dt=2026-01-01/part-98"] == large
+    store.now += 2 * HOUR
+    compacted(store)
+    assert rows(store).equals(before)
+    # of merged files that were merged once more nothing is left, and of the others one record
+    merged_files = {key for key in store.objects["datalake"] if "/merged-" in key}
+    assert len({key for key in merged_files if key[-1] == "t"}) * 2 == len(merged_files)
 
 
 def test_what_is_merged_stays_in_its_folder(store: MemoryStore) -> None:
     compacted(store)
     offsets: dict[str, set[int]] = {}
     for key, content in store.objects["datalake"].items():
-        if "/merged-" in key:
+        if "/merged-" in key and "_merges" not in key:
             found = pq.read_table(io.BytesIO(content))["kafka_offset"].to_pylist()
             offsets.setdefault(key.split("/")[2], set()).update(found)
     # all but the last file's
@@ -96,10 +152,195 @@ def test_a_lake_that_was_compacted_stays_as_it_is(store: MemoryStore) -> None:
     store.now = START + timedelta(days=9)
     compacted(store)
     # what came out small is merged once more
+    store.now += HOUR
+    compacted(store)
+    store.now += HOUR
     compacted(store)
     assert compacted(store) == Compacted()
-    assert "raw/transactions/dt=2026-01-02/part-23" in store.objects["datalake"]
+    assert f"{FOLDER}/dt=2026-01-02/part-23" in store.objects["datalake"]
     assert rows(store).equals(before)
+
+
+def small_lake() -> MortalStore:
+    """Two days of four files."""
+    store = MortalStore()
+    for number in range(8):
+        store.now = START + number * 4 * HOUR
+        key = f"{FOLDER}/dt=2026-01-0{1 + number // 4}/part-{number:02}"
+        store.put_object(Bucket="datalake", Key=key, Body=parquet(20 * number))
+    store.now = START + timedelta(days=2)
+    return store
+
+
+def run(store: MortalStore, dies_at: int = -1) -> bool:
+    """Run as the command does; tells whether it came to its end."""
+    store.left = dies_at
+    try:
+        lock = CompactionLock(store, "datalake", lambda: store.now)
+        LakeFolder(store, "datalake", FOLDER, lock.renew).compact(TARGET, HOUR, store.now)
+        lock.release([])
+    except Killed:
+        return False
+    finally:
+        store.left = -1
+    return True
+
+
+# one run merges, the next deletes
+@pytest.mark.parametrize("earlier_runs", [0, 1])
+def test_killed_at_any_step_it_leaves_each_row_once_and_the_next_runs_end_it(earlier_runs: int) -> None:
+    """For a reader and an audit that begin then, and for an audit that goes on all the time."""
+    each_once = (160, 0)
+    ended = False
+    for step in range(1, 1000):
+        store = small_lake()
+        known, going_on, counted = read(store), lake(store), OffsetCounts({0: (0, 160)})
+        for _ in range(earlier_runs):
+            run(store)
+            store.now += HOUR
+        assert audited(going_on, counted) == each_once
+        ended = run(store, dies_at=step)
+        for _ in range(4):
+            assert read(store) == known, step
+            assert audited(lake(store), OffsetCounts({0: (0, 160)})) == each_once, step
+            assert audited(going_on, counted) == each_once, step
+            store.now += HOUR
+            assert run(store)
+        assert rows(store)["kafka_offset"].to_pylist() == list(range(160)), step
+        # a merged file and its record a day, the last file, which is not settled, and the lock
+        assert len(store.objects["datalake"]) == 6, sorted(store.objects["datalake"])
+        if ended:
+            break
+    assert ended
+    assert step > 20
+
+
+def test_what_an_older_compaction_left_there_twice_is_merged_once(store: MemoryStore) -> None:
+    """It had no records, and a killed one left what it had merged."""
+    before = rows(store)
+    contents = [store.objects["datalake"][f"{FOLDER}/dt=2026-01-01/part-{n:02}"] for n in range(3)]
+    store.put_object(Bucket="datalake", Key=f"{FOLDER}/dt=2026-01-01/merged-0.parquet", Body=merge(contents))
+    assert len(rows(store)) == len(before) + 60
+    store.now = START + timedelta(days=3)
+    assert compacted(store).repeats == 60
+    for _ in range(3):
+        store.now += HOUR
+        compacted(store)
+    assert rows(store).equals(before)
+
+
+def test_files_that_a_restored_backup_brings_back_count_once_and_go_again(store: MemoryStore) -> None:
+    """Also those that were merged files, and are merged once more."""
+    known, before, backup = read(store), rows(store), dict(store.objects["datalake"])
+    store.now = START + timedelta(days=3)
+    for _ in range(4):
+        compacted(store)
+        backup |= store.objects["datalake"]
+        store.now += HOUR
+    for key, content in backup.items():
+        if key not in store.objects["datalake"]:
+            store.put_object(Bucket="datalake", Key=key, Body=content)
+    assert len(rows(store)) > len(before)
+    assert read(store) == known
+    assert audited(lake(store), OffsetCounts({0: (0, 480), 1: (0, 1)}))[1] == 0
+    for _ in range(3):
+        compacted(store)
+        store.now += HOUR
+    assert rows(store).equals(before)
+
+
+def test_records_of_a_topic_that_was_created_again_are_no_repeats() -> None:
+    """Its offsets begin at 0 again, on the same day."""
+    store = MemoryStore()
+    later = {"kafka_time": [START + timedelta(hours=5, milliseconds=offset) for offset in range(20)]}
+    for number, content in enumerate((parquet(0), parquet(0, **later), parquet(0), parquet(100))):
+        store.now = START + number * 2 * HOUR
+        store.put_object(Bucket="datalake", Key=f"{FOLDER}/dt=2026-01-01/part-{number}", Body=content)
+    merged = compacted(store, settled=timedelta(seconds=1))
+    assert merged == Compacted(files=3, into=1, repeats=20)
+    (name,) = (key for key in store.objects["datalake"] if "dt=2026-01-01/merged-" in key and key[-1] == "t")
+    table = pq.read_table(io.BytesIO(store.objects["datalake"][name]))
+    assert table["kafka_offset"].to_pylist() == [*range(20), *range(20)]
+    assert len(set(table["kafka_time"].to_pylist())) == 40
+
+
+def test_what_a_merged_file_lacks_is_not_deleted(store: MemoryStore) -> None:
+    store.now = START + timedelta(days=3)
+    compacted(store)
+    small = parts(store)
+    merged = sorted(key for key in store.objects["datalake"] if "/merged-" in key and key[-1] == "t")
+    store.put_object(Bucket="datalake", Key=merged[0], Body=parquet(0, rows=3))
+    store.now += HOUR
+    with pytest.raises(CompactionError, match=r"merged-\w+.parquet lacks rows of dt=2026-01-01/part-\d\d"):
+        compacted(store)
+    assert parts(store) == small
+
+
+def test_two_at_once_exclude_each_other() -> None:
+    store = MemoryStore()
+
+    def lock() -> CompactionLock:
+        return CompactionLock(store, "datalake", lambda: store.now)
+
+    def last() -> LastRun:
+        return msgspec.json.decode(store.objects["datalake"][LOCK_KEY], type=LastRun)
+
+    first = lock()
+    store.now += EXPIRES_AFTER - timedelta(seconds=1)
+    with pytest.raises(
+        CompactionLockedError, match=r"a compaction runs already: one that began on .* 00:00:00 UTC"
+    ):
+        lock()
+    first.renew()
+    store.now += EXPIRES_AFTER - timedelta(seconds=1)
+    with pytest.raises(CompactionLockedError):
+        lock()
+    # it was killed, or so it seems
+    store.now += timedelta(seconds=1)
+    second = lock()
+    for late in (first.renew, lambda: first.release([])):
+        with pytest.raises(CompactionLockedError):
+            late()
+    second.release(["raw/transactions: nothing to merge"])
+    assert last().ended_at == store.now
+    assert last().outcome == ["raw/transactions: nothing to merge"]
+    lock().release([])
+
+
+@pytest.mark.parametrize("expired", [False, True])
+def test_of_two_that_see_the_lock_free_one_gets_it(expired: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 - pytest's
+    store = MemoryStore()
+    if expired:
+        CompactionLock(store, "datalake", lambda: store.now)
+        store.now += EXPIRES_AFTER
+    get = store.get_object
+    rivals: list[CompactionLock] = []
+
+    def found_by_both(**request: str) -> dict[str, Any]:
+        monkeypatch.setattr(store, "get_object", get)
+        try:
+            return get(**request)
+        finally:
+            rivals.append(CompactionLock(store, "datalake", lambda: store.now))
+
+    monkeypatch.setattr(store, "get_object", found_by_both)
+    with pytest.raises(CompactionLockedError):
+        CompactionLock(store, "datalake", lambda: store.now)
+    rivals[0].renew()
+
+
+def test_a_lock_that_was_written_by_a_repeated_request_is_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    put = store.put_object
+
+    def put_twice(**request: Any) -> None:  # noqa: ANN401 - boto3's
+        put(**request)
+        put(**request)
+
+    monkeypatch.setattr(store, "put_object", put_twice)
+    lock = CompactionLock(store, "datalake", lambda: store.now)
+    lock.renew()
+    lock.release([])
 
 
 def test_files_that_a_job_may_look_for_stay(store: MemoryStore) -> None:

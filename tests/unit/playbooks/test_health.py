@@ -15,6 +15,7 @@ GROUPS = {
     "minio": ["node1"],
     "flink_jobmanager": ["node1"],
     "flink_taskmanager": ["node1"],
+    "training": ["node1"],
 }
 MINIO = {"info": {"servers": [{"state": "online", "drives": [{"endpoint": "d1", "state": "ok"}]}]}}
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -38,6 +39,7 @@ def answers() -> dict[str, str]:
         "kafka-health": "echo healthy",
         "mc": f"echo '{json.dumps(MINIO)}'",
         "flink-health": "echo healthy",
+        "systemctl": "echo Result=success; echo ExecMainExitTimestamp=",
     }
 
 
@@ -75,6 +77,8 @@ def test_a_dry_run_asks_too(ask: Run, tmp_path: Path, options: list[str]) -> Non
         "kafka-health --wait 2",
         "mc admin info lab --json",
         "flink-health --wait 2 --job ml_inference_job --job kafka_to_minio_job",
+        "systemctl show --property=ExecMainExitTimestamp,Result risk-renewal.service",
+        "systemctl show --property=ExecMainExitTimestamp,Result lake-compaction.service",
     }
 
 
@@ -99,3 +103,18 @@ def test_a_drive_that_fills_up_is_reported_and_fails_nothing(ask: Run, answers: 
     told = " ".join(ran.stdout.split())
     assert "drive-91 (91 %), drive-100 (100 %) of MinIO: more than 85 % are taken." in told, told
     assert "drive-84" not in told
+
+
+def test_when_scheduled_work_ran_last_is_told_and_fails_nothing(ask: Run, answers: dict[str, str]) -> None:
+    answers["systemctl"] = (
+        "echo ExecMainExitTimestamp=Sat 2026-11-28 03:41:07 UTC\n"
+        'case "$*" in *compaction*) echo Result=timeout ;; *) echo Result=success ;; esac'
+    )
+    ran = ask("health.yml")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    told = " ".join(ran.stdout.split())
+    assert "risk-renewal ran last until Sat 2026-11-28 03:41:07 UTC" in told
+    failed = "lake-compaction failed at Sat 2026-11-28 03:41:07 UTC (timeout): journalctl -u lake-compaction"
+    assert failed in told
+    answers["systemctl"] = "echo Result=success; echo ExecMainExitTimestamp="
+    assert "lake-compaction has not run since node1 was started" in ask("health.yml").stdout

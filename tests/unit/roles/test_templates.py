@@ -67,7 +67,11 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "kafka_memory_mb": 1024,
     },
     "lab_image": {},
-    "risk_renewal": {},
+    "scheduled_command": {
+        "scheduled_command_name": "risk-renewal",
+        "scheduled_command_description": "Renewal of what is known of terminals",
+        "scheduled_command_argv": ["/usr/local/bin/fraud-renew-risk"],
+    },
     "minio": {
         "minio_binaries_dir": "/cache/minio",
         "minio_release_dir": "/opt/minio-0123456789ab",

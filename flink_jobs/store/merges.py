@@ -1,0 +1,82 @@
+"""Which of the lake's files were merged into which: one record beside the files for each merge.
+
+The record is there before the merged file is, and as long as that one is. A file that was merged lies there
+for some time more, as somebody may be reading it, and a restored backup may bring it back: its rows count by
+the merged file. Records lie in `_merges/<day>/`, where nobody looks for Parquet.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from flink_jobs.store.object_store import ObjectMissingError, StoredObject
+
+MERGES_FOLDER = "_merges"
+MERGED = "merged-"
+
+
+class Merge(msgspec.Struct, frozen=True):
+    """The record of a merge; files by their names in the lake's folder.
+
+    Attributes:
+        target: the merged file; it may not be there yet.
+        sources: all files whose rows it has, those that were merged before included.
+
+    """
+
+    target: str
+    sources: list[str]
+
+
+class MergeRecord(NamedTuple):
+    """A merge, and the name of its record."""
+
+    name: str
+    merge: Merge
+
+
+def is_merged(name: str) -> bool:
+    """Tell merged files from those that a job wrote."""
+    return name.rpartition("/")[2].startswith(MERGED)
+
+
+def record_name(target: str) -> str:
+    """Give the name of a merged file's record."""
+    return f"{MERGES_FOLDER}/{target}.json"
+
+
+def read_merges(records: Iterable[StoredObject], read: Callable[[str], bytes]) -> list[MergeRecord]:
+    """Read records; one that is gone since they were listed is left out.
+
+    Args:
+        records: as they were listed.
+        read: reads one.
+
+    Raises:
+        ValueError: one is no record.
+        ObjectStoreError: one cannot be read.
+
+    """
+    found = []
+    for record in records:
+        try:
+            merge = msgspec.json.decode(read(record.key), type=Merge)
+        except ObjectMissingError:
+            continue
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ValueError(f"{record.key}: {error}") from None
+        found.append(MergeRecord(record.key, merge))
+    return found
+
+
+def superseded(files: Iterable[str], merges: Iterable[MergeRecord]) -> dict[str, str]:
+    """Give those of the files whose rows another one has, each with that one."""
+    there = set(files)
+    return {
+        source: merge.target
+        for _, merge in merges
+        if merge.target in there
+        for source in merge.sources
+        if source in there
+    }
