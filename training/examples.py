@@ -13,6 +13,7 @@ from training.columns import label_spellings
 from training.labelled_data import LabelledData
 from training.metrics import known_compromised
 from training.replay import WARM_UP_DAYS, replay_dataset
+from training.sample import Sample, sampled
 from training.split import Split, check_classes, split_by_days, split_by_share
 from training.tables import DatasetError
 from training.terminal_labels import TerminalLabels
@@ -33,6 +34,10 @@ class Examples:
         split: which rows to train and test on.
         terminal_risk: the snapshot to serve beside the model; None where the data names no terminals.
         label_delay_days: how late labels come.
+        weights: [rows], how often a row of `split.train` counts, 0 for those that only choose a threshold;
+            None where all are learnt from.
+        honest_share: of the honest rows of `split.train`, the share that is learnt from.
+        left_out: rows of the training period that have no row here.
 
     """
 
@@ -44,6 +49,18 @@ class Examples:
     split: Split
     terminal_risk: pa.Table | None
     label_delay_days: int = LABEL_DELAY_DAYS
+    weights: NDArray[np.float32] | None = None
+    honest_share: float = 1.0
+    left_out: int = 0
+
+    def learnt_from(
+        self, rows: slice
+    ) -> tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.float32] | None]:
+        """Give matrix, labels and weights of a part of the training rows."""
+        if self.weights is None:
+            return self.matrix[rows], self.labels[rows], None
+        learnt = self.weights[rows] > 0
+        return self.matrix[rows][learnt], self.labels[rows][learnt], self.weights[rows][learnt]
 
     def known_compromised(self) -> NDArray[np.bool_]:
         """Tell which test rows are of cards that were known to be compromised by then: [test rows]."""
@@ -62,12 +79,19 @@ class Examples:
         return {
             f"{part}_from": str(_EPOCH + timedelta(days=int(days[0]))),
             f"{part}_to": str(_EPOCH + timedelta(days=int(days[-1]))),
-            f"{part}_transactions": len(days),
+            f"{part}_transactions": len(days) + (self.left_out if rows == self.split.train else 0),
             f"{part}_frauds": int(self.labels[rows].sum()),
         }
 
 
-def prepare(data: LabelledData, train_days: int, test_days: int, *, validate: bool = True) -> Examples:
+def prepare(
+    data: LabelledData,
+    train_days: int,
+    test_days: int,
+    *,
+    validate: bool = True,
+    max_rows: int | None = None,
+) -> Examples:
     """Compute features and split by time.
 
     Args:
@@ -75,6 +99,7 @@ def prepare(data: LabelledData, train_days: int, test_days: int, *, validate: bo
         train_days: length of the training period (kind `history`).
         test_days: length of the test period, the end of the data (kind `history`).
         validate: whether a threshold is chosen; then the parts for its choice need frauds too.
+        max_rows: to learn from (kind `history`); None: all. Histories are of all rows either way.
 
     Raises:
         DatasetError: no labels, too few days, or a part without frauds.
@@ -83,15 +108,23 @@ def prepare(data: LabelledData, train_days: int, test_days: int, *, validate: bo
     _check_labelled(data)
     dataset = data.transactions
     if dataset.kind == "columns":
+        if max_rows is not None:
+            raise DatasetError(f"{dataset.source}: --max-rows is for transactions of customers")
         labels, split = _split_ready(data, validate=validate)
         matrix = dataset.frame[list(dataset.feature_columns)].to_numpy(np.float32)
         return Examples(matrix, labels, dataset.days(), None, dataset.feature_columns, split, None)
     end = int(dataset.days()[-1]) + 1
-    return prepare_each(data, train_days, test_days, [end], validate=validate)[end]
+    return prepare_each(data, train_days, test_days, [end], validate=validate, max_rows=max_rows)[end]
 
 
-def prepare_each(
-    data: LabelledData, train_days: int, test_days: int, ends: Iterable[int], *, validate: bool = False
+def prepare_each(  # noqa: PLR0913 - a protocol has that many numbers
+    data: LabelledData,
+    train_days: int,
+    test_days: int,
+    ends: Iterable[int],
+    *,
+    validate: bool = False,
+    max_rows: int | None = None,
 ) -> dict[int, Examples]:
     """Compute features once, and split them for test periods that end at different times.
 
@@ -101,6 +134,7 @@ def prepare_each(
         test_days: length of each test period.
         ends: the day after each test period, since 1970-01-01.
         validate: as for `prepare`.
+        max_rows: to learn from, of each training period.
 
     Returns:
         Examples by end; they share one matrix.
@@ -126,21 +160,57 @@ def prepare_each(
     earliest = min(split.train.start for _, split in splits.values())
     first = int(np.searchsorted(days, days[earliest] - WARM_UP_DAYS))
     recent = dataset.tail(first)
-    matrix = replay_dataset(recent, terminals)
+    samples = {
+        end: _weights(data, split, labels, max_rows)
+        for end, (labels, split) in splits.items()
+        if max_rows is not None
+    }
+    wanted = _wanted(len(days), splits, samples)[first:]
+    matrix = replay_dataset(recent, terminals, wanted)
     snapshot = terminals.snapshot(terminals.last_day + 1)
-    return {
-        end: Examples(
+    # where each row went
+    at = np.concatenate(([0], np.cumsum(wanted)))
+    examples = {}
+    for end, (labels, split) in splits.items():
+        here = Split(*(slice(int(at[rows.start - first]), int(at[rows.stop - first])) for rows in split))
+        sample = samples.get(end)
+        examples[end] = Examples(
             matrix=matrix,
-            labels=labels[first:],
-            days=days[first:],
-            customers=recent.frame["customer_id"].to_numpy(),
+            labels=labels[first:][wanted],
+            days=days[first:][wanted],
+            customers=recent.frame["customer_id"].to_numpy()[wanted],
             features=FEATURE_NAMES,
-            split=Split(*(slice(rows.start - first, rows.stop - first) for rows in split)),
+            split=here,
             terminal_risk=snapshot,
             label_delay_days=data.label_delay_days,
+            weights=None if sample is None else sample.weights[first:][wanted],
+            honest_share=1.0 if sample is None else sample.honest_share,
+            left_out=_count(split.train) - _count(here.train),
         )
-        for end, (labels, split) in splits.items()
-    }
+    return examples
+
+
+def _weights(data: LabelledData, split: Split, labels: NDArray[np.int8], max_rows: int) -> Sample:
+    """Choose what is learnt from of a training period; 0 for all other rows."""
+    ids = data.transactions.frame["transaction_id"].iloc[split.train]
+    sample = sampled(ids, labels[split.train], max_rows, data.transactions.source)
+    weights = np.zeros(len(labels), dtype=np.float32)
+    weights[split.train] = sample.weights
+    return Sample(weights, sample.honest_share)
+
+
+def _wanted(
+    rows: int, splits: dict[int, tuple[NDArray[np.int8], Split]], samples: dict[int, Sample]
+) -> NDArray[np.bool_]:
+    """Tell whose features are needed: all, or what is learnt from, chooses the threshold or is tested on."""
+    if not samples:
+        return np.ones(rows, dtype=np.bool_)
+    wanted = np.zeros(rows, dtype=np.bool_)
+    for end, (labels, split) in splits.items():
+        wanted[split.validation] = wanted[split.test] = True
+        # cards that are known to be compromised are those of all frauds
+        wanted |= (samples[end].weights > 0) | (labels == 1)
+    return wanted
 
 
 def check(data: LabelledData, train_days: int, test_days: int, *, validate: bool = True) -> None:

@@ -19,8 +19,13 @@ class Forest(NamedTuple):
     min_samples_leaf: int = 5
     seed: int = 0
 
-    def fit(self, matrix: NDArray[np.float32], labels: NDArray[np.int8]) -> RandomForestClassifier:
-        """Train on [rows, features] and [rows] labels, 1 for fraud."""
+    def fit(
+        self,
+        matrix: NDArray[np.float32],
+        labels: NDArray[np.int8],
+        weights: NDArray[np.float32] | None = None,
+    ) -> RandomForestClassifier:
+        """Train on [rows, features] and [rows] labels, 1 for fraud; `weights`: how often each counts."""
         forest = RandomForestClassifier(
             self.trees,
             max_depth=self.max_depth,
@@ -29,4 +34,4 @@ class Forest(NamedTuple):
             random_state=self.seed,
             n_jobs=-1,
         )
-        return forest.fit(matrix, labels)
+        return forest.fit(matrix, labels, weights)

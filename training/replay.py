@@ -13,6 +13,8 @@ from training.terminal_labels import TerminalLabels
 # A row's features reach this far back.
 WARM_UP_DAYS = int(KEPT_S // DAY_S)
 _ROWS_AT_ONCE = 4096
+# What is known of terminals is made anew for each part.
+_DATASET_ROWS_AT_ONCE = 65_536
 
 
 def replay(
@@ -39,27 +41,67 @@ def replay(
     matrix = np.empty((len(times_s), len(FEATURES)), dtype=np.float32)
     for first in range(0, len(matrix), _ROWS_AT_ONCE):
         part = slice(first, first + _ROWS_AT_ONCE)
-        folded = []
-        for customer_id, time_s, amount, transaction_id in zip(
-            customer_ids[part], times_s[part], amounts[part], transaction_ids[part], strict=True
-        ):
-            history = histories.get(customer_id, NO_HISTORY)
-            folded.append(fold(history, time_s, amount, transaction_id))
-            histories[customer_id] = folded[-1][0]
-        after, happened = zip(*folded, strict=True)
+        columns = (customer_ids[part], times_s[part], amounts[part], transaction_ids[part])
+        after, happened = _fold(histories, *columns)
         matrix[part] = compute_features(
             after, happened, np.asarray(times_s[part]), np.asarray(amounts[part]), risks[part]
         )
     return matrix
 
 
-def replay_dataset(dataset: Dataset, labels: TerminalLabels) -> NDArray[np.float32]:
-    """Replay a whole dataset of kind `history`: [transactions, features]."""
-    frame = dataset.frame
-    return replay(
-        frame["customer_id"].tolist(),
-        dataset.times_s().tolist(),
-        frame["amount"].tolist(),
-        frame["transaction_id"].tolist(),
-        labels.as_of(frame["terminal_id"].tolist(), dataset.days()),
-    )
+def _fold(
+    histories: dict[str, bytes],
+    customer_ids: Sequence[str],
+    times_s: Sequence[float],
+    amounts: Sequence[float],
+    transaction_ids: Sequence[str],
+) -> tuple[list[bytes], list[int]]:
+    """Fold transactions into histories; gives each one's history after it, and what `fold` counted."""
+    after, happened = [], []
+    for customer_id, time_s, amount, transaction_id in zip(
+        customer_ids, times_s, amounts, transaction_ids, strict=True
+    ):
+        history, entries = fold(histories.get(customer_id, NO_HISTORY), time_s, amount, transaction_id)
+        histories[customer_id] = history
+        after.append(history)
+        happened.append(entries)
+    return after, happened
+
+
+def replay_dataset(
+    dataset: Dataset, labels: TerminalLabels, wanted: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """Replay a whole dataset of kind `history`.
+
+    Args:
+        dataset: its rows are folded in their order, some thousand at a time.
+        labels: of its terminals.
+        wanted: [rows], whose features are asked for; None: of all.
+
+    Returns:
+        [wanted rows, features].
+
+    """
+    frame, times_s, days = dataset.frame, dataset.times_s(), dataset.days()
+    wanted = np.ones(len(frame), dtype=np.bool_) if wanted is None else wanted
+    histories: dict[str, bytes] = {}
+    matrix = np.empty((np.count_nonzero(wanted), len(FEATURES)), dtype=np.float32)
+    done = 0
+    for first in range(0, len(frame), _DATASET_ROWS_AT_ONCE):
+        part = slice(first, first + _DATASET_ROWS_AT_ONCE)
+        rows = frame.iloc[part]
+        names = ("customer_id", "amount", "transaction_id", "terminal_id")
+        customers, amounts, ids, terminals = (rows[name].tolist() for name in names)
+        after, happened = _fold(histories, customers, times_s[part].tolist(), amounts, ids)
+        at = np.flatnonzero(wanted[part])
+        if len(at):
+            asked = at.tolist()
+            matrix[done : done + len(at)] = compute_features(
+                [after[row] for row in asked],
+                [happened[row] for row in asked],
+                times_s[part][at],
+                np.asarray(amounts)[at],
+                labels.as_of([terminals[row] for row in asked], days[part][at]),
+            )
+        done += len(at)
+    return matrix

@@ -20,7 +20,7 @@ from training import metrics
 from training.examples import Examples, check, prepare
 from training.forest import Forest
 from training.labelled_data import LabelledData
-from training.options import add_data, add_forest, add_threshold, forest_of, read, rule_of, step
+from training.options import add_data, add_forest, add_threshold, forest_of, positive, read, rule_of, step
 from training.printable import printable
 from training.publish import Candidate, PublishError, package_version, promote, promoted_manifest, write
 from training.release_writer import PromotionError
@@ -51,7 +51,13 @@ def _run(options: argparse.Namespace) -> int:
         print(f"unchanged: {promoted.version} was trained on this data with these parameters")
         return 0
     with step(f"Preparing features of {len(data.transactions.frame):,} transactions"):
-        examples = prepare(data, options.train_days, options.test_days, validate=options.threshold is None)
+        examples = prepare(
+            data,
+            options.train_days,
+            options.test_days,
+            validate=options.threshold is None,
+            max_rows=options.max_rows,
+        )
     candidate = train(data, examples, options, fingerprint)
     with step(f"Writing {options.output}, ONNX held to scikit-learn"):
         manifest = write(candidate, options.output)
@@ -94,8 +100,9 @@ def train(data: LabelledData, examples: Examples, options: argparse.Namespace, f
         with step(f"Choosing the threshold ({rule}) on the end of the training part"):
             threshold = _choose_threshold(examples, parameters, rule)
         choice |= examples.period("chosen", split.validation)
-    with step(f"Training {parameters.trees} trees on {_count(split.train):,} transactions"):
-        forest = parameters.fit(examples.matrix[split.train], examples.labels[split.train])
+    learnt_from = examples.learnt_from(split.train)
+    with step(f"Training {parameters.trees} trees on {len(learnt_from[1]):,} transactions"):
+        forest = parameters.fit(*learnt_from)
     scores = forest.predict_proba(examples.matrix[split.test])[:, 1]
     measured, left_out = _measure(examples, scores, threshold)
     return Candidate(
@@ -111,6 +118,7 @@ def train(data: LabelledData, examples: Examples, options: argparse.Namespace, f
             **examples.period("train", split.train),
             **examples.period("test", split.test),
             "test_left_out": left_out,
+            **_sampling(examples, len(learnt_from[1])),
         },
         fingerprint=fingerprint,
         holdout=examples.matrix[split.test],
@@ -122,9 +130,16 @@ def train(data: LabelledData, examples: Examples, options: argparse.Namespace, f
 def _choose_threshold(examples: Examples, parameters: Forest, rule: Rule) -> float:
     """Choose a threshold on the rows of `validation`, by a forest trained on `fit`."""
     rows = examples.split.validation
-    forest = parameters.fit(examples.matrix[examples.split.fit], examples.labels[examples.split.fit])
+    forest = parameters.fit(*examples.learnt_from(examples.split.fit))
     scores = forest.predict_proba(examples.matrix[rows])[:, 1]
     return rule.threshold(examples.labels[rows], scores, len(np.unique(examples.days[rows])))
+
+
+def _sampling(examples: Examples, rows: int) -> dict[str, float]:
+    """Say in the manifest what was learnt from, where that is not all."""
+    if examples.weights is None:
+        return {}
+    return {"train_rows": rows, "train_honest_share": round(examples.honest_share, 6)}
 
 
 def _measure(
@@ -159,6 +174,12 @@ def _report(candidate: Candidate) -> None:
         print(
             f"  {name:<20}{data[f'{part}_from']:>12}{data[f'{part}_to']:>12}"
             f"{data[f'{part}_transactions']:>14,}{data[f'{part}_frauds']:>9,}"
+        )
+    if "train_honest_share" in data:
+        share = float(data["train_honest_share"] or 0)
+        print(
+            f"  learnt from all frauds and {share:.1%} of the honest transactions, "
+            f"{data['train_rows']:,} rows; each honest one counts {1 / share:.1f} times"
         )
     if data["test_left_out"]:
         print(f"  below without {data['test_left_out']:,} test transactions of cards known to be compromised")
@@ -206,6 +227,14 @@ def _parser() -> argparse.ArgumentParser:
         train_days=28,
         tested="which ends the data, the labels' delay after the training period; tables of ready "
         "columns are tested on their last fifth instead",
+    )
+    parser.add_argument(
+        "--max-rows",
+        type=positive,
+        metavar="N",
+        help="learn from all frauds and, by a hash of the id, as many honest transactions as make N rows, "
+        "each counted for those that it stands for; histories, threshold and test are of all "
+        "(default: from all)",
     )
     add_forest(parser)
     add_threshold(parser)
