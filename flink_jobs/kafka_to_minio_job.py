@@ -1,4 +1,4 @@
-"""Keep every transaction and every label: from Kafka to Parquet files in the lake, each record exactly once.
+"""Keep transactions, labels, alerts and dead letters: from Kafka to Parquet files, each record exactly once.
 
 A row holds a record's bytes as they came, the columns that SQL could read from them, and the record's
 place in Kafka. A file appears with the checkpoint that completes it.
@@ -6,12 +6,14 @@ place in Kafka. A file appears with the checkpoint that completes it.
 
 import argparse
 from collections.abc import Iterable
+from typing import Any
 
-from pyflink.table import StreamTableEnvironment, TableResult
+from pyflink.common.job_client import JobClient
+from pyflink.table import StreamTableEnvironment
 
 from flink_jobs.configuration import sql_options, stream_environment, topic_table, transactions_table
 from flink_jobs.lake_columns import amount_column, flag_column, id_column, time_column
-from flink_jobs.store.lake import LABELS_FOLDER, TRANSACTIONS_FOLDER
+from flink_jobs.store.lake import ALERTS_FOLDER, DEAD_LETTERS_FOLDER, LABELS_FOLDER, TRANSACTIONS_FOLDER
 from flink_jobs.store.settings import Settings, load_settings
 
 NAME = "kafka_to_minio_job"
@@ -27,6 +29,24 @@ LABEL_COLUMNS = """
   is_fraud BOOLEAN,
   labelled_by STRING,
   labelled_at TIMESTAMP(3),"""
+# `transaction_…` is the transaction's place in its topic
+ALERT_COLUMNS = """
+  transaction_id STRING,
+  score DOUBLE,
+  threshold DOUBLE,
+  model_version STRING,
+  customer_id STRING,
+  terminal_id STRING,
+  amount DOUBLE,
+  scored_at TIMESTAMP(3),
+  transaction_partition INT,
+  transaction_offset BIGINT,"""
+DEAD_LETTER_COLUMNS = """
+  reason STRING,
+  detail STRING,
+  payload_bytes INT,
+  transaction_partition INT,
+  transaction_offset BIGINT,"""
 
 
 def lake_table(name: str, columns: str, path: str, file_mb: int, file_age_s: int) -> str:
@@ -79,23 +99,79 @@ INSERT INTO lake_labels SELECT
   `partition`, `offset`, `timestamp`, payload, CAST(CAST(`timestamp` AS DATE) AS STRING)
 FROM (SELECT *, DECODE(payload, 'UTF-8') AS text FROM labels)"""  # noqa: S608 - constants only
 
+INSERT_ALERTS = """
+INSERT INTO lake_alerts SELECT
+  JSON_VALUE(text, '$.transaction_id'),
+  TRY_CAST(JSON_VALUE(text, '$.score') AS DOUBLE),
+  TRY_CAST(JSON_VALUE(text, '$.threshold') AS DOUBLE),
+  JSON_VALUE(text, '$.model_version'),
+  JSON_VALUE(text, '$.transaction.customer_id'),
+  JSON_VALUE(text, '$.transaction.terminal_id'),
+  TRY_CAST(JSON_VALUE(text, '$.transaction.amount') AS DOUBLE),
+  CAST(TO_TIMESTAMP_LTZ(TRY_CAST(JSON_VALUE(text, '$.scored_at_ms') AS BIGINT), 3) AS TIMESTAMP(3)),
+  TRY_CAST(JSON_VALUE(text, '$.partition') AS INT),
+  TRY_CAST(JSON_VALUE(text, '$.offset') AS BIGINT),
+  `partition`, `offset`, `timestamp`, payload, DATE_FORMAT(`timestamp`, 'yyyy-MM-dd')
+FROM (SELECT *, DECODE(payload, 'UTF-8') AS text FROM alerts)"""
+
+INSERT_DEAD_LETTERS = """
+INSERT INTO lake_dead_letters SELECT
+  JSON_VALUE(text, '$.reason'),
+  JSON_VALUE(text, '$.detail'),
+  TRY_CAST(JSON_VALUE(text, '$.payload_bytes') AS INT),
+  TRY_CAST(JSON_VALUE(text, '$.partition') AS INT),
+  TRY_CAST(JSON_VALUE(text, '$.offset') AS BIGINT),
+  `partition`, `offset`, `timestamp`, payload, DATE_FORMAT(`timestamp`, 'yyyy-MM-dd')
+FROM (SELECT *, DECODE(payload, 'UTF-8') AS text FROM dead_letters)"""
+
+# Keep the order, and add at the end: Flink finds a source's state by the source's position among these.
+INSERTS = {
+    "transactions": INSERT_TRANSACTIONS,
+    "labels": INSERT_LABELS,
+    "alerts": INSERT_ALERTS,
+    "dead_letters": INSERT_DEAD_LETTERS,
+}
+# What Flink called the writers while the job kept transactions and labels only, without names; a writer with
+# one subtask, which is in one task with the pipeline's end, it called otherwise.
+_WRITERS_BEFORE = {
+    "transactions": "961f812b71e0974941c334fd7d5c8da9",
+    "labels": "82c4a6eead942893d0c01a3775161323",
+}
+_WRITERS_OF_ONE_SUBTASK_BEFORE = {
+    "transactions": "ed5502375d16bd12b5d2a01d7e65e1a3",
+    "labels": "557527f11fc48f92247e52c568955cb6",
+}
+
 
 def job_tables(settings: Settings, lake: str, file_mb: int, file_age_s: int) -> list[str]:
     """DDL of what the job reads and writes; files below `lake` are closed at `file_mb` or `file_age_s`."""
     # the lake can wait: few large fetches spare the brokers
     consumer = {"fetch.min.bytes": str(1024 * 1024), "fetch.max.wait.ms": "1000"}
+    topics = {
+        "labels": settings.topics.fraud_labels,
+        "alerts": settings.topics.fraud_alerts,
+        "dead_letters": settings.topics.transactions_dlq,
+    }
+    folders = {
+        "lake": (TRANSACTION_COLUMNS, TRANSACTIONS_FOLDER),
+        "lake_labels": (LABEL_COLUMNS, LABELS_FOLDER),
+        "lake_alerts": (ALERT_COLUMNS, ALERTS_FOLDER),
+        "lake_dead_letters": (DEAD_LETTER_COLUMNS, DEAD_LETTERS_FOLDER),
+    }
     return [
         transactions_table(
             settings, NAME, computed_columns=[f"currency AS '{settings.currency}'"], consumer=consumer
         ),
-        lake_table("lake", TRANSACTION_COLUMNS, f"{lake}/{TRANSACTIONS_FOLDER}", file_mb, file_age_s),
-        topic_table("labels", settings.topics.fraud_labels, settings, NAME, consumer=consumer),
-        lake_table("lake_labels", LABEL_COLUMNS, f"{lake}/{LABELS_FOLDER}", file_mb, file_age_s),
+        *(topic_table(name, topic, settings, NAME, consumer=consumer) for name, topic in topics.items()),
+        *(
+            lake_table(name, columns, f"{lake}/{folder}", file_mb, file_age_s)
+            for name, (columns, folder) in folders.items()
+        ),
     ]
 
 
-def submit(tables: StreamTableEnvironment, ddl: Iterable[str]) -> TableResult:
-    """Submit both pipelines as one job.
+def submit(tables: StreamTableEnvironment, ddl: Iterable[str]) -> JobClient:
+    """Submit all pipelines as one job.
 
     Args:
         tables: of the job's environment.
@@ -105,10 +181,28 @@ def submit(tables: StreamTableEnvironment, ddl: Iterable[str]) -> TableResult:
     for table in ddl:
         tables.execute_sql(table)
     together = tables.create_statement_set()
-    # Keep the order: Flink finds a source's state by the source's position among these statements.
-    together.add_insert_sql(INSERT_TRANSACTIONS)
-    together.add_insert_sql(INSERT_LABELS)
-    return together.execute()
+    for insert in INSERTS.values():
+        together.add_insert_sql(insert)
+    together.attach_as_datastream()
+    environment = tables._j_tenv.getPlanner().getExecEnv()  # noqa: SLF001 - PyFlink has no public way to it
+    _name_writers(environment)
+    return JobClient(environment.executeAsync())
+
+
+def _name_writers(environment: Any) -> None:  # noqa: ANN401 - a Java object
+    """Name the writers: Flink numbers operators, sources first, so one more source changes their numbers."""
+    steps: dict[int, Any] = {}
+    ahead: list[Any] = [*environment.getTransformations()]
+    while ahead:
+        step = ahead.pop()
+        steps[step.getId()] = step
+        ahead.extend(step.getInputs())
+    writers = [steps[number] for number in sorted(steps) if steps[number].getName() == "StreamingFileWriter"]
+    before = _WRITERS_OF_ONE_SUBTASK_BEFORE if environment.getParallelism() == 1 else _WRITERS_BEFORE
+    for name, writer in zip(INSERTS, writers, strict=True):
+        writer.setUid(f"{name}-writer")
+        if name in before:
+            writer.setUidHash(before[name])
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from typing import Any, Self
 import pyarrow.parquet as pq
 from py4j.protocol import Py4JJavaError
 from pyflink.common import Configuration
+from pyflink.common.job_client import JobClient
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment, TableResult
@@ -83,7 +84,7 @@ class Job:
     def start(
         self,
         environment: StreamExecutionEnvironment,
-        submit: Callable[[StreamTableEnvironment], TableResult],
+        submit: Callable[[StreamTableEnvironment], TableResult | JobClient],
         savepoint: str | None = None,
     ) -> Self:
         """Start the job, from a savepoint or without state."""
@@ -94,7 +95,8 @@ class Job:
         for option, value in options.items():
             configuration.set_string(option, value)
         environment.configure(configuration)
-        self._client = submit(StreamTableEnvironment.create(environment)).get_job_client()
+        submitted = submit(StreamTableEnvironment.create(environment))
+        self._client = submitted if isinstance(submitted, JobClient) else submitted.get_job_client()
         return self
 
     def __enter__(self) -> Self:

@@ -3,13 +3,15 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mini_cluster import Job, on_files, record
+from pyflink.table import StreamTableEnvironment, TableResult
 
 from flink_jobs import kafka_to_minio_job
 from flink_jobs.configuration import stream_environment
-from flink_jobs.store.lake import LABELS_FOLDER, TRANSACTIONS_FOLDER
+from flink_jobs.store.lake import ALERTS_FOLDER, DEAD_LETTERS_FOLDER, LABELS_FOLDER, TRANSACTIONS_FOLDER
 from flink_jobs.store.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("flink")
@@ -26,6 +28,29 @@ LABEL = {
     "is_fraud": True,
     "labelled_by": "somebody",
     "labelled_at": "2026-02-20T08:00:00Z",
+}
+# as ml_inference_job sends them, but for what only people read
+ALERT = {
+    "transaction_id": "t-ü",
+    "score": 0.75,
+    "threshold": 0.5,
+    "model_version": "20260101T000000Z-12345678",
+    "transaction": TRANSACTION,
+    "features": {"amount": 12.5},
+    "partition": 1,
+    "offset": 4_000_000_000,
+    "kafka_timestamp_ms": 1,
+    "scored_at_ms": 1_770_724_800_250,
+    "reasons": [],
+}
+DEAD_LETTER = {
+    "reason": "bad_amount",
+    "detail": "amount is Infinity",
+    "partition": 2,
+    "offset": 17,
+    "kafka_timestamp_ms": 1,
+    "payload_bytes": 70_000,
+    "payload": "{",
 }
 NEW_YEARS_EVE = "2025-12-31 23:59:59.999"
 NEW_YEAR = "2026-01-01 00:00:00.000"
@@ -84,3 +109,56 @@ def test_each_record_lies_in_the_lake_once_whatever_it_is(tmp_path: Path, settin
         ("t-ü", True, "somebody", datetime(2026, 2, 20, 8)),  # noqa: DTZ001 - as above
         (None,) * 4,
     ]
+
+
+def submit_without_names(tables: StreamTableEnvironment, ddl: list[str]) -> TableResult:
+    """As the job was submitted before it kept alerts."""
+    for table in ddl:
+        tables.execute_sql(table)
+    together = tables.create_statement_set()
+    together.add_insert_sql(kafka_to_minio_job.INSERT_TRANSACTIONS)
+    together.add_insert_sql(kafka_to_minio_job.INSERT_LABELS)
+    return together.execute()
+
+
+def test_a_job_of_before_alerts_were_kept_goes_on_and_keeps_them_from_their_topic_s_start(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payload, label = json.dumps(TRANSACTION).encode(), json.dumps(LABEL).encode()
+    alert, letter = (json.dumps(each, ensure_ascii=False).encode() for each in (ALERT, DEAD_LETTER))
+    with monkeypatch.context() as before:
+        before.setattr(kafka_to_minio_job, "submit", submit_without_names)
+        with run(Job(tmp_path), settings) as job:
+            job.feed("transactions", [record(payload, 1, 0, NEW_YEARS_EVE)])
+            job.feed("labels", [record(label, 2, 0, NEW_YEAR)])
+            job.feed("alerts", [record(alert, 0, 0, NEW_YEARS_EVE)])
+            job.until(lambda: len(job.rows("lake")) == 2, "what that job kept")
+            savepoint = job.stop()
+    with run(Job(tmp_path), settings, savepoint) as job:
+        job.feed("transactions", [record(payload, 1, 1, NEW_YEAR)])
+        job.feed("labels", [record(label, 2, 1, NEW_YEAR)])
+        job.feed("alerts", [record(alert, 0, 1, NEW_YEAR), record(b"none", 0, 2, NEW_YEAR)])
+        job.feed("dead_letters", [record(letter, 0, 0, NEW_YEAR)])
+        job.until(lambda: len(job.rows("lake")) >= 8, "all of it")
+        job.stop()
+
+    def rows(folder: str) -> list[dict[str, Any]]:
+        return sorted(job.rows(f"lake/{folder}"), key=lambda row: row["kafka_offset"])
+
+    # nothing twice: both sources went on from where they were
+    for folder in (TRANSACTIONS_FOLDER, LABELS_FOLDER):
+        assert [row["kafka_offset"] for row in rows(folder)] == [0, 1]
+    alerts = rows(ALERTS_FOLDER)
+    assert [row["payload"] for row in alerts] == [alert, alert, b"none"]
+    assert [row["dt"] for row in alerts] == ["2025-12-31", "2026-01-01", "2026-01-01"]
+    scored_at = datetime(2026, 2, 10, 12, 0, 0, 250000)  # noqa: DTZ001 - a column without a zone, in UTC
+    columns = [list(row.values())[:10] for row in alerts]
+    version = ALERT["model_version"]
+    assert columns == [
+        ["t-ü", 0.75, 0.5, version, "c", "t", 12.5, scored_at, 1, 4_000_000_000],
+        ["t-ü", 0.75, 0.5, version, "c", "t", 12.5, scored_at, 1, 4_000_000_000],
+        [None] * 10,
+    ]
+    (kept,) = rows(DEAD_LETTERS_FOLDER)
+    assert kept["payload"] == letter
+    assert list(kept.values())[:5] == ["bad_amount", "amount is Infinity", 70_000, 2, 17]

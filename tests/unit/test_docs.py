@@ -57,7 +57,7 @@ def test_the_readme_is_short() -> None:
 
 @pytest.mark.parametrize("block", EVERY_BLOCK)
 def test_a_block_is_commands_output_a_record_or_a_picture(block: Block) -> None:
-    assert block.kind in {"sh", "text", "json", "mermaid"}
+    assert block.kind in {"sh", "text", "json", "mermaid", "python"}
 
 
 @pytest.mark.parametrize("block", BLOCKS_OF["sh"])
