@@ -18,7 +18,7 @@ from clients.progress import make_progress
 from clients.reports import write_report
 from flink_jobs.domain.label import Label, parse_label
 from flink_jobs.store.settings import load_settings
-from training.columns import add_columns
+from training.column_option import add_columns
 from training.printable import warn
 
 _EPILOG = """\

@@ -13,7 +13,7 @@ from clients.progress import make_progress
 from clients.reports import ProducerReport, write_report
 from clients.transaction_source import read_transactions
 from flink_jobs.store.settings import load_settings
-from training.columns import add_columns
+from training.column_option import add_columns
 from training.printable import warn
 
 DEFAULT_RATE_TPS = 100.0

@@ -171,7 +171,7 @@ class CheckedColumns:
             first = int(np.argmax(of.mask(shortened)))
             self.notes.append(
                 f"{self._table.source}: column {self._name(ours)}, row {first + 1} is "
-                f"{of.shown(values[first])}: a spreadsheet shortens long numbers so, and different "
+                f"{of.value_text(values[first])}: a spreadsheet shortens long numbers so, and different "
                 f"ids may have become one ({count:,} such rows); export the column as text"
             )
 
@@ -207,7 +207,7 @@ class CheckedColumns:
             counted = self._floats(ours, f"a number, as {self._table.option} gives it a unit")
             return of.counted_times(counted, column.unit_us, column.origin_us)
         if pa.types.is_string(kind):
-            return of.times(values)
+            return of.read_times(values)
         if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
             return np.full(self.rows, np.datetime64("NaT", "us"))
         return of.microseconds(values)
@@ -238,6 +238,6 @@ class CheckedColumns:
         first = int(np.argmax(bad))
         raise DatasetError(
             f"{self._table.source}: column {self._name(ours)}, row {first + 1} is "
-            f"{of.shown(self._columns[ours][first])}{of_type}; expected {expected} "
+            f"{of.value_text(self._columns[ours][first])}{of_type}; expected {expected} "
             f"({int(bad.sum()):,} such rows; the first data row is row 1)"
         )

@@ -54,7 +54,7 @@ def floats(values: pa.ChunkedArray) -> NDArray[np.float64]:
     return found
 
 
-def times(texts: pa.ChunkedArray) -> NDArray[Any]:
+def read_times(texts: pa.ChunkedArray) -> NDArray[Any]:
     """Read dates and times in ISO 8601: microseconds, UTC where there is no offset; NaT for what is none."""
     fields = pc.extract_regex(pc.utf8_trim_whitespace(texts), _TIME).combine_chunks()
     matched = fields.is_valid().to_numpy(zero_copy_only=False)
@@ -142,7 +142,7 @@ def reads_as_number(value: pa.Scalar) -> bool:
     return True
 
 
-def shown(value: pa.Scalar) -> str:
+def value_text(value: pa.Scalar) -> str:
     """Write a value for a message; quoted if it is text and no number."""
     if value.is_valid and (pa.types.is_timestamp(value.type) or pa.types.is_date(value.type)):
         # Python's own reach no further than the year 9999

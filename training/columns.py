@@ -1,6 +1,5 @@
 """Which column of a file is which of ours: by the names that it has, and by the option `--columns`."""
 
-import argparse
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ _TIMES = ("event_time", "labelled_at")
 # A row without an id gets one of its own; a label may come another way.
 _OPTIONAL = ("transaction_id", LABEL)
 
-_UNITS_US = {"us": 1, "ms": 10**3, "s": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6}
-_COUNTED = re.compile(rf"(.+)\*([1-9]\d{{0,8}})({'|'.join(_UNITS_US)})(?:@(.+))?")
+UNITS_US = {"us": 1, "ms": 10**3, "s": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6}
+_COUNTED = re.compile(rf"(.+)\*([1-9]\d{{0,8}})({'|'.join(UNITS_US)})(?:@(.+))?")
 _BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN_NAMES = 40
 
@@ -85,17 +84,17 @@ class _Schema(NamedTuple):
 
 
 def parse_columns(text: str) -> Mapping:
-    """Read `--columns`, such as `customer_id=cc_num,event_time=step*1h@2017-01-01`; for argparse."""
+    """Read `customer_id=cc_num,event_time=step*1h@2017-01-01`; ValueError says what is wrong with it."""
     mapping: Mapping = {}
     for pair in text.split(","):
         name, _, column = pair.partition("=")
         name = name.strip()
         if not column:
-            raise argparse.ArgumentTypeError(f"{pair!r} is no pair such as customer_id=cc_num")
+            raise ValueError(f"{pair!r} is no pair such as customer_id=cc_num")
         if name not in NAMES:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of our columns: {', '.join(NAMES)}")
+            raise ValueError(f"{name!r} is none of our columns: {', '.join(NAMES)}")
         if name in mapping:
-            raise argparse.ArgumentTypeError(f"{name} is there twice")
+            raise ValueError(f"{name} is there twice")
         mapping[name] = _column(name, column)
     return mapping
 
@@ -106,24 +105,12 @@ def _column(name: str, text: str) -> Column:
         return Column(text)
     column, count, unit, origin = counted.groups()
     if name not in _TIMES:
-        raise argparse.ArgumentTypeError(f"{text!r}: {name} has no unit, only {' and '.join(_TIMES)} have")
+        raise ValueError(f"{text!r}: {name} has no unit, only {' and '.join(_TIMES)} have")
     try:
         begin = parse_instant(origin) if origin else _BEGIN
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{origin!r} is no date such as 2017-01-01") from None
-    return Column(column, int(count) * _UNITS_US[unit], (begin - _BEGIN) // timedelta(microseconds=1))
-
-
-def add_columns(group: argparse._ActionsContainer) -> None:
-    """Add the option `--columns`, which parses to a Mapping."""
-    group.add_argument(
-        "--columns",
-        type=parse_columns,
-        metavar="MAP",
-        help="which of the file's columns is which: customer_id=cc_num,amount=amt; a time that is a number "
-        f"has its unit ({', '.join(_UNITS_US)}) and what it counts from, 1970 by default: "
-        "event_time=step*1h@2017-01-01",
-    )
+        raise ValueError(f"{origin!r} is no date such as 2017-01-01") from None
+    return Column(column, int(count) * UNITS_US[unit], (begin - _BEGIN) // timedelta(microseconds=1))
 
 
 _HANDBOOK = parse_columns(HANDBOOK)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.store.settings import MAX_LABEL_DELAY_DAYS, NoSettingsError, defaults_named, load_settings
-from training.columns import add_columns, parse_columns
+from training.column_option import add_columns, columns_given
 from training.dataset import Dataset, load
 from training.forest import Forest
 from training.instants import parse_instant
@@ -50,7 +50,7 @@ def add_data(parser: argparse.ArgumentParser, *, train_days: int, tested: str) -
     add_columns(data)
     data.add_argument(
         "--label-columns",
-        type=parse_columns,
+        type=columns_given,
         metavar="MAP",
         help="the same of a file of labels: labelled_at=decided*1s",
     )

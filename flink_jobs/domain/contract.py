@@ -1,12 +1,10 @@
-"""What travels on each topic, as JSON Schema; `python -m flink_jobs.domain.contract docs/schemas` writes it.
+"""What travels on each topic, as JSON Schema; `flink_jobs/topic_schemas.py` writes it into files.
 
 Other systems write transactions and labels and read the rest. So of what is read here no later release asks
 more, and of what is written here none says less; `tests/unit/flink_jobs/test_contract.py` holds both.
 """
 
 import inspect
-import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -40,15 +38,3 @@ def schema(topic: str) -> dict[str, Any]:
         **reference,
         "$defs": definitions,
     }
-
-
-def write(folder: Path) -> None:
-    """Write a file for each topic."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for topic in READ | WRITTEN:
-        content = msgspec.json.format(msgspec.json.encode(schema(topic)), indent=2)
-        (folder / f"{topic}.json").write_bytes(content + b"\n")
-
-
-if __name__ == "__main__":
-    write(Path(sys.argv[1]))

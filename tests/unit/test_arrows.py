@@ -35,7 +35,7 @@ NOT_IN_THE_DOMAIN = {
     *("shutil", "signal", "socket", "subprocess", "tempfile", "threading", "urllib"),
 }
 # They parse options for commands, and only commands import them.
-OPTIONS = {"clients.command", "training.options"}
+OPTIONS = {"clients.command", "training.column_option", "training.options"}
 
 
 def imported(tree: ast.Module) -> Iterator[str]:

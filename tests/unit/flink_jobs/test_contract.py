@@ -15,9 +15,10 @@ import msgspec
 import pytest
 
 from clients.alerts import decode_alert
-from flink_jobs.domain.contract import READ, WRITTEN, schema, write
+from flink_jobs.domain.contract import READ, WRITTEN, schema
 from flink_jobs.domain.label import parse_label
 from flink_jobs.domain.transaction import parse_transaction
+from flink_jobs.topic_schemas import write_schemas
 
 ROOT = Path(__file__).parents[3]
 RELEASED = ROOT / "tests/shared/released"
@@ -74,10 +75,10 @@ def _without(definitions: dict[str, Any], topic: str) -> dict[str, Any]:
 
 
 def test_the_schemas_in_docs_are_the_codes_own(tmp_path: Path) -> None:
-    write(tmp_path)
+    write_schemas(tmp_path)
     made = {file.name: file.read_text() for file in tmp_path.iterdir()}
     there = {file.name: file.read_text() for file in (ROOT / "docs/schemas").iterdir()}
-    assert there == made, "python -m flink_jobs.domain.contract docs/schemas writes them anew"
+    assert there == made, "python -m flink_jobs.topic_schemas docs/schemas writes them anew"
 
 
 @pytest.mark.parametrize("topic", TOPICS)

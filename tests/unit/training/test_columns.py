@@ -1,6 +1,6 @@
 """A file whose columns have other names is read by a mapping; of a public set, the message gives it."""
 
-import argparse
+import re
 import shlex
 from pathlib import Path
 
@@ -145,6 +145,5 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_mapping_that_cannot_be_read_is_refused(text: str, said: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError) as refused:
+    with pytest.raises(ValueError, match=re.escape(said)):
         parse_columns(text)
-    assert said in str(refused.value)

@@ -1,0 +1,26 @@
+"""The option `--columns`, which several commands have."""
+
+import argparse
+
+from training.columns import UNITS_US, Mapping, parse_columns
+
+
+def add_columns(group: argparse._ActionsContainer) -> None:
+    """Add the option `--columns`, which parses to a Mapping."""
+    group.add_argument(
+        "--columns",
+        type=columns_given,
+        metavar="MAP",
+        help="which of the file's columns is which: customer_id=cc_num,amount=amt; a time that is a number "
+        f"has its unit ({', '.join(UNITS_US)}) and what it counts from, 1970 by default: "
+        "event_time=step*1h@2017-01-01",
+    )
+
+
+def columns_given(text: str) -> Mapping:
+    """Read such an option for argparse."""
+    try:
+        return parse_columns(text)
+    except ValueError as error:
+        # argparse shows the words of this one only
+        raise argparse.ArgumentTypeError(str(error)) from None
