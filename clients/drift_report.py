@@ -19,7 +19,7 @@ from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import ONNX_FILE, ServedModel
 from flink_jobs.domain.scoring import Record, Scorer
 from flink_jobs.domain.terminal_risk import RISK_FILE, TerminalRisk
-from flink_jobs.domain.transaction import MAX_FUTURE_S
+from flink_jobs.domain.transaction import DEFAULT_CURRENCY, MAX_FUTURE_S
 from flink_jobs.store.lake import open_lake
 from flink_jobs.store.model_registry import MANIFEST_FILE, ModelRegistry
 from flink_jobs.store.settings import Settings, load_settings
@@ -72,6 +72,10 @@ class Source(Protocol):
     def name(self) -> str:
         """For people."""
 
+    @property
+    def currency(self) -> str:
+        """Of the amounts; transactions that name another are left out."""
+
     def last_event_s(self, before_s: float) -> float | None:
         """Find the latest event time before a time; None where there is none."""
 
@@ -84,7 +88,7 @@ class File:
 
     def __init__(self, location: str, settings_file: Path | None = None) -> None:
         """Read a file; ClientError as for `read_transactions`."""
-        self.name = location
+        self.name, self.currency = location, DEFAULT_CURRENCY
         records = read_transactions(location, None, None, None, settings_file).records
         self._payloads = [(record.event_time_s, record.value) for record in records]
 
@@ -176,10 +180,10 @@ def measure(
     scorer.drift = None  # what comes before the period is in histories only
     for records in source.payloads(since_s - (KEPT_S if manifest.kind == "history" else 0), until_s):
         before = sum(time_s < since_s for time_s, _ in records)
-        _score(scorer, records[:before], histories, now_s)
+        _score(scorer, records[:before], histories, now_s, source.currency)
         if before < len(records):
             scorer.drift = counts
-        _score(scorer, records[before:], histories, now_s)
+        _score(scorer, records[before:], histories, now_s, source.currency)
     psi = counts.indexes()
     if counts.transactions < FEWEST_TRANSACTIONS:
         raise ClientError(
@@ -231,12 +235,16 @@ class _Histories(dict[str, bytes]):
 
 
 def _score(
-    scorer: Scorer, records: Sequence[tuple[float, bytes]], histories: _Histories, now_s: float
+    scorer: Scorer,
+    records: Sequence[tuple[float, bytes]],
+    histories: _Histories,
+    now_s: float,
+    currency: str,
 ) -> None:
     for first in range(0, len(records), _BATCH):
         batch = [Record(0, 0, 0, len(payload), payload) for _, payload in records[first : first + _BATCH]]
         # what comes of it is counted in the scorer
-        scorer.score(batch, histories, now_s)
+        scorer.score(batch, histories, now_s, currency)
 
 
 def promoted_scorer(settings: Settings) -> Scorer:

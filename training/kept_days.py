@@ -109,7 +109,7 @@ class KeptDays:
 
     def __init__(self, settings: Settings, now_us: int) -> None:
         self._client: Any = s3_client(settings.s3)
-        self._lake = LakeDays(self._client, settings.buckets.datalake)
+        self._lake = LakeDays(self._client, settings.buckets.datalake, settings.currency)
         self._features = settings.buckets.features
         self._now_us = now_us
         self._today = now_us // _DAY_US

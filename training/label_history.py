@@ -103,7 +103,7 @@ def _from_lake(lake: Lake, location: str) -> LabelHistory:
     rows, left_out = [], 0
     for payload, *place in lake.records():
         try:
-            label = parse_label(payload)
+            label = parse_label(payload, place[0] / 1e6)
         except ValueError:
             left_out += 1
             continue

@@ -32,9 +32,10 @@ _BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 class LakeDays:
     """The lake's files, by the day on which their records came."""
 
-    def __init__(self, client: Any, bucket: str) -> None:  # noqa: ANN401 - boto3 makes its classes at run time
+    def __init__(self, client: Any, bucket: str, currency: str) -> None:  # noqa: ANN401 - boto3 makes its classes at run time
         self._client = client
         self._bucket = bucket
+        self._currency = currency
 
     def files(self, first_day: str) -> Iterator[str]:
         """List the files of the days from one on, such as 2026-06-15; ObjectStoreError as for `list_keys`."""
@@ -59,7 +60,7 @@ class LakeDays:
         rows = []
         for payload, time_us, *place in self._records(keys, TRANSACTIONS_FOLDER):
             try:
-                read = parse_transaction(payload, time_us / 1e6)
+                read = parse_transaction(payload, time_us / 1e6, self._currency)
             except InvalidTransaction:
                 continue
             if read.customer_id is not None and read.terminal_id is not None:
@@ -72,7 +73,7 @@ class LakeDays:
         rows = []
         for payload, time_us, *place in self._records(keys, LABELS_FOLDER):
             try:
-                label = parse_label(payload)
+                label = parse_label(payload, time_us / 1e6)
             except ValueError:
                 continue
             given_us = (label.labelled_at - _BEGIN) // timedelta(microseconds=1)

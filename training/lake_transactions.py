@@ -47,7 +47,7 @@ def read_lake_transactions(
     left_out = 0
     for record in lake.records(None if since_us is None else since_us / _MICROSECONDS):
         try:
-            read = parse_transaction(record.payload, record.time_us / _MICROSECONDS)
+            read = parse_transaction(record.payload, record.time_us / _MICROSECONDS, lake.currency)
         except InvalidTransaction:
             left_out += 1
             continue

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flink_jobs.domain.transaction import MAX_FUTURE_S
+from flink_jobs.domain.transaction import DEFAULT_CURRENCY, MAX_FUTURE_S
 from flink_jobs.store.folders import BucketFolder, Folder, folder_at
 from flink_jobs.store.lake_files import (
     DAY,
@@ -30,7 +30,7 @@ from flink_jobs.store.lake_files import (
 )
 from flink_jobs.store.lake_period import Period
 from flink_jobs.store.object_store import list_keys, s3_client
-from flink_jobs.store.settings import Settings, SettingsError
+from flink_jobs.store.settings import Settings, SettingsError, own_currency
 
 __all__ = ["LakeError", "LakeRecord", "is_finished", "read_records"]
 
@@ -85,11 +85,13 @@ class Lake:
 
     Attributes:
         name: for messages.
+        currency: of the deployment's amounts; a transaction that names another was refused.
 
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, currency: str = DEFAULT_CURRENCY) -> None:
         """Take a folder as the lake; nothing is read yet."""
+        self.currency = currency
         self._files = LakeFiles(folder)
         self.name = folder.name
         self._read: set[str] = set()
@@ -164,7 +166,7 @@ class Lake:
 
 def open_lake(settings: Settings, folder: str = TRANSACTIONS_FOLDER) -> Lake:
     """Open a folder of the lake in MinIO; nothing is asked of the server yet."""
-    return Lake(BucketFolder(s3_client(settings.s3), settings.buckets.datalake, folder))
+    return Lake(BucketFolder(s3_client(settings.s3), settings.buckets.datalake, folder), settings.currency)
 
 
 def find_lake(location: str, settings_file: str | Path | None = None) -> Lake | None:
@@ -175,10 +177,10 @@ def find_lake(location: str, settings_file: str | Path | None = None) -> Lake | 
 
     """
     try:
-        folder = folder_at(location, settings_file)
+        folder, currency = folder_at(location, settings_file), own_currency(settings_file)
     except SettingsError as error:
         raise LakeError(str(error)) from None
-    lake = None if folder is None else Lake(folder)
+    lake = None if folder is None else Lake(folder, currency)
     return None if lake is None or lake.is_empty() else lake
 
 

@@ -110,3 +110,16 @@ def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
         f"no settings file at {' or '.join(map(str, candidates))}; ansible-playbook site.yml writes one, "
         "--settings or FRAUD_SETTINGS names another"
     )
+
+
+def own_currency(path: str | os.PathLike[str] | None = None) -> str:
+    """Give the currency of the deployment's amounts; the default where there are no settings.
+
+    Raises:
+        SettingsError: as for `load_settings`.
+
+    """
+    try:
+        return load_settings(path).currency
+    except NoSettingsError:
+        return DEFAULT_CURRENCY
