@@ -92,6 +92,15 @@ class CheckedColumns:
         self._refuse(ours, values > most, f"a number not above {most:g}")
         return values
 
+    def check_currency(self, ours: str, own: str) -> None:
+        """Refuse amounts of another currency than the deployment's; those of an empty one are its own."""
+        values = self._columns[ours]
+        if not pa.types.is_string(values.type):
+            self._refuse_type(ours, own)
+        other = pc.and_(pc.not_equal(values, own), pc.not_equal(values, ""))
+        expected = f"{own}, as amounts of several currencies are not comparable (`currency` in the settings)"
+        self._refuse(ours, of.mask(other), expected)
+
     def labels(self, ours: str) -> NDArray[np.int8]:
         """Give 0 or 1."""
         values = self._columns[ours]

@@ -15,11 +15,12 @@ from training.tables import DatasetError, Table
 
 HISTORY_NAMES = ("transaction_id", "event_time", "customer_id", "terminal_id", "amount")
 LABEL = "is_fraud"
+CURRENCY = "currency"
 LABEL_NAMES = ("transaction_id", LABEL, "labelled_by", "labelled_at")
-NAMES = tuple(dict.fromkeys((*HISTORY_NAMES, *LABEL_NAMES)))
+NAMES = tuple(dict.fromkeys((*HISTORY_NAMES, CURRENCY, *LABEL_NAMES)))
 _TIMES = ("event_time", "labelled_at")
-# A row without an id gets one of its own; a label may come another way.
-_OPTIONAL = ("transaction_id", LABEL)
+# A row without an id gets one of its own; a label may come another way; a currency is the deployment's.
+_OPTIONAL = ("transaction_id", LABEL, CURRENCY)
 
 UNITS_US = {"us": 1, "ms": 10**3, "s": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6}
 _COUNTED = re.compile(rf"(.+)\*([1-9]\d{{0,8}})({'|'.join(UNITS_US)})(?:@(.+))?")
@@ -65,7 +66,7 @@ class _Schema(NamedTuple):
     def find(self, present: set[str], given: Mapping) -> tuple[Mapping, list[str]]:
         """Give the columns that are there, and the names of those that are missing."""
         columns, missing = {}, []
-        for ours, spelt in self.spelling.items():
+        for ours, spelt in (self.spelling | {CURRENCY: Column(CURRENCY)}).items():
             column = given.get(ours) or next(
                 (each for each in (spelt, Column(ours)) if each.name in present), None
             )

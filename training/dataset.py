@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from flink_jobs.domain.manifest import ModelKind
 from flink_jobs.domain.transaction import MAX_AMOUNT
 from flink_jobs.store.lake import LakeError, find_lake
+from flink_jobs.store.settings import SettingsError, own_currency
 from training.checked_columns import CheckedColumns
-from training.columns import LABEL, Column, Layout, Mapping, transactions_layout
+from training.columns import CURRENCY, LABEL, Column, Layout, Mapping, transactions_layout
 from training.instants import as_datetime64
 from training.known_tables import READY_COLUMNS
 from training.lake_transactions import read_lake_transactions
@@ -114,19 +115,23 @@ def load(
                 f"{source}: none of its {read.left_out} records is a transaction of a customer"
             )
         return Dataset("history", read.frame, None, source, read.sha256, read.left_out)
-    return _read(open_table(source, settings_file), columns, time.time()).between(since, until)
+    table = open_table(source, settings_file)
+    layout = transactions_layout(table, columns)
+    try:
+        currency = own_currency(settings_file) if CURRENCY in layout.columns else None
+    except SettingsError as error:
+        raise DatasetError(str(error)) from None
+    return _read(table, layout, time.time(), currency).between(since, until)
 
 
 def from_frame(frame: pd.DataFrame, source: str, sha256: str) -> Dataset:
     """Check a table in memory, whose times may lie ahead; DatasetError as for `load`."""
-    return _read(
-        table_in_memory(pa.Table.from_pandas(frame, preserve_index=False), source, sha256), None, None
-    )
+    table = table_in_memory(pa.Table.from_pandas(frame, preserve_index=False), source, sha256)
+    return _read(table, transactions_layout(table))
 
 
-def _read(table: Table, given: Mapping | None, now_s: float | None) -> Dataset:
+def _read(table: Table, layout: Layout, now_s: float | None = None, currency: str | None = None) -> Dataset:
     """Check a table and bring it to the common column names, in event-time order."""
-    layout = transactions_layout(table, given)
     columns = dict(layout.columns)
     if layout.kind == "columns":
         columns |= {name: Column(name) for name in READY_COLUMNS}
@@ -134,6 +139,8 @@ def _read(table: Table, given: Mapping | None, now_s: float | None) -> Dataset:
     if not checked.rows:
         raise DatasetError(f"{table.source}: has columns but no rows")
     frame = _frame(checked, layout)
+    if currency is not None:
+        checked.check_currency(CURRENCY, currency)
     notes = list(checked.notes)
     if "transaction_id" in checked:
         frame, repeats = without_repeats(frame, table.source)

@@ -11,6 +11,7 @@ from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.release import Promoted, Release
 from flink_jobs.store.settings import SettingsError, defaults_named, load_settings
 from training.options import positive
+from training.printable import printable
 from training.promotions import InUse, Promotions
 from training.publish import PublishError, upload
 from training.release_writer import PromotionError
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         command(options)
     except (ObjectStoreError, PromotionError, PublishError, SettingsError) as error:
-        print(f"fraud-models: {error}", file=sys.stderr)
+        print(f"fraud-models: {printable(str(error))}", file=sys.stderr)
         return 1
     return 0
 
@@ -62,7 +63,7 @@ def _list(options: argparse.Namespace) -> None:
     for model in models:
         begin = f"{model.version:<{width}}  "
         if model.error:
-            print(f"{begin}{model.error}")
+            print(f"{begin}{printable(model.error)}")
             continue
         figures = "".join(
             f"{model.metrics[key]:>{len(name) + 2}.3f}" if key in model.metrics else f"{'-':>{len(name) + 2}}"
@@ -98,7 +99,7 @@ def _show(options: argparse.Namespace) -> None:
     print(version)
     width = max(map(len, facts))
     for name, value in facts.items():
-        print(f"  {name:<{width}}  {value}")
+        print(f"  {name:<{width}}  {printable(value)}")
 
 
 def _since(promotions: Promotions, version: str) -> str:
@@ -118,12 +119,12 @@ def _log(options: argparse.Namespace) -> None:
         return
     for number, _, release, error in releases:
         if release is None:
-            print(f"{number:>6}  cannot be read: {error}")
+            print(f"{number:>6}  cannot be read: {printable(str(error))}")
             continue
         challenger = f", challenged by {release.challenger.version}" if release.challenger else ""
         print(
             f"{number:>6}  {release.when}  {release.action:<11}  {release.model.version}{challenger}, "
-            f"terminal risk {_days(release)}, by {release.who}{f': {release.why}' if release.why else ''}"
+            f"terminal risk {_days(release)}, by {printable(release.who + (release.why and f': {release.why}'))}"
         )
 
 

@@ -6,11 +6,13 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flink_jobs.store.settings import Settings
 from training.dataset import Dataset, load
 from training.tables import DatasetError
 
@@ -372,6 +374,25 @@ def test_amounts_may_be_of_any_kind_of_number(parquet: Read) -> None:
         ["0", " 12.5", "1e12"],
     ):
         assert parquet(amount=column).frame["amount"].tolist() == [0, 12.5, 1e12]
+
+
+def test_amounts_of_another_currency_are_refused(
+    csv: Read, parquet: Read, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRAUD_SETTINGS", str(tmp_path / "settings.json"))
+    (tmp_path / "settings.json").write_bytes(
+        msgspec.json.encode(msgspec.structs.replace(settings, currency="CHF"))
+    )
+    lines = [
+        f"{line},{currency}" for line, currency in zip([HEADER, *ROWS], ["currency", "CHF", ""], strict=True)
+    ]
+    assert len(csv(*lines).frame) == 2
+    with pytest.raises(
+        DatasetError, match=r"column currency, row 2 is 'EUR'; expected CHF, as amounts of several"
+    ):
+        csv(*lines[:2], lines[2] + "EUR")
+    with pytest.raises(DatasetError, match=r"column currency, row 1 is 756 of type int64; expected CHF"):
+        parquet(currency=[756] * 3)
 
 
 def test_a_ready_column_that_float32_cannot_hold_is_refused(
