@@ -122,9 +122,10 @@ def _log(options: argparse.Namespace) -> None:
             print(f"{number:>6}  cannot be read: {printable(str(error))}")
             continue
         challenger = f", challenged by {release.challenger.version}" if release.challenger else ""
+        why = release.why and f": {release.why}"
         print(
             f"{number:>6}  {release.when}  {release.action:<11}  {release.model.version}{challenger}, "
-            f"terminal risk {_days(release)}, by {printable(release.who + (release.why and f': {release.why}'))}"
+            f"terminal risk {_days(release)}, by {printable(release.who + why)}"
         )
 
 
