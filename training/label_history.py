@@ -125,5 +125,8 @@ def _from_file(location: str, settings_file: str | Path | None, columns: Mapping
 
 
 def _history(frame: pd.DataFrame, source: str, sha256: str, left_out: int) -> LabelHistory:
-    frame = frame.astype({"is_fraud": np.int8}).sort_values("labelled_at", kind="stable", ignore_index=True)
+    # a frame without rows has no other way to know its columns' types
+    frame = frame.astype({"transaction_id": object, "is_fraud": np.int8}).sort_values(
+        "labelled_at", kind="stable", ignore_index=True
+    )
     return LabelHistory(frame, source, sha256, left_out)

@@ -247,6 +247,16 @@ def test_labels_are_read_from_the_lake_and_what_is_none_is_left_out(
     assert read_label_history("s3://datalake/labels/", settings_file).sha256 == labels.sha256
 
 
+def test_a_lake_of_bad_labels_only_says_nothing_of_any_transaction(
+    store: MemoryStore, settings_file: Path, few: Dataset
+) -> None:
+    ahead = [label("a", "9999-12-31T23:59:59-01:00"), label("b", "2999-01-01T00:00:00Z")]
+    store.objects["datalake"]["labels/dt=2024-06-01/part-0"] = parquet(ahead)
+    labels = read_label_history("s3://datalake/labels", settings_file)
+    assert labels.left_out == 2
+    assert not LabelledData(few, labels).known_by_now().any()
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_labels_are_read_from_a_file(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"labels.{suffix}"
