@@ -113,7 +113,7 @@ class Inbox:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._unreadable += 1
             where = f"{record.topic}, partition {record.partition}, offset {record.offset}"
-            print(f"no alert: {where}: {error}", file=sys.stderr)
+            print(f"no alert: {where}: {printable(str(error))}", file=sys.stderr)
             return
         if not self._seen.add(alert.transaction_id):
             self._repeated += 1

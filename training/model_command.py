@@ -122,11 +122,11 @@ def _log(options: argparse.Namespace) -> None:
             print(f"{number:>6}  cannot be read: {printable(str(error))}")
             continue
         challenger = f", challenged by {release.challenger.version}" if release.challenger else ""
-        why = release.why and f": {release.why}"
-        print(
+        line = (
             f"{number:>6}  {release.when}  {release.action:<11}  {release.model.version}{challenger}, "
-            f"terminal risk {_days(release)}, by {printable(release.who + why)}"
+            f"terminal risk {_days(release)}, by {release.who}{f': {release.why}' if release.why else ''}"
         )
+        print(printable(line))
 
 
 def _days(release: Release) -> str:

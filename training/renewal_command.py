@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from flink_jobs.store.lake import LakeError
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import SettingsError, defaults_named, load_settings
+from training.printable import printable
 from training.release_writer import PromotionError
 from training.risk_renewal import Renewal
 
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         renewed = Renewal(load_settings(options.settings), datetime.now(UTC)).run(as_of)
     except (LakeError, ObjectStoreError, PromotionError, SettingsError) as error:
-        print(f"fraud-renew-risk: {error}", file=sys.stderr)
+        print(f"fraud-renew-risk: {printable(str(error))}", file=sys.stderr)
         return 1
     print(
         f"{renewed.records:,} new transactions, {renewed.labels:,} new labels; "

@@ -158,6 +158,17 @@ def test_what_was_before_releases_is_told_from_the_log_of_then(
     assert "".join(each.version for each in promoted_before(current_version, history)) == expected
 
 
+def test_the_log_shows_control_characters_and_sends_none(
+    publish: Publish, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("promote", publish(1), "--why", "a\x1b[2Jb\x9b\r") == 0
+    capsys.readouterr()
+    assert run("log") == 0
+    assert capsys.readouterr().out.endswith(": a\\u001b[2Jb\\u009b\\u000d\n")
+    assert run("show", "x\x1b[2J") == 1
+    assert "\x1b" not in capsys.readouterr().err
+
+
 def test_releases_are_a_log_each_naming_the_one_before(
     publish: Publish, run: Run, capsys: pytest.CaptureFixture[str], store: MemoryStore
 ) -> None:
