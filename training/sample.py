@@ -53,8 +53,7 @@ def sampled(ids: "pd.Series[str]", frauds: NDArray[np.int8], most_rows: int, sou
             f"{most_rows:,} rows for honest transactions; allow more --max-rows, or fewer --train-days"
         )
     share = min(1.0, room / max(honest, 1))
-    kept = fraud | (_draws(ids) < share)
-    weights = np.where(fraud, 1, np.where(kept, 1 / share, 0)).astype(np.float32)
+    weights = np.where(fraud, 1, np.where(_draws(ids) < share, 1 / share, 0)).astype(np.float32)
     return Sample(weights, share)
 
 
