@@ -1,6 +1,5 @@
 """One JVM for all of them, and a store with a model that calls everything a fraud."""
 
-import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -9,14 +8,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 from pyflink.java_gateway import get_gateway
+from s3_server import s3_server
 from sklearn.ensemble import RandomForestClassifier
 
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.terminal_risk import SCHEMA
 from flink_jobs.store.object_store import s3_client
-from flink_jobs.store.settings import S3, Buckets, Kafka, Settings, Topics
+from flink_jobs.store.settings import Settings
 from training.publish import Candidate, promote, write
 
 ROOT = Path(__file__).parents[2]
@@ -26,36 +25,26 @@ FLINK_HOME = ROOT / "build/flink"
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings of a store in which a model is promoted that raises an alert, with its features, each time."""
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    settings = Settings(
-        Kafka("127.0.0.1:9"),
-        Topics("transactions", "predictions", "fraud_alerts", "transactions_dlq"),
-        S3(f"http://{host}:{port}", "user", "password"),
-        Buckets("datalake", "models", "features", "flink"),
-    )
-    for bucket in (settings.buckets.models, settings.buckets.features):
-        s3_client(settings.s3).create_bucket(Bucket=bucket)
-    matrix = np.random.default_rng(0).uniform(0, 200, (50, len(FEATURE_NAMES))).astype(np.float32)
-    candidate = Candidate(
-        forest=RandomForestClassifier(2, random_state=0).fit(matrix, matrix[:, 0] > 100),
-        kind="history",
-        features=FEATURE_NAMES,
-        threshold=0.0,
-        threshold_choice={},
-        metrics={},
-        data={},
-        fingerprint="",
-        holdout=matrix,
-        terminal_risk=SCHEMA.empty_table(),
-    )
-    folder = tmp_path_factory.mktemp("model")
-    write(candidate, folder)
-    promote(folder, settings)
-    yield settings
-    server.stop()
+    with s3_server() as settings:
+        for bucket in (settings.buckets.models, settings.buckets.features):
+            s3_client(settings.s3).create_bucket(Bucket=bucket)
+        matrix = np.random.default_rng(0).uniform(0, 200, (50, len(FEATURE_NAMES))).astype(np.float32)
+        candidate = Candidate(
+            forest=RandomForestClassifier(2, random_state=0).fit(matrix, matrix[:, 0] > 100),
+            kind="history",
+            features=FEATURE_NAMES,
+            threshold=0.0,
+            threshold_choice={},
+            metrics={},
+            data={},
+            fingerprint="",
+            holdout=matrix,
+            terminal_risk=SCHEMA.empty_table(),
+        )
+        folder = tmp_path_factory.mktemp("model")
+        write(candidate, folder)
+        promote(folder, settings)
+        yield settings
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """What docs/data.md says of the lake: its columns are those that the job writes, and what it shows runs."""
 
 import io
-import logging
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,12 +11,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
+from s3_server import s3_server
 
 from flink_jobs.store.lake import ALERTS_FOLDER, DEAD_LETTERS_FOLDER, FOLDERS, TRANSACTIONS_FOLDER
 from flink_jobs.store.merges import Merge, record_name
 from flink_jobs.store.object_store import s3_client, write_object
-from flink_jobs.store.settings import S3, Buckets, Kafka, Settings, Topics
 
 PAGE = (Path(__file__).parents[2] / "docs/data.md").read_text()
 JOB = (Path(__file__).parents[2] / "flink_jobs/kafka_to_minio_job.py").read_text()
@@ -42,22 +40,12 @@ def test_the_columns_that_are_told_are_those_that_the_job_writes() -> None:
 @pytest.fixture
 def minio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A store that answers by HTTP; the settings name it."""
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    settings = Settings(
-        Kafka("127.0.0.1:9"),
-        Topics("transactions", "predictions", "fraud_alerts", "transactions_dlq"),
-        S3(f"http://{host}:{port}", "user", "password"),
-        Buckets("datalake", "models", "features", "flink"),
-    )
-    (tmp_path / "settings.json").write_bytes(msgspec.json.encode(settings))
-    monkeypatch.setenv("FRAUD_SETTINGS", str(tmp_path / "settings.json"))
-    client = s3_client(settings.s3)
-    client.create_bucket(Bucket="datalake")
-    yield client
-    server.stop()
+    with s3_server() as settings:
+        (tmp_path / "settings.json").write_bytes(msgspec.json.encode(settings))
+        monkeypatch.setenv("FRAUD_SETTINGS", str(tmp_path / "settings.json"))
+        client = s3_client(settings.s3)
+        client.create_bucket(Bucket="datalake")
+        yield client
 
 
 def put(client: Any, name: str, columns: dict[str, list[Any]], rows: int = 2) -> None:  # noqa: ANN401 - boto3's

@@ -1,14 +1,13 @@
 """What runs in the background starts although the path of the checkout has a space."""
 
-import json
-import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+RunHere = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_minio_is_compiled_where_the_checkouts_path_has_a_space(tmp_path: Path) -> None:
+def test_minio_is_compiled_where_the_checkouts_path_has_a_space(tmp_path: Path, run_here: RunHere) -> None:
     spaced = tmp_path / "fraud detection"
     spaced.mkdir()
     (spaced / "python3").symlink_to("/usr/bin/python3")
@@ -30,15 +29,6 @@ def test_minio_is_compiled_where_the_checkouts_path_has_a_space(tmp_path: Path) 
             "delay": 0.2,
         },
     ]
-    play = {"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": background}
-    (tmp_path / "play.yml").write_text(json.dumps([play]))
-    ran = subprocess.run(
-        ["ansible-playbook", "--connection=local", "--inventory=localhost,", str(tmp_path / "play.yml")],
-        cwd=ROOT / "ansible",
-        env=os.environ | {"PATH": f"{spaced}:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ran = run_here(background, variables, spaced)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "github.com/minio/mc" in (tmp_path / "compiled").read_text()

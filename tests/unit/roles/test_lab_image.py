@@ -1,13 +1,14 @@
 """An image of somebody else that has the alias of the hosts' image is neither replaced nor used."""
 
 import json
-import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+RunHere = Callable[..., subprocess.CompletedProcess[str]]
+Apply = Callable[[list[dict[str, object]]], subprocess.CompletedProcess[str]]
 INCUS = """#!/bin/sh
 case $1-$2 in
   image-list) cat "${0%/*}/images" ;;
@@ -18,29 +19,21 @@ esac
 RECIPE = "0123456789ab"
 
 
-def apply(folder: Path, images: list[dict[str, object]]) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def apply(tmp_path: Path, run_here: RunHere) -> Apply:
     """Apply the role, except for building an image, where Incus has these."""
-    (folder / "images").write_text(json.dumps(images))
-    (folder / "incus").write_text(INCUS)
-    (folder / "incus").chmod(0o755)
-    play = {
-        "hosts": "localhost",
-        "gather_facts": False,
-        "tasks": [
+
+    def run(images: list[dict[str, object]]) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "images").write_text(json.dumps(images))
+        (tmp_path / "incus").write_text(INCUS)
+        (tmp_path / "incus").chmod(0o755)
+        parts = [
             {"ansible.builtin.include_role": {"name": "lab_image", "tasks_from": name}}
             for name in ("preflight", "import")
-        ],
-        "vars": {"root_fs_id": RECIPE, "root_fs_dir": str(folder)},
-    }
-    (folder / "play.yml").write_text(json.dumps([play]))
-    return subprocess.run(
-        ["ansible-playbook", "--connection=local", "--inventory=localhost,", str(folder / "play.yml")],
-        cwd=ROOT / "ansible",
-        env=os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        ]
+        return run_here(parts, {"root_fs_id": RECIPE, "root_fs_dir": str(tmp_path)})
+
+    return run
 
 
 def image(*aliases: str, **properties: str) -> dict[str, object]:
@@ -51,8 +44,8 @@ def image(*aliases: str, **properties: str) -> dict[str, object]:
 NAMELESS: dict[str, object] = {"aliases": None, "properties": {"os": "Debian"}}
 
 
-def test_an_image_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
-    result = apply(tmp_path, [NAMELESS, image("debian", "fraud-debian12", os="Debian")])
+def test_an_image_of_somebody_else_is_not_replaced(tmp_path: Path, apply: Apply) -> None:
+    result = apply([NAMELESS, image("debian", "fraud-debian12", os="Debian")])
     assert result.returncode != 0
     told = " ".join(result.stdout.split())
     assert "Incus has an image fraud-debian12 already, which something else made." in told
@@ -69,9 +62,9 @@ def test_an_image_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
     ],
 )
 def test_the_projects_own_image_is_imported_when_its_recipe_changed(
-    tmp_path: Path, present: list[dict[str, object]], *, imported: bool
+    tmp_path: Path, apply: Apply, present: list[dict[str, object]], *, imported: bool
 ) -> None:
-    result = apply(tmp_path, present)
+    result = apply(present)
     assert result.returncode == 0, result.stdout
     assert (tmp_path / "imported").exists() is imported
     if imported:
