@@ -16,11 +16,12 @@ from training.columns import Column
 from training.printable import printable
 from training.tables import DatasetError, Table
 
-# From here on, a float stands for several whole numbers.
-_INEXACT = 2.0**53
+# From here on, a float of so many bits stands for several whole numbers.
+_INEXACT = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}
 _AN_ID = f"an id of 1 to {MAX_ID_CHARACTERS} characters"
 _A_TIME = "a date and time such as 2018-07-01T00:00:31Z"
-_WHOLE_FLOAT = r"^-?(0|[1-9]\d*)\.0$"
+_WHOLE_FLOAT = r"^(0|-?[1-9]\d*)\.0$"
+_WHOLE_NUMBER = r"^(0|-?[1-9]\d*)$"
 _SHORTENED = r"^\d([.,]\d+)?[eE]\+\d+$"
 
 
@@ -68,7 +69,8 @@ class CheckedColumns:
     def ids(self, ours: str, *, optional: bool = False) -> pa.ChunkedArray:
         """Give ids as text; with `optional`, NULL for what is empty.
 
-        A whole number that came as a float, or reads like one (`288062.0`), is the id that the number is.
+        Text is an id as it stands. A whole number that came as a float is the id that the number is; so is
+        text such as `288062.0`, in a column that reads like numbers.
         """
         values = self._columns[ours]
         kind = values.type
@@ -156,11 +158,16 @@ class CheckedColumns:
             raise
 
     def _texts(self, ours: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
-        """Check text; read `288062.0` as the number that it is."""
+        """Check text; read `288062.0` as a number where all of the column reads like numbers."""
         floats = pc.match_substring_regex(values, _WHOLE_FLOAT)
-        if pc.any(floats).as_py():
+        if pc.any(floats).as_py() and not pc.any(pc.invert(self._reads_as_numbers(values))).as_py():
+            first = int(np.argmax(of.mask(floats)))
             whole = of.floats(pc.if_else(floats, values, None))
             self._refuse_inexact(ours, whole)
+            self.notes.append(
+                f"{self._table.source}: column {self._name(ours)} reads like numbers, so row {first + 1}, "
+                f"{of.value_text(values[first])}, is the id {whole[first]:.0f}"
+            )
             values = pc.if_else(floats, of.whole_numbers(whole), values)
         odd = pc.or_(
             pc.greater(pc.utf8_length(values), MAX_ID_CHARACTERS),
@@ -172,6 +179,11 @@ class CheckedColumns:
             self._refuse(ours, rows, f"an id, but this {problem}")
         self._note_shortened(ours, values)
         return values
+
+    def _reads_as_numbers(self, values: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Tell which values are numbers, or empty: a gap makes floats of a column of whole numbers."""
+        number = pc.match_substring_regex(values, f"{_WHOLE_NUMBER}|{_WHOLE_FLOAT}|{_SHORTENED}")
+        return pc.or_(number, pc.fill_null(of.is_empty(values), True))  # noqa: FBT003 - pyarrow's own
 
     def _note_shortened(self, ours: str, values: pa.ChunkedArray) -> None:
         shortened = pc.match_substring_regex(values, _SHORTENED)
@@ -190,13 +202,13 @@ class CheckedColumns:
         self._refuse(
             ours, ~empty & (~np.isfinite(whole) | (whole != np.floor(whole))), "an id: text or a whole number"
         )
-        self._refuse_inexact(ours, whole)
+        self._refuse_inexact(ours, whole, values.type.bit_width)
         return of.whole_numbers(whole)
 
-    def _refuse_inexact(self, ours: str, whole: NDArray[np.float64]) -> None:
+    def _refuse_inexact(self, ours: str, whole: NDArray[np.float64], bits: int = 64) -> None:
         self._refuse(
             ours,
-            np.abs(whole) >= _INEXACT,
+            np.abs(whole) >= _INEXACT[bits],
             "an id: floats lose digits of numbers as large; export the column as text or whole numbers",
         )
 

@@ -55,7 +55,7 @@ def floats(values: pa.ChunkedArray) -> NDArray[np.float64]:
 
 
 def read_times(texts: pa.ChunkedArray) -> NDArray[Any]:
-    """Read dates and times in ISO 8601: microseconds, UTC where there is no offset; NaT for what is none."""
+    """Read times in ISO 8601, UTC where they name no offset, to the microsecond; NaT for what is none."""
     fields = pc.extract_regex(pc.utf8_trim_whitespace(texts), _TIME).combine_chunks()
     matched = fields.is_valid().to_numpy(zero_copy_only=False)
 
@@ -78,8 +78,9 @@ def read_times(texts: pa.ChunkedArray) -> NDArray[Any]:
     ahead = found["ahead_h"] * 3600 + found["ahead_min"] * 60
     behind = pc.fill_null(pc.equal(fields.field("sign"), "-"), False).to_numpy(zero_copy_only=False)  # noqa: FBT003
     seconds -= np.where(behind, -ahead, ahead)
-    fraction = pc.utf8_rpad(pc.utf8_slice_codeunits(fields.field("fraction"), 0, 6), 6, "0")
-    microseconds = pc.fill_null(fraction, "0").cast(pa.int64()).to_numpy(zero_copy_only=False)
+    # a digit more, as the job rounds to the nearest microsecond
+    fraction = pc.utf8_rpad(pc.utf8_slice_codeunits(fields.field("fraction"), 0, 7), 7, "0")
+    microseconds = (pc.fill_null(fraction, "0").cast(pa.int64()).to_numpy(zero_copy_only=False) + 5) // 10
     at = days.astype("datetime64[us]") + (seconds * 1_000_000 + microseconds).astype("timedelta64[us]")
     return np.where(exists, at, np.datetime64("NaT"))
 
@@ -99,7 +100,7 @@ def microseconds(values: pa.ChunkedArray) -> NDArray[Any]:
     units = pc.fill_null(values.cast(pa.int64()), 0).to_numpy()
     unit_us = _UNITS_US.get(values.type.unit)
     if unit_us is None:
-        units = units // 1_000
+        units = units // 1_000 + (units % 1_000 >= 500)  # noqa: PLR2004 - half of a microsecond
     else:
         most = int(_LATEST_US) // unit_us
         units = np.clip(units, -most, most) * unit_us

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from inputs import INPUTS, LABEL, NOW, WHOLE
+from inputs import INPUTS, LABEL, NOW, WHOLE, Input
 from mini_cluster import Job, record
 from test_kafka_to_minio_job import run
 
@@ -15,7 +15,8 @@ from flink_jobs.store.settings import Settings
 pytestmark = pytest.mark.usefixtures("flink")
 
 CAME = f"{NOW:%Y-%m-%d %H:%M:%S}.000"
-LABEL_FIELDS = {"customer_id": "labelled_by", "event_time": "labelled_at"}
+PAYMENTS = [(each, *given) for each in INPUTS for given in each.payments()]
+LABELS = [(each, *given) for each in INPUTS for given in each.labels()]
 FLAGS = {b"true": True, b"false": False} | dict.fromkeys((b'"true"', b"1", b"0", b"null", b"[true]", b'"t"'))
 
 
@@ -34,10 +35,9 @@ def lake(
     """Rows of transactions and of labels, in the order in which they were sent."""
     del flink
     folder = tmp_path_factory.mktemp("columns")
-    payments = [*(each.payment() for each in INPUTS), *(each.payload for each in WHOLE)]
-    labels = [label for each in INPUTS if (label := each.label())]
+    payments = [*(payload for *_, payload in PAYMENTS), *(each.payload for each in WHOLE)]
     plain = {**LABEL, "is_fraud": "?"}
-
+    labels = [payload for *_, payload in LABELS]
     labels += [json.dumps(plain).encode().replace(b'"?"', flag) for flag in FLAGS]
     with run(Job(folder), settings) as job:
         job.feed("transactions", (record(each, 0, n, CAME) for n, each in enumerate(payments)))
@@ -51,22 +51,24 @@ def lake(
     return rows[0], rows[1]
 
 
+def check(given: list[tuple[Input, str, bytes]], rows: list[dict[str, Any]]) -> None:
+    said = [(each.written, name, row[name]) for (each, name, _), row in zip(given, rows, strict=True)]
+    assert said == [(each.written, name, shown(each.lake)) for each, name, _ in given]
+
+
 def test_columns_of_transactions(lake: tuple[list[dict[str, Any]], list[dict[str, Any]]]) -> None:
     rows, _ = lake
-    said = [(each.written, row[each.field]) for each, row in zip(INPUTS, rows, strict=False)]
-    assert said == [(each.written, shown(each.lake)) for each in INPUTS]
+    check(PAYMENTS, rows[: len(PAYMENTS)])
     columns = ("customer_id", "event_time", "amount")
     whole = [
         (each.payload[-60:], tuple(row[name] for name in columns))
-        for each, row in zip(WHOLE, rows[len(INPUTS) :], strict=True)
+        for each, row in zip(WHOLE, rows[len(PAYMENTS) :], strict=True)
     ]
     assert whole == [(each.payload[-60:], tuple(map(shown, each.lake))) for each in WHOLE]
 
 
 def test_columns_of_labels(lake: tuple[list[dict[str, Any]], list[dict[str, Any]]]) -> None:
     _, rows = lake
-    given = [each for each in INPUTS if each.label()]
-    said = [(each.written, row[LABEL_FIELDS[each.field]]) for each, row in zip(given, rows, strict=False)]
-    assert said == [(each.written, shown(each.lake)) for each in given]
-    flags = [row["is_fraud"] for row in rows[len(given) :]]
+    check(LABELS, rows[: len(LABELS)])
+    flags = [row["is_fraud"] for row in rows[len(LABELS) :]]
     assert dict(zip(FLAGS, flags, strict=True)) == FLAGS
