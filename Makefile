@@ -36,9 +36,8 @@ ifneq ($(origin COLUMNS),command line)
 override COLUMNS :=
 endif
 unexport COLUMNS
-# what lies in MinIO cannot be looked at before there is one
-local_data = $(if $(findstring ://,$(DATA)),,$(DATA))
-data_options = $(if $(DATA),--data '$(DATA)') $(if $(COLUMNS),--columns '$(COLUMNS)')
+$(if $(COLUMNS),$(if $(DATA),,$(error COLUMNS needs DATA=file, whose columns it tells)))
+data_options = $(if $(DATA),--data '$(DATA)' --columns-option COLUMNS=) $(if $(COLUMNS),--columns '$(COLUMNS)')
 # nobody who gives neither asks for another model than the one in use
 promoted_stays = $(if $(DATA)$(filter-out file,$(origin UNTIL)),,-e training_replaces=false)
 LIMIT ?= 60000
@@ -76,10 +75,10 @@ demo: ## from a bare machine to the first alert; DATA=file UNTIL=time COLUMNS=ma
 	  echo 'make demo: DATA needs UNTIL=time (ISO 8601): a model is trained on what came before it; the rest is streamed' >&2
 	  exit 2
 	fi
-	$(MAKE) --no-print-directory $(if $(local_data),checked) up stream
+	$(MAKE) --no-print-directory $(if $(DATA),checked) up stream
 
 checked: .venv/installed
-	@$(call step,Check $(DATA),fraud-train --check $(data_options) --until '$(UNTIL)',What is wrong with the data stands above; no host was made.)
+	@$(call step,Check $(DATA),fraud-train --check $(data_options) --until '$(UNTIL)',What is wrong with the data stands above; no host was made.$(if $(COLUMNS), --columns is COLUMNS= here.)$(if $(findstring s3://,$(DATA)), What lies in the lab needs the lab: make up is the first step.))
 
 plan: .venv/installed ## prepare this machine, and show which hosts make up would make, change or delete
 	@mkdir -p $(DEPLOYMENT)
@@ -144,15 +143,15 @@ build/flink/installed: ansible/playbooks/jobs_tests.yml ansible/inventory/group_
 	@$(call step,Unpack Flink for the tests of its jobs,(cd ansible && ansible-playbook playbooks/jobs_tests.yml),The task that failed stands above.)
 	touch $@
 
-bench: .venv/installed ## how fast the running lab is, as build/bench.html and .json; stops its jobs meanwhile; DATA=file
-	@python tests/benchmarks/bench.py $(if $(DATA),--data '$(DATA)')
+bench: .venv/installed ## how fast the running lab is, as build/bench.html and .json; stops its jobs meanwhile; DATA=file COLUMNS=map
+	@python tests/benchmarks/bench.py $(data_options)
 
-compare: .venv/installed ## what a record costs with the jobs of BEFORE=commit and with these, in turns on the running lab; DATA=file
+compare: .venv/installed ## what a record costs with the jobs of BEFORE=commit and with these, in turns on the running lab; DATA=file COLUMNS=map
 	@if [ -z '$(BEFORE)' ]; then
 	  echo 'make compare: BEFORE=commit says whose jobs to compare these with' >&2
 	  exit 2
 	fi
-	python tests/benchmarks/compare.py '$(BEFORE)' $(if $(DATA),--data '$(DATA)')
+	python tests/benchmarks/compare.py '$(BEFORE)' $(data_options)
 
 check: .venv/installed build/flink/installed ## lint, types, unit tests and the jobs on a mini cluster, for the daily loop
 	@ruff check .

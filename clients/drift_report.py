@@ -23,6 +23,9 @@ from flink_jobs.domain.transaction import DEFAULT_CURRENCY, MAX_FUTURE_S
 from flink_jobs.store.lake import open_lake
 from flink_jobs.store.model_registry import MANIFEST_FILE, ModelRegistry
 from flink_jobs.store.settings import Settings, load_settings
+from training.column_option import add_columns
+from training.columns import Mapping
+from training.printable import warn
 from training.risk_renewal import Renewal
 
 EXIT_DRIFTED = 1
@@ -55,6 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--data", metavar="FILE", help="CSV or Parquet, a path or s3://bucket/key (default: the lake)"
     )
+    add_columns(parser)
     parser.add_argument(
         "--days", type=positive_int, default=7, metavar="N", help="length of the period (default: 7)"
     )
@@ -84,13 +88,25 @@ class Source(Protocol):
 
 
 class File:
-    """Transactions on disk, as the producer would send them."""
+    """Transactions of a file, as the producer would send them.
 
-    def __init__(self, location: str, settings_file: Path | None = None) -> None:
-        """Read a file; ClientError as for `read_transactions`."""
+    Attributes:
+        notes: what a user should know of the file, a sentence each.
+
+    """
+
+    def __init__(
+        self,
+        location: str,
+        settings_file: Path | None = None,
+        columns: Mapping | None = None,
+        option: str = "--columns",
+    ) -> None:
+        """Read a file; arguments and ClientError as for `read_transactions`."""
         self.name, self.currency = location, DEFAULT_CURRENCY
-        records = read_transactions(location, None, None, None, settings_file).records
-        self._payloads = [(record.event_time_s, record.value) for record in records]
+        data = read_transactions(location, None, None, None, settings_file, columns, option)
+        self.notes = data.notes
+        self._payloads = [(record.event_time_s, record.value) for record in data.records]
 
     def last_event_s(self, before_s: float) -> float | None:
         """Find the latest event time before a time."""
@@ -128,8 +144,15 @@ class Drift(msgspec.Struct, frozen=True):
 
 
 def _command(args: argparse.Namespace) -> int:
+    if args.columns and not args.data:
+        raise ClientError("--columns needs --data, whose columns it tells")
     scorer = local_scorer(args.model) if args.model else promoted_scorer(load_settings(args.settings))
-    source: Source = File(args.data, args.settings) if args.data else open_lake(load_settings(args.settings))
+    source: Source
+    if args.data:
+        source = file = File(args.data, args.settings, args.columns, args.columns_option)
+        warn(file.notes)
+    else:
+        source = open_lake(load_settings(args.settings))
     until_s = args.until.timestamp() if args.until else None
     # a table that is served has few days, what it was made of has more
     kept = (

@@ -69,7 +69,9 @@ def _command(args: argparse.Namespace) -> int:
     topic = args.topic or settings.topics.transactions
     if args.columns and not args.data:
         raise ClientError("--columns needs --data, whose columns it tells")
-    data = read_transactions(args.data, args.since, args.until, args.limit, args.settings, args.columns)
+    data = read_transactions(
+        args.data, args.since, args.until, args.limit, args.settings, args.columns, args.columns_option
+    )
     warn(data.notes)
     if args.speedup:
         schedule = pacing.with_event_gaps(data.first_event_s, args.speedup)

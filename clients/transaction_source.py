@@ -44,6 +44,7 @@ def read_transactions(  # noqa: PLR0913, PLR0917 - each cuts or tells the data
     limit: int | None,
     settings_file: Path | None = None,
     columns: "Mapping | None" = None,
+    option: str = "--columns",
 ) -> Input:
     """Read `data` (simulate without one), cut to since <= event time < until and at most `limit` records.
 
@@ -54,6 +55,7 @@ def read_transactions(  # noqa: PLR0913, PLR0917 - each cuts or tells the data
         limit: of records.
         settings_file: says where `s3://` is.
         columns: of the file, by our names, where its own names do not tell.
+        option: by which a user tells them, for messages.
 
     Raises:
         ClientError: the data cannot be used, or nothing is left of it.
@@ -68,7 +70,7 @@ def read_transactions(  # noqa: PLR0913, PLR0917 - each cuts or tells the data
             f"reading data needs {error.name}; pip install 'fraud-detection[training,clients]'"
         ) from None
     try:
-        dataset = load(data, settings_file, columns=columns) if data else simulated_dataset()
+        dataset = load(data, settings_file, columns=columns, option=option) if data else simulated_dataset()
         cut = dataset.between(since, until)
     except DatasetError as error:
         raise ClientError(str(error)) from None

@@ -239,7 +239,7 @@ class CheckedColumns:
             return "a number" if missing.any() else ""
         if not of.reads_as_number(self._columns[ours][int(np.argmax(missing))]):
             return _A_TIME
-        unit = f"{self._table.option} {ours}={self._name(ours)}*1s"
+        unit = self._table.told(f"{ours}={self._name(ours)}*1s")
         return f"{_A_TIME}; a number needs its unit, such as {unit} for seconds since 1970"
 
     def _name(self, ours: str) -> str:

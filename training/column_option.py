@@ -1,4 +1,4 @@
-"""The option `--columns`, which several commands have."""
+"""The option `--columns`, which all commands have that read a file of transactions or labels."""
 
 import argparse
 
@@ -6,7 +6,7 @@ from training.columns import UNITS_US, Mapping, parse_columns
 
 
 def add_columns(group: argparse._ActionsContainer) -> None:
-    """Add the option `--columns`, which parses to a Mapping."""
+    """Add the option `--columns`, which parses to a Mapping, and how messages call it."""
     group.add_argument(
         "--columns",
         type=columns_given,
@@ -15,6 +15,8 @@ def add_columns(group: argparse._ActionsContainer) -> None:
         f"has its unit ({', '.join(UNITS_US)}) and what it counts from, 1970 by default: "
         "event_time=step*1h@2017-01-01",
     )
+    # the Makefile's users type COLUMNS=
+    group.add_argument("--columns-option", default="--columns", help=argparse.SUPPRESS)
 
 
 def columns_given(text: str) -> Mapping:

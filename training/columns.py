@@ -228,7 +228,7 @@ def _proposal(table: Table, given: Mapping) -> str:
         if set(public.told_by) <= set(table.names) and not given:
             if public.lacks:
                 return f": this looks like {public.title}, of which no model can be made: {public.lacks}"
-            return f": this looks like {public.title}; it is read with {table.option} {public.columns}"
+            return f": this looks like {public.title}; it is read with {table.told(public.columns)}"
     return ""
 
 

@@ -83,12 +83,13 @@ class Dataset:
         return days.astype(np.int32)
 
 
-def load(
+def load(  # noqa: PLR0913, PLR0917 - each cuts or tells the data
     location: str | Path,
     settings_file: str | Path | None = None,
     since: str | datetime | None = None,
     until: str | datetime | None = None,
     columns: Mapping | None = None,
+    option: str = "--columns",
 ) -> Dataset:
     """Read and check a CSV or Parquet file or a folder of the lake, local or ``s3://bucket/key``.
 
@@ -98,6 +99,7 @@ def load(
         since: leaves out earlier transactions; of the lake, they are not even read.
         until: leaves out what came from then on.
         columns: of a file, by our names, where its own names do not tell.
+        option: by which a user tells them, for messages.
 
     Raises:
         DatasetError: no such file, an unknown format, a missing column, or a value that the job would refuse.
@@ -115,7 +117,7 @@ def load(
                 f"{source}: none of its {read.left_out} records is a transaction of a customer"
             )
         return Dataset("history", read.frame, None, source, read.sha256, read.left_out)
-    table = open_table(source, settings_file)
+    table = open_table(source, settings_file, option)
     layout = transactions_layout(table, columns)
     try:
         currency = own_currency(settings_file) if CURRENCY in layout.columns else None

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,14 +50,14 @@ def read_label_table(
         settings_file: says where ``s3://`` is.
         columns: of the file, by our names, where its own names do not tell.
         required: columns that must be there, and have a value in each row.
-        option: of the command line, that gave `columns`; for messages.
+        option: by which a user tells them, for messages.
 
     Raises:
         DatasetError: no such file, a missing column, or a value that is refused where labels are read.
 
     """
     required = list(required)
-    table = replace(open_table(location, settings_file), option=option)
+    table = open_table(location, settings_file, option)
     checked = CheckedColumns(table, labels_layout(table, columns, required), time.time())
 
     def times(ours: str) -> NDArray[Any]:

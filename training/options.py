@@ -116,7 +116,14 @@ def read(options: argparse.Namespace) -> LabelledData:
         delay_days = _label_delay_days(options.settings)
     with step(f"Reading {options.data or 'a simulation'}"):
         if options.data:
-            dataset = load(options.data, options.settings, options.since, options.until, options.columns)
+            dataset = load(
+                options.data,
+                options.settings,
+                options.since,
+                options.until,
+                options.columns,
+                options.columns_option,
+            )
         else:
             dataset = simulated_dataset().between(options.since, options.until)
     warn(dataset.notes)

@@ -29,7 +29,7 @@ class Table:
         names: of its columns.
         sha256: of its bytes.
         delimiter: of a CSV file; empty for other tables.
-        option: of the command line, that tells the columns of this table.
+        option: by which a user tells the columns of this table.
 
     """
 
@@ -39,6 +39,10 @@ class Table:
     reader: Callable[[list[str]], pa.Table]
     delimiter: str = ""
     option: str = "--columns"
+
+    def told(self, mapping: str) -> str:
+        """Give what a user has to type for a mapping of columns."""
+        return f"{self.option}{'' if self.option.endswith('=') else ' '}{mapping}"
 
     def read(self, names: Iterable[str]) -> pa.Table:
         """Read columns; DatasetError: they cannot be read, or a name is there twice."""
@@ -53,8 +57,13 @@ class Table:
             raise _unreadable(self.source, error) from None
 
 
-def open_table(location: str, settings_file: str | Path | None = None) -> Table:
+def open_table(location: str, settings_file: str | Path | None = None, option: str = "--columns") -> Table:
     """Open a CSV or Parquet file, told apart by the first bytes, not by the name.
+
+    Args:
+        location: a path or `s3://bucket/key`.
+        settings_file: says where `s3://` is.
+        option: by which a user tells the file's columns, for messages.
 
     Raises:
         DatasetError: no such file, or neither format.
@@ -68,9 +77,9 @@ def open_table(location: str, settings_file: str | Path | None = None) -> Table:
         if content.startswith(b"PAR1"):
             parquet = pq.ParquetFile(io.BytesIO(content))
             names = tuple(parquet.schema_arrow.names)
-            return Table(location, names, sha256, lambda wanted: parquet.read(columns=wanted))
+            return Table(location, names, sha256, lambda wanted: parquet.read(columns=wanted), option=option)
         csv = CsvFile(content)
-        return Table(location, csv.names, sha256, csv.read, csv.delimiter)
+        return Table(location, csv.names, sha256, csv.read, csv.delimiter, option)
     except (CsvError, pa.ArrowException, OSError) as error:
         raise _unreadable(location, error) from None
 

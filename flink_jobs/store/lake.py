@@ -179,7 +179,7 @@ def find_lake(location: str, settings_file: str | Path | None = None) -> Lake | 
     try:
         folder, currency = folder_at(location, settings_file), own_currency(settings_file)
     except SettingsError as error:
-        raise LakeError(str(error)) from None
+        raise LakeError(f"{location}: {error}") from None
     lake = None if folder is None else Lake(folder, currency)
     return None if lake is None or lake.is_empty() else lake
 

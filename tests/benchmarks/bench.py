@@ -26,8 +26,9 @@ from clients.process import ClientError
 from flink_jobs.kafka_to_minio_job import NAME as LAKE_GROUP
 from flink_jobs.store.model_registry import model_key
 from flink_jobs.store.object_store import read_object, s3_client
+from training.column_option import add_columns
 from training.columns import HANDBOOK_COLUMNS
-from training.dataset import load
+from training.dataset import Dataset, load
 from training.publish import JOBLIB_FILE, promoted_manifest
 from training.simulate import simulate, simulated_dataset
 from training.tables import DatasetError
@@ -63,14 +64,13 @@ class Bench:
 
     """
 
-    def __init__(self, lab: Lab, data: str | None, folder: Path) -> None:
+    def __init__(self, lab: Lab, dataset: Dataset, folder: Path) -> None:
         self._lab = lab
         self._folder = folder
         manifest = promoted_manifest(lab.settings)
         if manifest is None or manifest.kind != "history":
             raise BenchmarkError("the promoted model computes no features; make up promotes one that does")
         self._version = manifest.version
-        dataset = load(data) if data else simulated_dataset()
         frame = _copies(dataset.frame, range(COPIES))
         backlog = int(BACKLOG_SHARE * len(frame))
         self._backlog_file = self._keep(frame.iloc[:backlog], "backlog")
@@ -330,12 +330,25 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if "model name" in line), "unknown")
 
 
-def main() -> int:
-    """Run the command; 0 when page and numbers were written."""
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the data."""
     parser.add_argument(
         "--data", metavar="FILE", help="transactions with customer and terminal (default: a simulation)"
     )
+    add_columns(parser)
+
+
+def read_data(options: argparse.Namespace) -> Dataset:
+    """Read the data that the options of `add_data` name; DatasetError as for `training.dataset.load`."""
+    if not options.data:
+        return simulated_dataset()
+    return load(options.data, columns=options.columns, option=options.columns_option)
+
+
+def main() -> int:
+    """Run the command; 0 when page and numbers were written."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    add_data(parser)
     parser.add_argument(
         "--output", type=Path, default=ROOT / "build", metavar="DIR", help="(default: %(default)s)"
     )
@@ -343,7 +356,7 @@ def main() -> int:
     try:
         lab = Lab()
         with tempfile.TemporaryDirectory() as folder:
-            bench = Bench(lab, options.data, Path(folder))
+            bench = Bench(lab, read_data(options), Path(folder))
             with lab.to_itself():
                 bench.measure()
     except (BenchmarkError, ClientError, DatasetError, OSError) as error:

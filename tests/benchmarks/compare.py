@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import LAKE_GROUP, Bench
+from bench import LAKE_GROUP, Bench, add_data, read_data
 from lab import INSTALLED, REMOTE, ROOT, BenchmarkError, Lab, until
 
 from clients.process import ClientError
@@ -117,7 +117,7 @@ def main() -> int:
     """Run the command; 0 when the medians were written."""
     parser = argparse.ArgumentParser(prog="compare", description=__doc__)
     parser.add_argument("commit", help="whose flink_jobs are compared with this checkout's")
-    parser.add_argument("--data", metavar="FILE", help="as of make bench")
+    add_data(parser)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="(default: %(default)s)")
     options = parser.parse_args()
     try:
@@ -126,7 +126,7 @@ def main() -> int:
             folder = Path(name)
             check_out(options.commit, folder / "before")
             shutil.copytree(ROOT / "flink_jobs", folder / "after/flink_jobs")
-            comparison = Comparison(lab, Bench(lab, options.data, folder), folder)
+            comparison = Comparison(lab, Bench(lab, read_data(options), folder), folder)
             with lab.to_itself():
                 comparison.measure(options.rounds)
     except (BenchmarkError, ClientError, DatasetError, OSError) as error:

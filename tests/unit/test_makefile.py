@@ -221,12 +221,19 @@ def test_the_demos_data_is_checked_before_hosts_are_made(checkout: Checkout, *, 
     checkout.program(".venv/bin/ansible-playbook", STAND_IN + "exit 1\n")
     demo = ("demo", "DATA=a file.csv", "UNTIL=2018-07-01", f"COLUMNS={MAPPED}")
     check, *others = checkout.make(*demo, fails=True)
-    data = ["--data", "a file.csv", "--columns", MAPPED]
+    data = ["--data", "a file.csv", "--columns-option", "COLUMNS=", "--columns", MAPPED]
     assert check == ["fraud-train", "--check", *data, "--until", "2018-07-01"]
     assert [call[0] for call in others] == ["ansible-playbook"] * usable
-    # what lies in the MinIO that is yet to be made cannot be checked, and a simulation need not be
-    for rest in (["DATA=s3://bucket/data.csv", "UNTIL=2018-07-01"], []):
-        assert [call[0] for call in checkout.make("demo", *rest, fails=True)] == ["ansible-playbook"]
+    # what lies in MinIO as well: where there is none, nor any other lab, the check says so
+    calls = checkout.make("demo", "DATA=s3://bucket/data.csv", "UNTIL=2018-07-01", fails=True)
+    assert [call[0] for call in calls] == ["fraud-train", *["ansible-playbook"] * usable]
+    # a simulation need not be
+    assert [call[0] for call in checkout.make("demo", fails=True)] == ["ansible-playbook"]
+
+
+@pytest.mark.parametrize("target", ["demo", "up", "stream", "evaluate", "bench"])
+def test_a_mapping_without_data_is_refused_at_once(checkout: Checkout, target: str) -> None:
+    assert checkout.make(target, f"COLUMNS={MAPPED}", fails=True) == []
 
 
 def test_a_mapping_of_columns_reaches_all_who_read_the_data(checkout: Checkout) -> None:
@@ -236,7 +243,7 @@ def test_a_mapping_of_columns_reaches_all_who_read_the_data(checkout: Checkout) 
     assert f"{{training_columns: '{MAPPED}'}}" in checkout.make("up", *given)[-1]
     for target in ("stream", "evaluate"):
         (call,) = checkout.make(target, *given, fails=True)
-        assert call[1:5] == ["--data", "data.csv", "--columns", MAPPED]
+        assert call[1:7] == ["--data", "data.csv", "--columns-option", "COLUMNS=", "--columns", MAPPED]
     # a terminal's width
     (call,) = checkout.make("evaluate", fails=True, COLUMNS="120")
     assert call == ["fraud-evaluate"]

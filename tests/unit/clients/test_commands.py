@@ -1,18 +1,22 @@
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from clients import audit, consumer, kafka_clients, producer
+from clients import audit, consumer, drift_report, kafka_clients, producer
 from clients.command import EXIT_ERROR, argument_parser, instant, run
 from clients.drift_report import File
 from clients.process import ClientError, Stop, write_file
 from clients.transaction_source import read_transactions
+from training import evaluate
+from training import train_sklearn_model as train
 from training.columns import parse_columns
 
 HEADER = "transaction_id,event_time,customer_id,terminal_id,amount,is_fraud\n"
@@ -73,6 +77,28 @@ def test_records_are_the_wire_format_keyed_by_customer_in_event_time_order(data_
     }
     assert records[1].event_time_s - records[0].event_time_s == 60.0
     assert (data.first_event_s, data.last_event_s) == (records[0].event_time_s, records[2].event_time_s)
+
+
+@pytest.mark.parametrize("command", [train.main, evaluate.main, producer.main, drift_report.main])
+def test_each_command_that_reads_transactions_takes_a_mapping_and_names_what_its_user_types(
+    command: Callable[[list[str]], int],
+    tmp_path: Path,
+    settings_file: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(drift_report, "promoted_scorer", lambda _: None)
+    path = tmp_path / "data.csv"
+    path.write_text(HEADER.replace("customer_id", "card").replace("amount", "paid"))
+    data = ["--settings", str(settings_file), "--data", str(path)]
+    given = ["--columns", "customer_id=card", "--columns-option", "COLUMNS="]
+    assert command([*data, *given]) in {1, EXIT_ERROR}
+    assert re.search(
+        "missing column amount.*; COLUMNS= tells columns of other names", capsys.readouterr().err
+    )
+    # they tell a file's columns
+    assert command([*data[:2], *given]) in {1, EXIT_ERROR}
+    assert "--columns needs --data" in capsys.readouterr().err
 
 
 def test_ready_columns_are_keyed_by_transaction(tmp_path: Path) -> None:

@@ -74,6 +74,26 @@ def test_other_amounts_are_named_with_what_changed(folder: Path, capsys: pytest.
     assert " none" in lines["is_night"]
 
 
+def test_columns_of_other_names_are_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"CUSTOMER_ID": "card", "TX_DATETIME": "at"}
+    frame = pd.read_parquet(folder / "dearer.parquet").rename(columns=names)
+    frame.drop(columns="TRANSACTION_ID").to_parquet(tmp_path / "renamed.parquet")
+    wanted = main(command(folder, "dearer.parquet", "--json")), capsys.readouterr().out
+    data = [
+        "--data",
+        str(tmp_path / "renamed.parquet"),
+        "--columns",
+        "customer_id=card,event_time=at",
+        "--json",
+    ]
+    assert main(["--model", str(folder / "model"), *data]) == wanted[0]
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["psi"] == json.loads(wanted[1])["psi"]
+    assert "renamed.parquet: has no column transaction_id" in shown.err
+
+
 def test_the_numbers_are_there_for_programs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command(folder, "dearer.parquet", "--json")) == EXIT_DRIFTED
     found = json.loads(capsys.readouterr().out)

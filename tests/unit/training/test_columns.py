@@ -124,6 +124,19 @@ def test_a_number_past_the_calendar_is_refused(tmp_path: Path, at: str) -> None:
         read(location, "event_time=at*1s")
 
 
+def test_messages_name_what_their_user_types(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="it is read with COLUMNS=transaction_id=trans_num,"):
+        load(write(tmp_path, *SPARKOV), option="COLUMNS=")
+    location = write(
+        tmp_path, "transaction_id,event_time,customer_id,terminal_id,amount", "t,1777885200,c,p,1"
+    )
+    with pytest.raises(DatasetError, match=r"such as COLUMNS=event_time=event_time\*1s for seconds"):
+        load(location, option="COLUMNS=")
+    location = write(tmp_path, "transaction_id,at,customer_id,terminal_id,amount", "t,1,c,p,1")
+    with pytest.raises(DatasetError, match="; COLUMNS= tells columns of other names"):
+        load(location, option="COLUMNS=")
+
+
 def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         DatasetError, match=r"has no column cc_nr, which --columns says is customer_id; found .*cc_num"
