@@ -116,7 +116,7 @@ def load(  # noqa: PLR0913, PLR0917 - each cuts or tells the data
             raise DatasetError(
                 f"{source}: none of its {read.left_out} records is a transaction of a customer"
             )
-        return Dataset("history", read.frame, None, source, read.sha256, read.left_out)
+        return Dataset("history", read.frame, None, source, read.sha256, read.left_out, read.notes)
     table = open_table(source, settings_file, option)
     layout = transactions_layout(table, columns)
     try:

@@ -27,12 +27,13 @@ from flink_jobs.store.object_store import (
     write_object,
 )
 from flink_jobs.store.settings import Settings
-from training.lake_days import LABEL_COLUMNS, PAYMENT_COLUMNS, LakeDays, by_day, no_rows
+from training.lake_days import LABEL_COLUMNS, PAYMENT, PAYMENT_COLUMNS, LakeDays, by_day, no_rows
 from training.terminal_days import PLACE, count_day
 from training.terminal_labels import to_parquet
 
 DAYS_FOLDER = "terminal_days/"
-STATE_KEY = f"{DAYS_FOLDER}state.json"
+# An earlier version kept less of a payment, below another name.
+STATE_KEY = f"{DAYS_FOLDER}state-2.json"
 
 # The stream is where most of the records are that came last.
 _CAME_LAST = 1_000
@@ -62,7 +63,7 @@ class CountedDay(msgspec.Struct, kw_only=True):
 
 
 class State(msgspec.Struct, kw_only=True):
-    """`terminal_days/state.json`.
+    """`terminal_days/state-2.json`.
 
     Attributes:
         files: of the lake that have been read, of the last days.
@@ -165,29 +166,22 @@ class KeptDays:
         """Put new payments and labels to their days; gives those that were counted anew."""
         if state.waiting:
             labels = pd.concat([self._frame(state.waiting), labels], ignore_index=True)
-        payments = _firsts(payments)
         asked = pa.array([*payments["transaction_id"], *labels["transaction_id"]], pa.string())
         touched = {int(day) for day in payments["time_us"] // _DAY_US}
-        # of a transaction that came twice the first counts, and takes its labels along to its day
-        again: list[tuple[pd.DataFrame, pd.DataFrame]] = []
         for day, kept in state.days.items():
             found = self._found(kept, asked)
             if len(found):
                 touched.add(day)
-                known = found[found.isin(payments["transaction_id"])]
-                again += [self._of(kept, known)] if len(known) else []
-        payments = _firsts(pd.concat([payments, *(own for own, _ in again)], ignore_index=True))
-        labels = _distinct([labels, *(own for _, own in again)])
+                # a label goes to all payments of its transaction's id, whatever their days
+                shared = found[found.isin(payments["transaction_id"])]
+                labels = _distinct([labels, self._labels_of(kept, shared)]) if len(shared) else labels
         days, waits = payments["time_us"] // _DAY_US, np.ones(len(labels), dtype=bool)
         # a day at a time, as labels of a year may come at once
         for day in sorted(touched):
             own, own_labels = self._kept(state.days.get(day))
-            own = own[~own["transaction_id"].isin(payments["transaction_id"])]
             all_of = _firsts(pd.concat([payments[days == day], own], ignore_index=True))
             told = labels["transaction_id"].isin(all_of["transaction_id"])
-            all_labels = _distinct([labels[told], own_labels])
-            still = all_labels["transaction_id"].isin(all_of["transaction_id"])
-            self._keep(state, day, all_of, all_labels[still])
+            self._keep(state, day, all_of, _distinct([labels[told], own_labels]))
             waits &= ~told.to_numpy()
         waiting = labels[waits]
         waiting = waiting[waiting["kafka_time_us"] // _DAY_US >= self._first_day]
@@ -202,10 +196,10 @@ class KeptDays:
         )
         return found
 
-    def _of(self, kept: CountedDay, ids: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Give some transactions' payments and labels of a day."""
-        payments, labels = (frame[frame["transaction_id"].isin(ids)] for frame in self._kept(kept))
-        return payments, labels
+    def _labels_of(self, kept: CountedDay, ids: pd.Series) -> pd.DataFrame:
+        """Give some transactions' labels of a day."""
+        labels = self._frame(kept.labels)
+        return labels[labels["transaction_id"].isin(ids)]
 
     def _kept(self, kept: CountedDay | None) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Give a day's payments and labels."""
@@ -214,9 +208,6 @@ class KeptDays:
         return self._frame(kept.payments), self._frame(kept.labels)
 
     def _keep(self, state: State, day: int, payments: pd.DataFrame, labels: pd.DataFrame) -> None:
-        if payments.empty:
-            state.days.pop(day, None)
-            return
         name = _day_name(day)
         state.days[day] = CountedDay(
             payments=self._write(f"{name}/payments", payments),
@@ -269,8 +260,8 @@ class KeptDays:
 
 
 def _firsts(payments: pd.DataFrame) -> pd.DataFrame:
-    """Give the first of each transaction, in the order in which they came."""
-    return payments.sort_values(PLACE, kind="stable").drop_duplicates("transaction_id")
+    """Give the first of each payment, in the order in which they came."""
+    return payments.sort_values(PLACE, kind="stable").drop_duplicates(PAYMENT)
 
 
 def _distinct(labels: list[pd.DataFrame]) -> pd.DataFrame:

@@ -23,7 +23,9 @@ from flink_jobs.store.lake import (
 from flink_jobs.store.object_store import list_keys, read_object
 from training.terminal_days import PLACE
 
-PAYMENT_COLUMNS = ["transaction_id", "terminal_id", "time_us", *PLACE]
+# What tells a payment from others of its transaction's id, as training does.
+PAYMENT = ["transaction_id", "customer_id", "terminal_id", "amount", "time_us"]
+PAYMENT_COLUMNS = [*PAYMENT, *PLACE]
 LABEL_COLUMNS = ["transaction_id", "is_fraud", "labelled_us", *PLACE]
 
 _BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,7 +67,8 @@ class LakeDays:
                 continue
             if read.customer_id is not None and read.terminal_id is not None:
                 happened_us = round(read.time_s * 1e6)
-                rows.append((read.transaction_id, read.terminal_id, happened_us, time_us, *place))
+                told = (read.transaction_id, read.customer_id, read.terminal_id, read.amount, happened_us)
+                rows.append((*told, time_us, *place))
         return _frame(rows, PAYMENT_COLUMNS)
 
     def labels(self, keys: Iterable[str]) -> pd.DataFrame:
@@ -95,13 +98,17 @@ def by_day(keys: Iterable[str]) -> list[list[str]]:
 
 def no_rows(columns: list[str]) -> pd.DataFrame:
     """Give an empty table of payments or labels."""
-    return pd.DataFrame(
-        {name: pd.Series([], dtype=object if name.endswith("_id") else np.int64) for name in columns}
-    )
+    return pd.DataFrame({name: pd.Series([], dtype=_kind(name)) for name in columns})
 
 
 def _frame(rows: list[tuple[Any, ...]], columns: list[str]) -> pd.DataFrame:
     if not rows:
         return no_rows(columns)
     frame = pd.DataFrame(rows, columns=columns)
-    return frame.astype({name: np.int64 for name in columns if not name.endswith("_id")})
+    return frame.astype({name: _kind(name) for name in columns})
+
+
+def _kind(name: str) -> type:
+    if name.endswith("_id"):
+        return object
+    return np.float64 if name == "amount" else np.int64

@@ -1,8 +1,9 @@
 """The lake's transactions as a table, read as the scoring job read them."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from flink_jobs.domain.transaction import InvalidTransaction, Transaction, parse_transaction
 from flink_jobs.store.lake import Lake, LakeRecord
 from training.instants import as_datetime64
+from training.repeats import conflict_note
 
 _MICROSECONDS = 1_000_000
 _ROWS_AT_ONCE = 10_000
@@ -25,12 +27,14 @@ class LakeTransactions(NamedTuple):
             in event-time order, some 50 bytes a row.
         left_out: records that were refused, name no customer or terminal, or repeat a transaction.
         sha256: of the rows, in whichever files they lie.
+        notes: what a user should know of them, a sentence each.
 
     """
 
     frame: pd.DataFrame
     left_out: int
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 def read_lake_transactions(
@@ -38,7 +42,8 @@ def read_lake_transactions(
 ) -> LakeTransactions:
     """Read the transactions with since <= event time < until; None leaves a side open.
 
-    Of repeats, the one that came first counts. LakeError as for `Lake`.
+    Of repeats, the one that came first counts; several transactions of one id all do, as the job folds each.
+    LakeError as for `Lake`.
     """
     since_us, until_us = (
         None if each is None else int(as_datetime64(each).astype(np.int64)) for each in (since, until)
@@ -60,8 +65,9 @@ def read_lake_transactions(
             left_out += 1
             continue
         packed.add(read, happened_us, record)
-    table, repeats = packed.firsts()
-    return LakeTransactions(table, left_out + repeats, digest_of(table))
+    table, repeats, shared_ids = packed.firsts()
+    notes = (conflict_note(lake.name, shared_ids),) if shared_ids else ()
+    return LakeTransactions(table, left_out + repeats, digest_of(table), notes)
 
 
 def digest_of(frame: pd.DataFrame) -> str:
@@ -105,8 +111,8 @@ class _Packed:
             )
             self._rows = []
 
-    def firsts(self) -> tuple[pd.DataFrame, int]:
-        """Give the table without repeats, and how many there were."""
+    def firsts(self) -> tuple[pd.DataFrame, int, list[str]]:
+        """Give the table without repeats, how many there were, and the ids of several transactions."""
         self._pack()
         ids = pa.chunked_array(self._ids, pa.string())
         customers, terminals, amounts, times, *place = (
@@ -116,7 +122,7 @@ class _Packed:
         )
         hashes = np.concatenate(self._hashes) if self._hashes else np.array([], dtype=np.uint64)
         came = np.lexsort(place[::-1])
-        repeats = _repeats(ids, hashes, came)
+        repeats, shared_ids = _repeats(ids, hashes, came, (customers, terminals, amounts, times))
         kept = came[~np.isin(came, repeats)] if len(repeats) else came
         kept = kept[np.argsort(times[kept], kind="stable")]
         frame = pd.DataFrame(
@@ -136,21 +142,37 @@ class _Packed:
                 "amount": amounts[kept].astype(np.float64),
             }
         )
-        return frame, len(repeats)
+        return frame, len(repeats), shared_ids
 
 
-def _repeats(ids: pa.ChunkedArray, hashes: NDArray[np.uint64], came: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give the rows whose id has come before; `came` has the rows in the order in which they came."""
+def _repeats(
+    ids: pa.ChunkedArray, hashes: NDArray[np.uint64], came: NDArray[np.int64], told: Sequence[NDArray[Any]]
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Find rows that repeat another.
+
+    Args:
+        ids: of the rows.
+        hashes: of the ids.
+        came: the rows in the order in which they came.
+        told: columns that tell transactions of one id apart.
+
+    Returns:
+        The rows whose like has come before, and the ids that stand for several transactions.
+
+    """
     order = came[np.argsort(hashes[came], kind="stable")]
     ordered = hashes[order]
     like_another = np.zeros(len(order), dtype=np.bool_)
     like_another[1:] = ordered[1:] == ordered[:-1]
     like_another[:-1] |= like_another[1:].copy()
-    met: set[str] = set()
+    met: dict[str, set[tuple[Any, ...]]] = {}
     repeats = []
     suspects = order[like_another]
-    for row, id_ in zip(suspects.tolist(), ids.take(pa.array(suspects)).to_pylist(), strict=True):
-        if id_ in met:
+    columns = (column[suspects].tolist() for column in told)
+    names = ids.take(pa.array(suspects)).to_pylist()
+    for row, id_, *rest in zip(suspects.tolist(), names, *columns, strict=True):
+        transactions = met.setdefault(id_, set())
+        if tuple(rest) in transactions:
             repeats.append(row)
-        met.add(id_)
-    return np.array(repeats, dtype=np.int64)
+        transactions.add(tuple(rest))
+    return np.array(repeats, dtype=np.int64), [id_ for id_, found in met.items() if len(found) > 1]

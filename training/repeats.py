@@ -1,4 +1,4 @@
-"""Rows of a file that tell a transaction twice, or give two transactions one id."""
+"""Rows that tell a transaction twice, or give two transactions one id."""
 
 import pandas as pd
 
@@ -43,12 +43,18 @@ def without_repeats(frame: pd.DataFrame, source: str) -> tuple[pd.DataFrame, lis
         frame = frame.drop(repeats.index)
     conflicting = among[among["transaction_id"].duplicated(keep=False)]
     if len(conflicting):
-        notes.append(
-            f"{source}: {conflicting['transaction_id'].nunique():,} ids stand for several transactions each, "
-            f"{_first_id(conflicting)} for those of rows {_rows(conflicting)}. A label goes to all of them, "
-            "and only the first alert is shown: give each transaction an id of its own"
-        )
+        ids = conflicting["transaction_id"].unique().tolist()
+        notes.append(conflict_note(source, ids, f" for those of rows {_rows(conflicting)}"))
     return frame, notes
+
+
+def conflict_note(source: str, ids: list[str], rows: str = "") -> str:
+    """Say that ids stand for several transactions each, and, of the first, in which rows these are."""
+    return (
+        f"{source}: {len(ids):,} ids stand for several transactions each, {printable(ids[0])}"
+        f"{rows or ' among them'}. A label goes to all of them, and only the first alert is shown: give each "
+        "transaction an id of its own"
+    )
 
 
 def _check_labels(among: pd.DataFrame, told: list[str], source: str) -> None:

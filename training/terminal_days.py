@@ -24,7 +24,7 @@ def count_day(payments: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     """Count a day's payments by terminal.
 
     Args:
-        payments: transaction_id (each once), terminal_id, time_us and PLACE, of one day.
+        payments: transaction_id, terminal_id, time_us and PLACE, of one day, each once.
         labels: transaction_id, is_fraud (0 or 1), labelled_us and PLACE; the latest of a transaction counts,
             one without any is honest.
 

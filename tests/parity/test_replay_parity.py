@@ -16,10 +16,12 @@ from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.scoring import Record, Scorer
 from flink_jobs.domain.stored_histories import StoredHistories
 from flink_jobs.domain.terminal_risk import TerminalRisk
-from flink_jobs.domain.transaction import parse_transaction
+from flink_jobs.domain.transaction import DEFAULT_CURRENCY, parse_transaction
+from flink_jobs.store.lake_files import LakeRecord
 from training.dataset import from_frame
 from training.examples import prepare
 from training.labelled_data import LabelledData
+from training.lake_transactions import read_lake_transactions
 from training.messages import iter_transactions
 from training.replay import replay, replay_dataset
 from training.simulate import simulate
@@ -103,18 +105,17 @@ def record(message: dict[str, object]) -> Record:
 
 
 def records_of(payments: list[Payment]) -> list[Record]:
-    return [
-        record(
-            {
-                "transaction_id": each.transaction_id,
-                "event_time": EPOCH + timedelta(microseconds=round(each.time_s * 1e6)),
-                "amount": each.amount,
-                "customer_id": each.customer_id,
-                "terminal_id": str(number),
-            }
-        )
-        for number, each in enumerate(payments)
-    ]
+    return [record(message(each, str(number))) for number, each in enumerate(payments)]
+
+
+def message(payment: Payment, terminal_id: str = "t") -> dict[str, object]:
+    return {
+        "transaction_id": payment.transaction_id,
+        "event_time": EPOCH + timedelta(microseconds=round(payment.time_s * 1e6)),
+        "amount": payment.amount,
+        "customer_id": payment.customer_id,
+        "terminal_id": terminal_id,
+    }
 
 
 def replayed(payments: list[Payment]) -> np.ndarray:
@@ -159,6 +160,38 @@ def test_a_repeat_has_the_features_of_the_first(payments: list[Payment]) -> None
     for number, each in enumerate(ordered):
         rows = replayed([*ordered[: number + 1], each])
         assert rows[-1].tobytes() == rows[-2].tobytes()
+
+
+class Came:
+    """A lake that is no files."""
+
+    name, currency = "lake", DEFAULT_CURRENCY
+
+    def __init__(self, records: list[Record]) -> None:
+        self._records = records
+
+    def records(self, _since_s: float | None) -> list[LakeRecord]:
+        return [LakeRecord(each.payload, int(NOW_S * 1e6), 0, at) for at, each in enumerate(self._records)]
+
+
+@given(payments_in_any_order, st.data())
+def test_the_lake_is_folded_as_the_job_folds(payments: list[Payment], data: st.DataObject) -> None:
+    """Repeats change nothing, and several transactions of one id are all in their customers' histories."""
+    payments = sorted(payments, key=lambda each: each.time_s)
+    again = data.draw(st.lists(st.sampled_from(payments), max_size=10)) if payments else []
+    records = [record(message(each)) for each in payments + again]
+    firsts = sorted({each.payload: at for at, each in reversed([*enumerate(records)])}.values())
+    lake = read_lake_transactions(Came(records))  # type: ignore[arg-type]
+    frame = lake.frame
+    rows = replay(
+        frame["customer_id"].tolist(),
+        (frame["event_time"].to_numpy().astype("datetime64[us]").astype(np.int64) / 1e6).tolist(),
+        frame["amount"].tolist(),
+        frame["transaction_id"].tolist(),
+        np.tile(np.array(NO_RISK, dtype=np.float32), (len(frame), 1)),
+    )
+    assert lake.left_out == len(records) - len(firsts)
+    assert rows.tobytes() == served(records, TerminalRisk.empty(), [])[firsts].tobytes()
 
 
 def test_records_off_the_wire_have_the_features_that_were_trained_on() -> None:

@@ -336,18 +336,21 @@ def test_transactions_are_read_from_the_lake_as_they_were_scored(
     ]
     lake = store.objects["datalake"]
     lake["raw/transactions/dt=2024-06-01/part-0"] = parquet(rows)
-    # a repeat, refused for the type, without a customer
+    # another of its id, a repeat in other words, refused for the type, without a customer
     more = [
         good | {"amount": 9.0},
+        good | {"event_time": "2024-03-01T12:00:00.250Z", "amount": 5.10},
         good | {"transaction_id": "3", "amount": "5"},
         {**good, "customer_id": None},
     ]
     lake["raw/transactions/dt=2024-06-02/part-0"] = parquet(more, 10)
     data = load("s3://datalake/raw/transactions", settings_file)
-    assert data.frame["transaction_id"].tolist() == ["1", "2"]
-    assert data.frame["amount"].tolist() == [5.1, 5.1]
+    assert data.frame["transaction_id"].tolist() == ["1", "2", "2"]
+    assert data.frame["amount"].tolist() == [5.1, 5.1, 9.0]
     assert data.frame["event_time"].astype(str).tolist()[1] == "2024-03-01 12:00:00.250"
     assert data.left_out == 5
+    (note,) = data.notes
+    assert "1 ids stand for several transactions each, 2 among them" in note
     assert data.label is None
 
 

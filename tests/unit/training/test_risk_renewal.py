@@ -75,13 +75,15 @@ class Lake:
         self._objects[f"{folder}/dt={came:%Y-%m-%d}/part-{self._files}"] = content.getvalue()
 
 
-def payment(name: str, days_ago: float, terminal: str = "t") -> dict[str, Any]:
+def payment(
+    name: str, days_ago: float, terminal: str = "t", customer: str = "c", amount: float = 1.0
+) -> dict[str, Any]:
     return {
         "transaction_id": name,
         "event_time": (NOW - timedelta(days=days_ago)).isoformat(),
-        "customer_id": "c",
+        "customer_id": customer,
         "terminal_id": terminal,
-        "amount": 1.0,
+        "amount": amount,
     }
 
 
@@ -490,6 +492,31 @@ def test_a_day_is_replayed_only_where_all_of_its_windows_is_kept(
     assert {told(replayed, "t", day)["count_30d"] for day in replayed.days.tolist()} == {30}
 
 
+def test_payments_of_one_id_all_count_and_have_its_labels(
+    settings: Settings, store: MemoryStore, lake: Lake
+) -> None:
+    def counts(terminal: str) -> tuple[float, float]:
+        Renewal(settings, NOW).run(TODAY)
+        values = told(served(settings, store), terminal)
+        return values["count_30d"], values["risk_30d"]
+
+    first = payment("x", 10)
+    others = [payment("x", 10, customer="d"), payment("x", 10, amount=2.0), payment("x", 10.001)]
+    # the same once more, in the same file and in a later one
+    lake.write("raw/transactions", [first, *others, payment("x", 10, "u"), first, payment("y", 10)])
+    # without a label, nothing is released
+    lake.write("labels", [label("y", fraud=False)])
+    assert counts("t") == (5, 0)
+    lake.write("labels", [label("x")])
+    lake.write("raw/transactions", [first])
+    assert counts("t") == (5, pytest.approx(4 / 5))
+    assert counts("u") == (1, 1)
+    # of another day, which comes when the label is known
+    lake.write("raw/transactions", [payment("x", 15), payment("x", 15, "u")])
+    assert counts("t") == (6, pytest.approx(5 / 6))
+    assert counts("u") == (2, 1)
+
+
 Message = tuple[str, dict[str, Any] | bytes]
 
 
@@ -502,9 +529,12 @@ def came(message: dict[str, Any] | bytes, at: datetime) -> datetime:
 
 transactions = st.builds(
     payment,
-    st.integers(0, 25).map(str),  # some ids come twice, on other days and at other terminals too
+    # some ids stand for several payments: on other days, at other terminals, of other people
+    st.integers(0, 25).map(str),
     st.integers(0, 50).map(lambda n: n * 0.9) | st.integers(0, 50).map(float),
     st.sampled_from(["a", "b", "ü"]),
+    st.sampled_from(["c", "d"]),
+    st.sampled_from([1.0, 1.5]),
 )
 labels = st.builds(
     lambda name, ago, fraud: label(str(name), ago, fraud=fraud),
@@ -533,6 +563,7 @@ def test_renewed_step_by_step_is_counted_at_once_to_the_last_bit(  # noqa: PLR09
     delay_days: int,
 ) -> None:
     """Whatever comes in whatever order, in files that are merged meanwhile, late records and late labels."""
+    sent = sent + chance.choices(sent, k=len(sent) // 4) if sent else sent  # some come again
     store = MemoryStore()
     monkeypatch.setattr("boto3.client", lambda *_, **_options: store)
     release_something(settings, store, ("t", 1))
