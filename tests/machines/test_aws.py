@@ -116,7 +116,9 @@ def test_hosts_are_known_by_what_their_consoles_show(applied: Root) -> None:
 
 
 def test_no_key_is_in_user_data(applied: Root, ec2: EC2) -> None:
-    for instance in instances(ec2):
+    hosts = instances(ec2)
+    assert len(hosts) == 4
+    for instance in hosts:
         shown = ec2.describe_instance_attribute(InstanceId=instance["InstanceId"], Attribute="userData")
         user_data = base64.b64decode(shown["UserData"]["Value"]).decode()
         assert user_data.startswith("#cloud-config")

@@ -34,6 +34,7 @@ NOT_IN_THE_DOMAIN = {
     *("argparse", "asyncio", "concurrent", "http", "multiprocessing", "os", "pathlib", "queue", "selectors"),
     *("shutil", "signal", "socket", "subprocess", "tempfile", "threading", "urllib"),
 }
+_ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 # They parse options for commands, and only commands import them.
 OPTIONS = {"clients.command", "training.column_option", "training.options"}
 
@@ -97,14 +98,60 @@ def test_commands_do_not_import_one_another(module: str) -> None:
 
 @pytest.mark.parametrize("module", FILES)
 def test_nothing_passes_arguments_through_the_environment(module: str) -> None:
-    environment = "os.environ"
-    for node in ast.walk(TREES[module]):
-        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == environment:
-            assert isinstance(node.ctx, ast.Load), f"{module}:{node.lineno}"
-        elif isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            assert called not in {f"{environment}.{name}" for name in ("setdefault", "update", "pop")}
-            assert called not in {"os.putenv", "os.unsetenv"}, f"{module}:{node.lineno}"
+    assert written_environment(TREES[module]) == []
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "os.environ['A'] = 'b'",
+        "os.environ['A'] += 'b'",
+        "del os.environ['A']",
+        "os.environ |= {'A': 'b'}",
+        "os.environ = {}",
+        "os.environ.update(A='b')",
+        "os.environ.setdefault('A', 'b')",
+        "os.environ.pop('A')",
+        "os.environ.clear()",
+        "os.environb[b'A'] = b'b'",
+        "environment = os.environ",
+        "change(os.environ)",
+        "os.putenv('A', 'b')",
+        "os.unsetenv('A')",
+        "from os import environ",
+        "from os import getenv, putenv as put",
+        "import os as system",
+        "setattr(os, 'environ', {})",
+        "vars(os)",
+    ],
+)
+def test_a_change_of_the_environment_is_seen_however_it_is_written(written: str) -> None:
+    tree = ast.parse(f"import os\n\nprint(os.environ['A'], os.environ.get('B'), os.getcwd())\n{written}\n")
+    assert written_environment(tree) == [4]
+
+
+def written_environment(tree: ast.Module) -> list[int]:
+    """Give the lines that may change the environment, or give it another name under which it is changed."""
+    read = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+            read.add(node.value)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+            read.add(node.func.value)
+    own = {node.value for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    lines = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "os":
+            lines.update(node.lineno for alias in node.names if alias.name in _ENVIRONMENT)
+        elif isinstance(node, ast.Import):
+            lines.update(node.lineno for alias in node.names if alias.name == "os" and alias.asname)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "os":
+            # of its attributes, a single value may be read
+            if node.attr in _ENVIRONMENT and not (node.attr == "environ" and node in read):
+                lines.add(node.lineno)
+        elif isinstance(node, ast.Name) and node.id == "os" and node not in own:
+            lines.add(node.lineno)
+    return sorted(lines)
 
 
 @pytest.mark.parametrize(
