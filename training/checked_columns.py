@@ -19,6 +19,7 @@ from training.tables import DatasetError, Table
 # From here on, a float of so many bits stands for several whole numbers.
 _INEXACT = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}
 _AN_ID = f"an id of 1 to {MAX_ID_CHARACTERS} characters"
+_A_WHOLE_NUMBER = "an id: text or a whole number"
 _A_TIME = "a date and time such as 2018-07-01T00:00:31Z"
 _WHOLE_FLOAT = r"^(0|-?[1-9]\d*)\.0$"
 _WHOLE_NUMBER = r"^(0|-?[1-9]\d*)$"
@@ -69,7 +70,7 @@ class CheckedColumns:
     def ids(self, ours: str, *, optional: bool = False) -> pa.ChunkedArray:
         """Give ids as text; with `optional`, NULL for what is empty.
 
-        Text is an id as it stands. A whole number that came as a float is the id that the number is; so is
+        Text is an id as it stands. A whole number that came with a point is the id that the number is; so is
         text such as `288062.0`, in a column that reads like numbers.
         """
         values = self._columns[ours]
@@ -78,9 +79,12 @@ class CheckedColumns:
             values = self._whole(ours, values)
         elif pa.types.is_string(kind):
             values = self._texts(ours, values)
-        elif not (pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0)):
+        elif pa.types.is_decimal(kind):
+            values = self._whole_decimals(ours, values)
+        elif not pa.types.is_integer(kind):
             self._refuse_type(ours, _AN_ID)
         values = values.cast(pa.string())
+        self._refuse_no_ids(ours, values)
         if optional:
             return pc.if_else(of.is_empty(values), None, values)
         self._refuse(ours, of.mask(of.is_empty(values)), _AN_ID)
@@ -169,16 +173,18 @@ class CheckedColumns:
                 f"{of.value_text(values[first])}, is the id {whole[first]:.0f}"
             )
             values = pc.if_else(floats, of.whole_numbers(whole), values)
+        self._note_shortened(ours, values)
+        return values
+
+    def _refuse_no_ids(self, ours: str, texts: pa.ChunkedArray) -> None:
         odd = pc.or_(
-            pc.greater(pc.utf8_length(values), MAX_ID_CHARACTERS),
-            pc.match_substring_regex(values, r"\p{Cc}"),
+            pc.greater(pc.utf8_length(texts), MAX_ID_CHARACTERS),
+            pc.match_substring_regex(texts, r"\p{Cc}"),
         )
         if pc.any(odd).as_py():
             rows = of.mask(odd)
-            problem = id_problem(values[int(np.argmax(rows))].as_py())
+            problem = id_problem(texts[int(np.argmax(rows))].as_py())
             self._refuse(ours, rows, f"an id, but this {problem}")
-        self._note_shortened(ours, values)
-        return values
 
     def _reads_as_numbers(self, values: pa.ChunkedArray) -> pa.ChunkedArray:
         """Tell which values are numbers, or empty: a gap makes floats of a column of whole numbers."""
@@ -196,12 +202,16 @@ class CheckedColumns:
                 f"ids may have become one ({count:,} such rows); export the column as text"
             )
 
+    def _whole_decimals(self, ours: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+        whole = pc.trunc(values)
+        self._refuse(ours, of.mask(pc.not_equal(values, whole)), _A_WHOLE_NUMBER)
+        exact = pa.decimal128 if pa.types.is_decimal128(values.type) else pa.decimal256
+        return whole.cast(exact(values.type.precision, 0), safe=False)
+
     def _whole(self, ours: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
         whole = of.floats(values)
         empty = np.isnan(whole)
-        self._refuse(
-            ours, ~empty & (~np.isfinite(whole) | (whole != np.floor(whole))), "an id: text or a whole number"
-        )
+        self._refuse(ours, ~empty & (~np.isfinite(whole) | (whole != np.floor(whole))), _A_WHOLE_NUMBER)
         self._refuse_inexact(ours, whole, values.type.bit_width)
         return of.whole_numbers(whole)
 

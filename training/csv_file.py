@@ -15,6 +15,16 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 # a spreadsheet's way to name its delimiter, in a line of its own before the header
 _SEPARATOR_LINE = b"sep="
 _LINE_BREAKS = b"\r\n"
+_LONGEST_ROW_BYTES = 1024**2
+_LOOKED_AT_BYTES = 1000
+# how other files begin, and what to do with them
+_NO_TEXT = {
+    b"\x1f\x8b": "it is compressed by gzip; unpack it",
+    b"\x28\xb5\x2f\xfd": "it is compressed by zstd; unpack it",
+    b"PK\x03\x04": "it is a ZIP archive, as Excel's workbooks are; unpack it, or save it as CSV in UTF-8",
+    b"ARROW1": "it is Arrow's own format (Feather); save it as Parquet",
+    b"PARE": "it is Parquet with its footer encrypted",
+}
 
 
 class CsvError(Exception):
@@ -39,6 +49,8 @@ class CsvFile:
         names, end = headers[self.delimiter]
         if not any(names):
             raise CsvError("it has no header")
+        if any("\0" in name for name in names):
+            raise CsvError("its header has U+0000, so it is no text")
         self.names = tuple(name.strip() for name in names)
         self._rows = pa.py_buffer(content)[end:]
 
@@ -65,12 +77,18 @@ class CsvFile:
             )
             return "error"
 
+        if not self._rows.size:
+            return pa.table({name: pa.array([], pa.string()) for name in names})
         places = {name: str(self.names.index(name)) for name in names}
         try:
             table = pa_csv.read_csv(
                 self._rows,
                 # rows have numbers only where one thread reads
-                pa_csv.ReadOptions(use_threads=False, column_names=[str(n) for n in range(len(self.names))]),
+                pa_csv.ReadOptions(
+                    use_threads=False,
+                    block_size=_LONGEST_ROW_BYTES,
+                    column_names=[str(n) for n in range(len(self.names))],
+                ),
                 pa_csv.ParseOptions(
                     delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=decide
                 ),
@@ -81,15 +99,23 @@ class CsvFile:
                 ),
             )
         except pa.ArrowException as error:
-            raise CsvError(broken or str(error)) from None
+            # what the reader says of a row that is longer than what it reads at once
+            too_long = "straddl" in str(error) and (
+                f"a row is longer than {_LONGEST_ROW_BYTES // 1024**2} MB; is a quotation mark left open?"
+            )
+            raise CsvError(broken or too_long or str(error)) from None
         return table.rename_columns(list(places))
 
 
 def _utf8(content: bytes) -> bytes:
     """Check the encoding, and leave out its mark."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    for begin, problem in _NO_TEXT.items():
+        if content.startswith(begin):
+            raise CsvError(problem)
+    if _is_utf16(content[:_LOOKED_AT_BYTES]):
         raise CsvError("it is UTF-16; save it as UTF-8")
-    content = content.removeprefix(codecs.BOM_UTF8)
+    while content.startswith(codecs.BOM_UTF8):
+        content = content.removeprefix(codecs.BOM_UTF8)
     try:
         content.decode()
     except UnicodeDecodeError as error:
@@ -99,6 +125,13 @@ def _utf8(content: bytes) -> bytes:
         ) from None
     # one line break for all: those of old Macs stand alone
     return content if b"\n" in content else content.replace(b"\r", b"\n") + b"\n"
+
+
+def _is_utf16(begin: bytes) -> bool:
+    """Tell by the mark, or as most bytes at odd or even places are zero where most text is Latin."""
+    if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return True
+    return any(places.count(0) > len(places) / 2 for places in (begin[::2], begin[1::2]))
 
 
 def _header_begin(content: bytes) -> tuple[int, str]:

@@ -75,7 +75,8 @@ def open_table(location: str, settings_file: str | Path | None = None, option: s
     sha256 = hashlib.sha256(content).hexdigest()
     try:
         if content.startswith(b"PAR1"):
-            parquet = pq.ParquetFile(io.BytesIO(content))
+            # in nanoseconds, times of INT96 come round again after 584 years
+            parquet = pq.ParquetFile(io.BytesIO(content), coerce_int96_timestamp_unit="us")
             names = tuple(parquet.schema_arrow.names)
             return Table(location, names, sha256, lambda wanted: parquet.read(columns=wanted), option=option)
         csv = CsvFile(content)
@@ -90,7 +91,9 @@ def table_in_memory(table: pa.Table, source: str, sha256: str) -> Table:
 
 
 def _unreadable(source: str, error: Exception) -> DatasetError:
-    return DatasetError(f"{source}: neither CSV nor Parquet that can be read ({error})")
+    return DatasetError(
+        f"{source}: neither CSV nor Parquet that can be read ({' '.join(str(error).split())})"
+    )
 
 
 def _read_file(path: Path) -> bytes:

@@ -1,6 +1,7 @@
 """Files as people have them are read, or it is said what keeps them from it, where, and what to do."""
 
 import decimal
+import gzip
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -96,6 +97,11 @@ def test_comments_empty_lines_marks_and_line_breaks_are_passed_over(csv: Read) -
     lines = ["# export of May", "", HEADER, ROWS[0], "# a comment, too", "", ROWS[1]]
     for encoding, end in (("utf-8", "\n"), ("utf-8-sig", "\r\n"), ("utf-8", "\r")):
         assert csv(*lines, encoding=encoding, end=end).frame["transaction_id"].tolist() == ["t1", "t2"]
+    # a mark of each tool that it went through
+    assert csv("\ufeff" + HEADER, *ROWS, encoding="utf-8-sig").frame["transaction_id"].tolist() == [
+        "t1",
+        "t2",
+    ]
     assert len(csv("sep=;", *(line.replace(",", ";") for line in (HEADER, *ROWS))).frame) == 2
 
 
@@ -115,13 +121,64 @@ def test_a_row_of_another_length_is_named(csv: Read) -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "said"),
-    [("latin-1", "byte 0xeb in line 3 is not UTF-8; save it as UTF-8"), ("utf-16", "UTF-16")],
+    [
+        ("latin-1", "byte 0xeb in line 3 is not UTF-8; save it as UTF-8"),
+        ("utf-16", "it is UTF-16; save it as UTF-8"),
+        ("utf-16-le", "it is UTF-16; save it as UTF-8"),
+        ("utf-16-be", "it is UTF-16; save it as UTF-8"),
+    ],
 )
 def test_another_encoding_is_named(csv: Read, encoding: str, said: str) -> None:
     with pytest.raises(
         DatasetError, match=rf"data\.csv: neither CSV nor Parquet that can be read \(.*{said}"
     ):
         csv(HEADER, ROWS[0], ROWS[1].replace("c2", "Zoë"), encoding=encoding)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress(HEADER.encode(), mtime=0), "it is compressed by gzip; unpack it"),
+        (
+            b"PK\x03\x04\x14\0\x06\0\x08\0\0\0!\0",
+            "it is a ZIP archive, as Excel's workbooks are; .* save it as CSV",
+        ),
+        (b"ARROW1\0\0", "it is Arrow's own format"),
+        (b"SQLite format 3\0\0\n1\n", r"its header has U\+0000, so it is no text"),
+        (b"", "it has no header"),
+        (b"\xef\xbb\xbf\n\n", "it has no header"),
+        (b"PAR1", "Parquet file size is 4 bytes"),
+    ],
+    ids=["gzip", "zip", "arrow", "sqlite", "empty", "empty lines", "parquet without end"],
+)
+def test_what_is_no_table_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "data").write_bytes(content)
+    with pytest.raises(DatasetError, match=rf"neither CSV nor Parquet that can be read \({said}") as refused:
+        load(tmp_path / "data")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_parquet_file_that_is_cut_or_damaged_is_refused_in_a_line(tmp_path: Path, parquet: Read) -> None:
+    parquet()
+    path = tmp_path / "data.parquet"
+    content = path.read_bytes()
+    for damaged in (content[:-20], content[:200] + bytes(100) + content[300:]):
+        path.write_bytes(damaged)
+        with pytest.raises(DatasetError, match=r"^\S+: neither CSV nor Parquet that can be read") as refused:
+            load(path)
+        assert "\n" not in str(refused.value)
+
+
+def test_a_header_without_rows_is_said(csv: Read) -> None:
+    for lines in ([HEADER], [HEADER, "# none yet"]):
+        with pytest.raises(DatasetError, match=r"data\.csv: has columns but no rows"):
+            csv(*lines)
+
+
+def test_a_quotation_mark_that_is_left_open_is_named_however_long_the_file_is(csv: Read) -> None:
+    rows = [f"t{n},2026-05-04T09:00:00Z,c,p,1,0" for n in range(100_000)]
+    with pytest.raises(DatasetError, match="a row is longer than 1 MB; is a quotation mark left open"):
+        csv(HEADER, ROWS[0].replace("c1", '"c1'), *rows)
 
 
 def test_a_message_tells_the_columns_found_and_the_delimiter(csv: Read) -> None:
@@ -191,6 +248,8 @@ def test_ids_have_as_many_characters_as_they_have_code_points(parquet: Read) -> 
         [288062, 7, -1],
         [288062.0, 7.0, -1.0],
         [decimal.Decimal(288062), decimal.Decimal(7), decimal.Decimal(-1)],
+        pa.array([decimal.Decimal(n) for n in (288062, 7, -1)], pa.decimal128(38, 10)),
+        pa.array([decimal.Decimal(n) for n in (288062, 7, -1)], pa.decimal256(76, 10)),
         [b"288062", b"7", b"-1"],
         pd.Categorical(["288062", "7", "-1"]),
         pa.array(["288062", "7", "-1"], pa.large_string()),
@@ -245,7 +304,11 @@ def test_text_that_reads_like_numbers_throughout_is_numbers_and_that_is_said(
         ([["a"], ["b"], ["c"]], r"row 1 is \['a'\] of type list<.*; expected an id"),
         ([date(2026, 1, 1)] * 3, r"row 1 is 2026-01-01 of type date32.*; expected an id"),
         ([None] * 3, r"row 1 is empty; expected an id"),
-        ([decimal.Decimal("1.5")] * 3, r"row 1 is 1.5 of type decimal128.*; expected an id"),
+        ([decimal.Decimal("1.5")] * 3, r"row 1 is 1.5; expected an id: text or a whole number"),
+        (
+            pa.array([decimal.Decimal(1), decimal.Decimal(10**64)] * 2, pa.decimal256(76)).slice(0, 3),
+            r"row 2 is 10{64}; expected an id, but this has 65 characters",
+        ),
     ],
 )
 def test_what_parquet_has_instead_of_an_id_is_refused(parquet: Read, column: list[Any], said: str) -> None:
@@ -347,6 +410,21 @@ def test_times_of_parquet_are_read_in_their_unit_and_zone(parquet: Read, unit: s
         assert parquet(event_time=column).frame["event_time"].tolist() == moments
 
 
+def test_a_time_of_int96_does_not_come_round_again(tmp_path: Path) -> None:
+    """As Spark writes times; the year 2600 was read as 2015."""
+    row = {"transaction_id": ["t"], "customer_id": ["c"], "terminal_id": ["p"], "amount": [1.0]}
+    for year, said in ((2600, "at most 20"), (9999, "at most 20"), (2015, None)):
+        times = pa.array([datetime(year, 6, 13)], pa.timestamp("us"))  # noqa: DTZ001 - UTC
+        pq.write_table(
+            pa.table({**row, "event_time": times}), tmp_path / "data", use_deprecated_int96_timestamps=True
+        )
+        if said is None:
+            assert load(tmp_path / "data").frame["event_time"].tolist() == [pd.Timestamp(2015, 6, 13)]
+        else:
+            with pytest.raises(DatasetError, match=rf"row 1 is {year}-06-13 .*{said}"):
+                load(tmp_path / "data")
+
+
 def test_nanoseconds_are_rounded_as_the_job_rounds_them(parquet: Read) -> None:
     column = pa.array([1_499, 1_500, 1_999_999_999], pa.timestamp("ns"))
     times = parquet(event_time=column).frame["event_time"].to_numpy().astype("datetime64[us]")
@@ -404,6 +482,21 @@ def test_amounts_may_be_of_any_kind_of_number(parquet: Read) -> None:
         ["0", " 12.5", "1e12"],
     ):
         assert parquet(amount=column).frame["amount"].tolist() == [0, 12.5, 1e12]
+
+
+def test_a_decimal_is_the_amount_that_csv_reads(parquet: Read) -> None:
+    cents = range(0, 100_000, 7)
+    amounts = [decimal.Decimal(each) / 100 for each in cents]
+    rows = len(amounts)
+    for kind in (pa.decimal128(12, 2), pa.decimal128(38, 18), pa.decimal256(60, 2)):
+        data = parquet(
+            transaction_id=[str(n) for n in range(rows)],
+            event_time=["2026-05-04T09:00:00Z"] * rows,
+            customer_id=["c"] * rows,
+            terminal_id=["p"] * rows,
+            amount=pa.array(amounts, kind),
+        )
+        assert data.frame["amount"].tolist() == [float(str(each)) for each in amounts]
 
 
 def test_amounts_of_another_currency_are_refused(
