@@ -20,7 +20,7 @@ from flink_jobs.store.settings import SettingsError, load_settings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0 when no files are left to merge."""
+    """Run the command; 0 when nothing is left to merge. What cannot be merged keeps back nothing else."""
     arguments = _parser().parse_args(argv)
     try:
         settings = load_settings()
@@ -32,27 +32,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         client, bucket = s3_client(access), settings.buckets.datalake
         lock = CompactionLock(client, bucket)
         outcome: list[str] = []
-        try:
-            for folder in FOLDERS:
+        problems: list[str] = []
+        for folder in FOLDERS:
+            try:
                 compacted = LakeFolder(client, bucket, folder, lock.renew).compact(
                     arguments.target_mb * 1024 * 1024,
                     timedelta(seconds=arguments.settled_s),
                     datetime.now(UTC),
                     timedelta(seconds=arguments.kept_s),
                 )
-                outcome.append(f"{folder}: {compacted}")
-                print(f"s3://{bucket}/{outcome[-1]}")
-        except CompactionError as error:
-            lock.release([*outcome, str(error)])
-            raise
-        lock.release(outcome)
+            except CompactionError as error:
+                problems.append(str(error))
+                continue
+            problems += compacted.problems
+            outcome.append(f"{folder}: {compacted}")
+            print(f"s3://{bucket}/{outcome[-1]}")
+        lock.release([*outcome, *problems])
     except KeyError as missing:
         print(f"compact_lake: {missing.args[0]} is not set; playbooks/compact.yml sets it", file=sys.stderr)
         return 1
-    except (CompactionError, CompactionLockedError, ObjectStoreError, SettingsError) as error:
+    except (CompactionLockedError, ObjectStoreError, SettingsError) as error:
         print(f"compact_lake: {error}", file=sys.stderr)
         return 1
-    return 0
+    for problem in problems:
+        print(f"compact_lake: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 def _parser() -> argparse.ArgumentParser:

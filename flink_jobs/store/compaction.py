@@ -6,19 +6,17 @@ each row counts once, and the next run goes on.
 """
 
 import hashlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from flink_jobs.store.lake_files import PLACE_COLUMNS, Places, is_finished, open_parquet
+from flink_jobs.store.lake_files import DAY, PLACE_COLUMNS, Places, open_parquet
+from flink_jobs.store.merged_file import check_merged, firsts, is_whole, merge
 from flink_jobs.store.merges import (
     MERGED,
     MERGES_FOLDER,
@@ -41,10 +39,11 @@ from flink_jobs.store.object_store import (
 
 # What was merged is deleted so much later.
 KEPT_AFTER_MERGE = timedelta(hours=1)
-_ROWS_AT_ONCE = 100_000
 _DELETED_AT_ONCE = 100
-# A record is the same if it came to the same place at the same time: a topic that was lost begins at 0 again.
-_IDENTITY = (*PLACE_COLUMNS, "kafka_time")
+# Flink's names for files that are finished; whatever else lies in the lake is not ours to merge or to delete.
+_WRITTEN = "part-"
+# Parquet that is cut or damaged, or has other columns
+_NOT_OF_THE_LAKE = (pa.ArrowException, OSError, ValueError, KeyError)
 
 
 class CompactionError(Exception):
@@ -59,6 +58,7 @@ class Compacted(NamedTuple):
         into: how many they became.
         deleted: files that were merged before.
         repeats: rows that lay there twice, and were left out.
+        problems: what could not be done, a sentence each; these files were left as they are.
 
     """
 
@@ -66,6 +66,7 @@ class Compacted(NamedTuple):
     into: int = 0
     deleted: int = 0
     repeats: int = 0
+    problems: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Say it to people."""
@@ -119,7 +120,7 @@ class LakeFolder:
 
         Raises:
             ObjectStoreError: not allowed, or the server does not answer.
-            CompactionError: names files that do not fit together, and says why.
+            CompactionError: it is not known what was merged before.
 
         """
         listed = [
@@ -127,13 +128,12 @@ class LakeFolder:
             for each in list_objects(self._client, self._bucket, f"{self._folder}/")
         ]
         records = [each for each in listed if each.key.startswith(f"{MERGES_FOLDER}/")]
-        found = {each.key: each for each in listed if is_finished(each.key) and not each.key.startswith("_")}
+        found = {each.key: each for each in listed if _is_ours(each.key)}
         try:
             merges = read_merges(records, self._read)
         except ValueError as error:
             raise CompactionError(f"{self._name('')}{error}") from None
-        deleted = self._delete_merged(found, merges, now - kept_after_merge)
-        merged = Compacted(deleted=deleted)
+        merged = self._delete_merged(found, merges, now - kept_after_merge)
         done = superseded(found, merges)
         made = {merge.target: merge.sources for _, merge in merges}
         written = [each.modified for each in found.values() if not is_merged(each.key)]
@@ -145,7 +145,11 @@ class LakeFolder:
             and (is_merged(each.key) or each.modified < max(written) - settled)
         ]
         for group in _groups(small, target_bytes):
-            repeats = self._merge([each.key for each in group], made)
+            try:
+                repeats = self._merge([each.key for each in group], made)
+            except CompactionError as error:
+                merged = merged._replace(problems=(*merged.problems, str(error)))
+                continue
             merged = merged._replace(
                 files=merged.files + len(group), into=merged.into + 1, repeats=merged.repeats + repeats
             )
@@ -153,8 +157,9 @@ class LakeFolder:
 
     def _delete_merged(
         self, found: dict[str, StoredObject], merges: list[MergeRecord], before: datetime
-    ) -> int:
+    ) -> Compacted:
         """Delete files whose rows another has had since then, and records of what is no more."""
+        problems = []
         old = superseded(
             found,
             [
@@ -164,26 +169,41 @@ class LakeFolder:
             ],
         )
         for target in sorted(set(old.values())):
-            self._check_held(found[target], [found[source] for source in old if old[source] == target])
+            sources = [source for source in old if old[source] == target]
+            try:
+                self._check_held(found[target], [found[source] for source in sources])
+            except CompactionError as error:
+                problems.append(str(error))
+                for source in sources:
+                    del old[source]
         for count, source in enumerate(old):
             if count % _DELETED_AT_ONCE == 0:
                 self._renew()
             delete_object(self._client, self._bucket, self._key(source))
         for source in old:
             del found[source]
-        for name, merge in merges:
-            if merge.target not in found:
+        for name, recorded in merges:
+            if recorded.target not in found:
                 delete_object(self._client, self._bucket, self._key(name))
-        return len(old)
+        return Compacted(deleted=len(old), problems=tuple(problems))
 
     def _check_held(self, target: StoredObject, sources: list[StoredObject]) -> None:
         held = Places()
-        held.first_met(*self._places(target))
+        anew = f"Delete the former and {self._name(record_name(target.key))} to merge anew"
+        try:
+            held.first_met(*self._places(target))
+        except _NOT_OF_THE_LAKE as error:
+            problem = f"cannot be read, so what was merged into it stays: {_line(error)}. {anew}"
+            raise CompactionError(f"{self._name(target.key)} {problem}") from None
         for source in sources:
-            if held.first_met(*self._places(source)).any():
+            try:
+                lacks = held.first_met(*self._places(source)).any()
+            except _NOT_OF_THE_LAKE as error:
+                raise CompactionError(f"{self._name(source.key)} cannot be read: {_line(error)}") from None
+            if lacks:
                 raise CompactionError(
                     f"{self._name(target.key)} lacks rows of {source.key}, which was merged into it; "
-                    f"both stay. Delete the former and {self._name(record_name(target.key))} to merge anew"
+                    f"both stay. {anew}"
                 )
 
     def _merge(self, names: list[str], made: dict[str, list[str]]) -> int:
@@ -194,8 +214,12 @@ class LakeFolder:
         try:
             content = merge(contents)
             check_merged(content, contents)
-        except (pa.ArrowException, ValueError, KeyError) as error:
-            raise CompactionError(f"{self._name(names[0])} and {len(names) - 1} more: {error}") from None
+        except _NOT_OF_THE_LAKE as error:
+            unreadable = [name for name, each in zip(names, contents, strict=True) if not is_whole(each)]
+            which = self._name(unreadable[0] if unreadable else names[0])
+            raise CompactionError(
+                f"{which} and {len(names) - 1} more are left as they are: {_line(error)}"
+            ) from None
         earlier = {source for name in names for source in made.get(name, ())}
         record = msgspec.json.encode(Merge(into, sorted({*names, *earlier})))
         self._renew()
@@ -211,7 +235,7 @@ class LakeFolder:
         if self._read(into) != content:
             delete_object(self._client, self._bucket, self._key(into))
             raise CompactionError(f"{self._name(into)} does not hold what was written to it; try again")
-        return int(sum((~kept).sum() for kept in _firsts(contents)))
+        return int(sum((~kept).sum() for kept in firsts(contents)))
 
     def _places(self, file: StoredObject) -> list[NDArray[Any]]:
         opened = open_object(self._client, self._bucket, self._key(file.key), file.size)
@@ -228,45 +252,15 @@ class LakeFolder:
         return f"s3://{self._bucket}/{self._key(name)}"
 
 
-def merge(contents: Sequence[bytes]) -> bytes:
-    """Give one Parquet file with the rows of all files, in their order, each once.
-
-    Raises:
-        pa.ArrowException: a file is no Parquet, or has other columns than the first.
-        KeyError: it lacks a column of a record's place.
-
-    """
-    buffer = io.BytesIO()
-    # keep INT96 timestamps: older readers know no others
-    types = pq.ParquetFile(io.BytesIO(contents[0])).schema
-    int96 = any(types.column(number).physical_type == "INT96" for number in range(len(types)))
-    writer = None
-    for table in _tables(contents):
-        if writer is None:
-            writer = pq.ParquetWriter(
-                buffer, table.schema, compression="zstd", use_deprecated_int96_timestamps=int96
-            )
-        writer.write_table(table, row_group_size=max(len(table), 1))
-    if writer is not None:
-        writer.close()
-    return buffer.getvalue()
+def _is_ours(name: str) -> bool:
+    """Tell files that a job has finished, or that were merged, in a day's folder or right in the lake's."""
+    folder, _, file = name.rpartition("/")
+    in_place = not folder or (folder.startswith(DAY) and "/" not in folder)
+    return in_place and (file.startswith(_WRITTEN) or is_merged(name))
 
 
-def check_merged(merged: bytes, contents: Sequence[bytes]) -> None:
-    """Compare the result of `merge` with the files that went into it.
-
-    Raises:
-        ValueError: rows differ.
-
-    """
-    parquet = pq.ParquetFile(io.BytesIO(merged))
-    groups = 0
-    for table in _tables(contents):
-        if groups == parquet.num_row_groups or not parquet.read_row_group(groups).equals(table):
-            raise ValueError(f"the merged file has other rows, from its row group {groups} on")
-        groups += 1
-    if groups != parquet.num_row_groups:
-        raise ValueError(f"the merged file has {parquet.num_row_groups} row groups instead of {groups}")
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _groups(found: Sequence[StoredObject], target_bytes: int) -> Iterator[list[StoredObject]]:
@@ -280,42 +274,3 @@ def _groups(found: Sequence[StoredObject], target_bytes: int) -> Iterator[list[S
                 group = []
         if len(group) > 1:
             yield group
-
-
-def _tables(contents: Sequence[bytes]) -> Iterator[pa.Table]:
-    """Give the rows of some files at a time, each once."""
-    waiting: list[pa.Table] = []
-    for content, kept in zip(contents, _firsts(contents), strict=True):
-        parquet = pq.ParquetFile(io.BytesIO(content))
-        waiting.append(parquet.schema_arrow.empty_table())
-        done = 0
-        for batch in parquet.iter_batches(_ROWS_AT_ONCE):
-            table = pa.Table.from_batches([batch])
-            here = kept[done : done + len(table)]
-            done += len(table)
-            waiting.append(table if here.all() else table.filter(pa.array(here)))
-            if sum(map(len, waiting)) >= _ROWS_AT_ONCE:
-                yield pa.concat_tables(waiting)
-                waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)
-
-
-def _firsts(contents: Sequence[bytes]) -> list[NDArray[np.bool_]]:
-    """Tell of each file which rows are in none before it, nor before in it."""
-    identities = [_identities(content) for content in contents]
-    if not identities:
-        return []
-    columns = [np.concatenate(column) for column in zip(*identities, strict=True)]
-    order = np.lexsort(columns[::-1])  # stable: the first stays first
-    differs = np.ones(len(order), dtype=np.bool_)
-    if len(order):
-        differs[1:] = np.any([np.diff(column[order]) != 0 for column in columns], axis=0)
-    first = np.zeros(len(order), dtype=np.bool_)
-    first[order[differs]] = True
-    return np.split(first, np.cumsum([len(rows[0]) for rows in identities])[:-1])
-
-
-def _identities(content: bytes) -> list[NDArray[np.int64]]:
-    table = open_parquet(io.BytesIO(content)).read(columns=list(_IDENTITY))
-    return [table[name].cast(pa.int64(), safe=False).to_numpy() for name in _IDENTITY]

@@ -167,9 +167,10 @@ def _told(name: str, file: str = "") -> Iterator[None]:
     except ObjectMissingError as error:
         raise FileGoneError(str(error)) from None
     except (ObjectStoreError, OSError, ValueError) as error:
-        no_parquet = file and isinstance(error, pa.ArrowException)
+        # damaged pages are an OSError of Arrow's, whose message has several lines
+        no_parquet = file and isinstance(error, (pa.ArrowException, OSError))
         where = f": {file} is no Parquet that can be read" if no_parquet else ""
-        raise LakeError(f"cannot read the lake, {name}{where}: {error}") from None
+        raise LakeError(f"cannot read the lake, {name}{where}: {' '.join(str(error).split())}") from None
 
 
 def open_parquet(file: IO[bytes] | Any) -> pq.ParquetFile:  # noqa: ANN401 - whatever Arrow reads from

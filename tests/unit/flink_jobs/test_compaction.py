@@ -1,6 +1,8 @@
 """Small files become large ones, and no row is lost, changed or doubled."""
 
 import io
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 from memory_store import Killed, MemoryStore, MortalStore
 
 from clients.reconciliation import OffsetCounts
-from flink_jobs.store.compaction import Compacted, CompactionError, LakeFolder, check_merged, merge
+from flink_jobs import compact_lake
+from flink_jobs.store.compaction import Compacted, LakeFolder
 from flink_jobs.store.compaction_lock import (
     EXPIRES_AFTER,
     LOCK_KEY,
@@ -20,7 +23,9 @@ from flink_jobs.store.compaction_lock import (
     LastRun,
 )
 from flink_jobs.store.folders import BucketFolder
-from flink_jobs.store.lake import Lake
+from flink_jobs.store.lake import Lake, LakeError
+from flink_jobs.store.merged_file import check_merged, merge
+from flink_jobs.store.settings import S3, Buckets, Kafka, Settings, Topics
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -271,9 +276,12 @@ def test_what_a_merged_file_lacks_is_not_deleted(store: MemoryStore) -> None:
     merged = sorted(key for key in store.objects["datalake"] if "/merged-" in key and key[-1] == "t")
     store.put_object(Bucket="datalake", Key=merged[0], Body=parquet(0, rows=3))
     store.now += HOUR
-    with pytest.raises(CompactionError, match=r"merged-\w+.parquet lacks rows of dt=2026-01-01/part-\d\d"):
-        compacted(store)
-    assert parts(store) == small
+    outcome = compacted(store)
+    (problem,) = outcome.problems
+    assert re.search(r"merged-\w+.parquet lacks rows of dt=2026-01-01/part-\d\d", problem)
+    kept = small - parts(store)
+    assert outcome.deleted == len(kept) > 0
+    assert not any(name.removeprefix(f"{FOLDER}/") in sources_of(store, merged[0]) for name in kept)
 
 
 def test_two_at_once_exclude_each_other() -> None:
@@ -350,10 +358,134 @@ def test_files_that_a_job_may_look_for_stay(store: MemoryStore) -> None:
 def test_files_with_other_columns_are_left_and_named(store: MemoryStore) -> None:
     key = "raw/transactions/dt=2026-01-01/part-03"
     store.put_object(Bucket="datalake", Key=key, Body=parquet(60, more=[1] * 20))
-    before = dict(store.objects["datalake"])
-    with pytest.raises(CompactionError, match=r"dt=2026-01-01/part-\d\d and \d+ more: "):
-        compacted(store)
+    before, known = dict(store.objects["datalake"]), read(store)
+    outcome = compacted(store)
+    (problem,) = outcome.problems
+    assert re.search(r"dt=2026-01-01/part-\d\d and \d+ more are left as they are: ", problem)
     assert before.items() <= store.objects["datalake"].items()
+    # they keep back no others
+    assert outcome.files > 12
+    assert read(store) == known
+
+
+def damaged(content: bytes) -> bytes:
+    """Its footer is whole, its pages are not."""
+    return content[:60] + b"\xff" * 60 + content[120:]
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-10], damaged, lambda _: b"", lambda _: b"text"])
+def test_a_file_that_cannot_be_read_is_named_and_keeps_back_no_others(
+    store: MemoryStore, damage: Callable[[bytes], bytes]
+) -> None:
+    key = f"{FOLDER}/dt=2026-01-01/part-03"
+    content = store.objects["datalake"][key]
+    store.objects["datalake"][key] = damage(content)
+    store.now = START + timedelta(days=3)
+    outcome = compacted(store)
+    (problem,) = outcome.problems
+    assert re.match(rf"s3://datalake/{key} and \d+ more are left as they are: .", problem)
+    assert outcome.files > 12
+    with pytest.raises(
+        LakeError, match=r"dt=2026-01-01/part-03 is no Parquet that can be read: .*$"
+    ) as error:
+        read(store)
+    assert "\n" not in f"{error.value}{problem}"
+    # put back from a backup
+    store.objects["datalake"][key] = content
+    assert [offset for offset, _ in read(store) if offset < 480] == list(range(480))
+    store.now += HOUR
+    assert compacted(store).problems == ()
+
+
+def test_a_merged_file_that_cannot_be_read_keeps_its_sources(store: MemoryStore) -> None:
+    known = read(store)
+    store.now = START + timedelta(days=3)
+    compacted(store)
+    merged = min(key for key in store.objects["datalake"] if "/merged-" in key and key[-1] == "t")
+    sources = sources_of(store, merged)
+    store.objects["datalake"][merged] = damaged(store.objects["datalake"][merged])
+    store.now += HOUR
+    outcome = compacted(store)
+    assert outcome.deleted == 23 - len(sources)
+    assert re.match(
+        rf"s3://datalake/{merged} cannot be read, so what was merged into it stays: .* "
+        rf"Delete the former and s3://datalake/\S+{merged.rpartition('/')[2]}\.json to merge anew$",
+        outcome.problems[0],
+    )
+    assert {f"{FOLDER}/{name}" for name in sources} <= parts(store)
+    # as it says
+    for key in (merged, f"{FOLDER}/_merges/{merged.removeprefix(FOLDER + '/')}.json"):
+        del store.objects["datalake"][key]
+    assert read(store) == known
+    assert compacted(store).problems == ()
+    assert read(store) == known
+
+
+def sources_of(store: MemoryStore, merged: str) -> list[str]:
+    record = store.objects["datalake"][f"{FOLDER}/_merges/{merged.removeprefix(FOLDER + '/')}.json"]
+    found: list[str] = msgspec.json.decode(record)["sources"]
+    return found
+
+
+def test_what_is_no_file_of_a_job_is_neither_merged_nor_does_it_tell_when_the_job_wrote_last() -> None:
+    store = MemoryStore()
+    for number in range(4):
+        store.now = START + number * timedelta(minutes=10)
+        store.put_object(
+            Bucket="datalake", Key=f"{FOLDER}/dt=2026-01-01/part-{number}", Body=parquet(20 * number)
+        )
+    store.now = START + timedelta(days=3)
+    others = {f"{FOLDER}/dt=2026-01-01/notes.txt": b"x", f"{FOLDER}/dt=2026-01-01/copy.parquet": parquet(0)}
+    others |= {
+        f"{FOLDER}/{at}": parquet(0) for at in ("mine/part-0", "mine/part-1", "old/dt=2026-01-01/part-0")
+    }
+    for key, content in others.items():
+        store.put_object(Bucket="datalake", Key=key, Body=content)
+    # all that the job wrote, it wrote within the hour before it stopped
+    assert compacted(store) == Compacted()
+    assert compacted(store, settled=timedelta(minutes=1)).files == 3
+    store.now += HOUR
+    compacted(store)
+    assert others.items() <= store.objects["datalake"].items()
+
+
+def test_times_past_2262_are_merged_as_they_are() -> None:
+    far = {"event_time": pa.array([datetime(2600, 6, 13)] * 20, pa.timestamp("us"))}  # noqa: DTZ001 - UTC
+    contents = [parquet(first, **far) for first in (0, 20)]
+    merged = pq.ParquetFile(io.BytesIO(merge(contents)), coerce_int96_timestamp_unit="us").read()
+    assert set(merged["event_time"].to_pylist()) == {datetime(2600, 6, 13)}  # noqa: DTZ001 - UTC
+
+
+def test_the_command_goes_on_after_a_problem_and_tells_it_at_the_end(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(
+        Kafka("127.0.0.1:9"),
+        Topics("transactions", "predictions", "fraud_alerts", "transactions_dlq"),
+        S3("http://127.0.0.1:9", "user", "password"),
+        Buckets("datalake", "models", "features", "flink"),
+    )
+    monkeypatch.setattr(compact_lake, "load_settings", lambda: settings)
+    monkeypatch.setattr(compact_lake, "s3_client", lambda _: store)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    store.objects["datalake"][f"{FOLDER}/_merges/dt=2026-01-01/merged-0.parquet.json"] = b"{"
+    for number in range(3):
+        store.now = START + number * 2 * HOUR
+        content = b"text" if number == 1 else parquet(0)
+        for folder in ("labels", "alerts"):
+            body = content if folder == "labels" else parquet(20 * number)
+            store.put_object(Bucket="datalake", Key=f"{folder}/dt=2026-01-01/part-{number}", Body=body)
+    assert compact_lake.main([]) == 1
+    shown = capsys.readouterr()
+    assert "s3://datalake/alerts: 2 files became 1\n" in shown.out
+    first, second = shown.err.splitlines()
+    merges = f"s3://datalake/{FOLDER}/_merges/dt=2026-01-01"
+    assert first.startswith(f"compact_lake: {merges}/merged-0.parquet.json: ")
+    assert second.startswith("compact_lake: s3://datalake/labels/dt=2026-01-01/part-1 and 1 more are left ")
+    last = msgspec.json.decode(store.objects["datalake"][LOCK_KEY], type=LastRun)
+    assert last.ended_at is not None
+    assert [f"compact_lake: {line}" for line in last.outcome[-2:]] == [first, second]
 
 
 def test_a_merged_file_that_lacks_something_is_not_trusted() -> None:
