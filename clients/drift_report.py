@@ -23,7 +23,7 @@ from flink_jobs.domain.transaction import DEFAULT_CURRENCY, MAX_FUTURE_S
 from flink_jobs.store.lake import open_lake
 from flink_jobs.store.model_registry import MANIFEST_FILE, ModelRegistry
 from flink_jobs.store.settings import Settings, load_settings
-from training.column_option import add_columns
+from training.column_option import add_columns, location
 from training.columns import Mapping
 from training.printable import warn
 from training.risk_renewal import Renewal
@@ -56,7 +56,10 @@ def main(argv: list[str] | None = None) -> int:
         "--model", type=Path, metavar="DIR", help="a model that fraud-train wrote (default: the promoted one)"
     )
     parser.add_argument(
-        "--data", metavar="FILE", help="CSV or Parquet, a path or s3://bucket/key (default: the lake)"
+        "--data",
+        type=location,
+        metavar="FILE",
+        help="CSV or Parquet, a path or s3://bucket/key (default: the lake)",
     )
     add_columns(parser)
     parser.add_argument(

@@ -18,7 +18,7 @@ from clients.progress import make_progress
 from clients.reports import write_report
 from flink_jobs.domain.label import Label, parse_label
 from flink_jobs.store.settings import load_settings
-from training.column_option import add_columns
+from training.column_option import add_columns, location
 from training.printable import warn
 
 _EPILOG = """\
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     verdict.add_argument(
         "--honest", dest="is_fraud", action="store_const", const=False, help="they were honest"
     )
-    parser.add_argument("--data", metavar="FILE", help="labels from a file, instead of TX_ID")
+    parser.add_argument("--data", type=location, metavar="FILE", help="labels from a file, instead of TX_ID")
     add_columns(parser)
     parser.add_argument("--by", metavar="NAME", help="who says so: a person, a team or a system")
     known = parser.add_mutually_exclusive_group()

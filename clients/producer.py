@@ -13,7 +13,7 @@ from clients.progress import make_progress
 from clients.reports import ProducerReport, write_report
 from clients.transaction_source import read_transactions
 from flink_jobs.store.settings import load_settings
-from training.column_option import add_columns
+from training.column_option import add_columns, location
 from training.printable import warn
 
 DEFAULT_RATE_TPS = 100.0
@@ -37,7 +37,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     parser = argument_parser("fraud-producer", "Send card transactions to Kafka.", _EPILOG)
     parser.add_argument(
-        "--data", metavar="FILE", help="CSV or Parquet, a path or s3://bucket/key (default: simulation)"
+        "--data",
+        type=location,
+        metavar="FILE",
+        help="CSV or Parquet, a path or s3://bucket/key (default: simulation)",
     )
     add_columns(parser)
     parser.add_argument("--since", type=instant, metavar="TIME", help="leave out what happened before")

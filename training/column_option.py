@@ -1,4 +1,4 @@
-"""The option `--columns`, which all commands have that read a file of transactions or labels."""
+"""What all commands take that read a file of transactions or labels: where it is, and `--columns`."""
 
 import argparse
 
@@ -17,6 +17,13 @@ def add_columns(group: argparse._ActionsContainer) -> None:
     )
     # the Makefile's users type COLUMNS=
     group.add_argument("--columns-option", default="--columns", help=argparse.SUPPRESS)
+
+
+def location(text: str) -> str:
+    """Read the name of a file for argparse; an empty one is no file, nor does it stand for the default."""
+    if not text:
+        raise argparse.ArgumentTypeError("names no file; leave out the option for its default")
+    return text
 
 
 def columns_given(text: str) -> Mapping:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.store.settings import MAX_LABEL_DELAY_DAYS, NoSettingsError, defaults_named, load_settings
-from training.column_option import add_columns, columns_given
+from training.column_option import add_columns, columns_given, location
 from training.dataset import Dataset, load
 from training.forest import Forest
 from training.instants import parse_instant
@@ -37,12 +37,14 @@ def add_data(parser: argparse.ArgumentParser, *, train_days: int, tested: str) -
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data",
+        type=location,
         metavar="FILE",
         help="CSV or Parquet, a path or s3://bucket/key, or the lake's folder "
         "s3://datalake/raw/transactions (default: a simulation)",
     )
     data.add_argument(
         "--labels",
+        type=location,
         metavar="FILE",
         help="labels that came back, joined by transaction_id: the lake's folder s3://datalake/labels, or "
         "CSV or Parquet with transaction_id, is_fraud and labelled_at; none counts before it was known",

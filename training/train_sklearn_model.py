@@ -73,6 +73,8 @@ def _check(options: argparse.Namespace) -> int:
     until, options.until = options.until, None
     whole = read(options)
     times = whole.transactions.frame["event_time"]
+    if times.empty:
+        raise DatasetError(f"{whole.transactions.source}: no transactions in the period asked for (--since)")
     data = replace(
         whole,
         transactions=whole.transactions.between(None, until),

@@ -26,7 +26,7 @@ from clients.process import ClientError
 from flink_jobs.kafka_to_minio_job import NAME as LAKE_GROUP
 from flink_jobs.store.model_registry import model_key
 from flink_jobs.store.object_store import read_object, s3_client
-from training.column_option import add_columns
+from training.column_option import add_columns, location
 from training.columns import HANDBOOK_COLUMNS
 from training.dataset import Dataset, load
 from training.publish import JOBLIB_FILE, promoted_manifest
@@ -333,7 +333,10 @@ def _processor() -> str:
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add the options that name the data."""
     parser.add_argument(
-        "--data", metavar="FILE", help="transactions with customer and terminal (default: a simulation)"
+        "--data",
+        type=location,
+        metavar="FILE",
+        help="transactions with customer and terminal (default: a simulation)",
     )
     add_columns(parser)
 

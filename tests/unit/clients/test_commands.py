@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clients import audit, consumer, drift_report, kafka_clients, producer
+from clients import audit, consumer, drift_report, kafka_clients, labelling, producer
 from clients.command import EXIT_ERROR, argument_parser, instant, run
 from clients.drift_report import File
 from clients.process import ClientError, Stop, write_file
@@ -99,6 +99,27 @@ def test_each_command_that_reads_transactions_takes_a_mapping_and_names_what_its
     # they tell a file's columns
     assert command([*data[:2], *given]) in {1, EXIT_ERROR}
     assert "--columns needs --data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (train.main, "--data"),
+        (train.main, "--labels"),
+        (evaluate.main, "--data"),
+        (producer.main, "--data"),
+        (drift_report.main, "--data"),
+        (labelling.main, "--data"),
+    ],
+)
+def test_an_empty_name_of_a_file_is_not_taken_for_none(
+    command: Callable[[list[str]], int], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `--data "$FILE"` gives one where FILE is not set; a simulation was trained on, or sent."""
+    with pytest.raises(SystemExit) as ended:
+        command([option, ""])
+    assert ended.value.code == EXIT_ERROR
+    assert f"argument {option}: names no file; leave out the option" in capsys.readouterr().err
 
 
 def test_ready_columns_are_keyed_by_transaction(tmp_path: Path) -> None:

@@ -100,6 +100,14 @@ def test_data_is_checked_without_training(  # noqa: PLR0913, PLR0917 - fixtures,
     assert not output.exists()
 
 
+def test_a_check_of_nothing_is_refused(handbook_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["--check", "--data", str(handbook_file), "--since", "2025-01-01", "--until", "2025-02-01"]
+    assert main(command) == 1
+    assert (
+        "transactions.parquet: no transactions in the period asked for (--since)" in capsys.readouterr().err
+    )
+
+
 def test_a_file_without_labels_cannot_be_trained_on(
     tmp_path: Path, handbook_frame: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:
