@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from clients.process import ClientError, write_file
+from flink_jobs.domain.json_errors import NOT_THE_JSON
 
 
 class ProducerReport(msgspec.Struct, frozen=True):
@@ -128,7 +129,7 @@ def read_report(path: Path, kind: type[Report]) -> Report:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as error:
         raise ClientError(f"cannot read {path}: {error.strerror}; `--report {path}` writes it") from None
-    except msgspec.MsgspecError as error:
+    except NOT_THE_JSON as error:
         raise ClientError(f"{path} is no {kind.__name__}: {error}") from None
 
 

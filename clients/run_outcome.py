@@ -7,6 +7,7 @@ import msgspec
 from clients.alerts import decode_alert
 from clients.reconciliation import OffsetCounts, total
 from clients.reports import ProducerReport
+from flink_jobs.domain.json_errors import NOT_THE_JSON
 from flink_jobs.store.settings import Topics
 
 
@@ -47,7 +48,7 @@ class RunOutcome:
         """Take in one record; False if it is not of the run, or cannot be read."""
         try:
             return self._take[record.topic](record.value or b"")
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except NOT_THE_JSON:
             return False
 
     @property

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from flink_jobs.domain.json_errors import NOT_THE_JSON
 from flink_jobs.store.object_store import (
     delete_object,
     list_keys,
@@ -230,7 +231,7 @@ class KeptDays:
         content = read_object(self._client, self._features, STATE_KEY, missing_ok=True)
         try:
             state = State() if content is None else msgspec.json.decode(content, type=State)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except NOT_THE_JSON:
             # of another version: made anew of the lake
             return State()
         # so is one of which a part is gone, such as one from a backup that was made during a renewal

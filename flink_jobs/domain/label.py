@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from flink_jobs.domain.json_errors import NOT_THE_JSON
 from flink_jobs.domain.transaction import Identifier, id_problem, time_problem
 
 
@@ -43,7 +44,7 @@ def parse_label(payload: bytes, now_s: float | None = None) -> Label:
         # the decoder does not look at fields that it skips
         payload.decode()
         label = _decoder.decode(payload)
-    except (UnicodeDecodeError, msgspec.MsgspecError, RecursionError) as error:
+    except NOT_THE_JSON as error:
         raise ValueError(f"no label: {error}") from None
     problems = {
         "transaction_id": id_problem(label.transaction_id),

@@ -8,6 +8,7 @@ import msgspec
 
 from flink_jobs.domain.drift import Distribution
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
+from flink_jobs.domain.json_errors import NOT_THE_JSON
 
 # "history": FEATURE_NAMES, computed from the customer's past; "columns": taken from the record as they are.
 ModelKind = Literal["history", "columns"]
@@ -64,7 +65,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """
         try:
             return msgspec.json.decode(content, type=cls)
-        except msgspec.MsgspecError as error:
+        except NOT_THE_JSON as error:
             raise ValueError(f"manifest.json: {error}") from None
 
     def verify(self, name: str, content: bytes) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import msgspec
 
+from flink_jobs.domain.json_errors import NOT_THE_JSON
+
 MAX_PAYLOAD_BYTES = 64 * 1024  # ml_inference_job cuts longer records and says how long they were
 MAX_FUTURE_S = 24 * 3600.0
 MAX_ID_CHARACTERS = 64
@@ -152,7 +154,7 @@ def parse_transaction(
         if not plain:
             payload.decode()
         transaction = _decoder.decode(payload)
-    except (UnicodeDecodeError, msgspec.MsgspecError, RecursionError) as error:
+    except NOT_THE_JSON as error:
         raise _explain(payload, error) from None
     # other JSON has no control characters: raw ones below 0x20 are no JSON, others need one of these
     if not plain or _BACKSLASH in payload or _DELETE in payload:

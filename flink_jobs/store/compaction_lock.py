@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from flink_jobs.domain.json_errors import NOT_THE_JSON
 from flink_jobs.store.object_store import create_object, read_tagged, replace_object
 
 LOCK_KEY = "_compaction.json"
@@ -104,7 +105,7 @@ def _read(content: bytes) -> LastRun | None:
     """Read the lock; None where that is none."""
     try:
         return msgspec.json.decode(content, type=LastRun)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except NOT_THE_JSON:
         return None
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from flink_jobs.domain.json_errors import NOT_THE_JSON
 from flink_jobs.store.object_store import ObjectMissingError, StoredObject
 
 MERGES_FOLDER = "_merges"
@@ -64,7 +65,7 @@ def read_merges(records: Iterable[StoredObject], read: Callable[[str], bytes]) -
             merge = msgspec.json.decode(read(record.key), type=Merge)
         except ObjectMissingError:
             continue
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except NOT_THE_JSON as error:
             raise ValueError(f"{record.key}: {error}") from None
         found.append(MergeRecord(record.key, merge))
     return found

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from flink_jobs.domain.json_errors import NOT_THE_JSON
 from flink_jobs.store.object_store import read_object
 from flink_jobs.store.settings import Buckets
 
@@ -40,7 +41,7 @@ def read_pointers(client: Any, buckets: Buckets) -> dict[str, Any] | None:  # no
         content = read_object(client, bucket, key, missing_ok=True)
         try:
             return None if content is None else msgspec.json.decode(content, type=pointer_type)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except NOT_THE_JSON as error:
             raise ValueError(f"{key}: {error}") from None
 
     model = read(buckets.models, CURRENT_KEY, dict[str, str])

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
+from flink_jobs.domain.json_errors import NOT_THE_JSON
 from flink_jobs.store.object_store import list_keys, read_object, s3_client
 from flink_jobs.store.pointers import read_pointers
 from flink_jobs.store.settings import Settings
@@ -163,7 +164,7 @@ class ReleaseLog:
         digest = hashlib.sha256(content).hexdigest()
         try:
             release = msgspec.json.decode(content, type=Release)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except NOT_THE_JSON as error:
             return StoredRelease(number, digest, None, f"{key}: {error}")
         if release.number != number:
             return StoredRelease(number, digest, None, f"{key} says that it is number {release.number}")

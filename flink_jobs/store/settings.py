@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
+from flink_jobs.domain.json_errors import NOT_THE_JSON
 from flink_jobs.domain.transaction import DEFAULT_CURRENCY, Currency
 
 MAX_LABEL_DELAY_DAYS = 180
@@ -104,7 +105,7 @@ def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
             ) from None
         try:
             return msgspec.json.decode(content, type=Settings)
-        except msgspec.MsgspecError as error:
+        except NOT_THE_JSON as error:
             raise SettingsError(f"{candidate}: {error}; ansible-playbook site.yml writes it anew") from None
     raise NoSettingsError(
         f"no settings file at {' or '.join(map(str, candidates))}; ansible-playbook site.yml writes one, "

@@ -149,11 +149,19 @@ def test_latency_spans_transaction_to_receipt_of_what_came_after_ready() -> None
     assert len(report.latencies_ms) == 100
 
 
-@pytest.mark.parametrize("value", [None, b"", b"\xff\xfe", b"[]", b'{"transaction_id": 1}'])
+DEEP = b'{"more": ' + b"[" * 100_000
+# fields that nobody reads
+SKIPPED = [alert("2").value[:-1] + b', "more": "\xff"}', alert("2").value[:-1] + b", " + DEEP[1:]]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("value", [None, b"", b"\xff\xfe", b"[]", b'{"transaction_id": 1}', *SKIPPED])
 def test_what_is_no_alert_is_named_and_stops_nothing(
-    value: bytes | None, capsys: pytest.CaptureFixture[str]
+    value: bytes | None,
+    as_json: bool,  # noqa: FBT001 - pytest's
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    box = inbox()
+    box = inbox(as_json=as_json)
     box.take(Message("fraud_alerts", value, partition=2, offset=41), READY)
     box.take(alert("1"), READY)
     assert "fraud_alerts, partition 2, offset 41" in capsys.readouterr().err

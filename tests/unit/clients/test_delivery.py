@@ -116,5 +116,12 @@ def test_a_file_that_is_no_report_is_named_with_the_field(tmp_path: Path) -> Non
         read_report(tmp_path / "other.json", ProducerReport)
 
 
+@pytest.mark.parametrize("content", [b"", b'{"topic": "\xff"}', b'{"x": ' + b"[" * 100_000])
+def test_a_file_that_is_no_json_is_no_report(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "other.json").write_bytes(content)
+    with pytest.raises(ClientError, match=r"other\.json is no ProducerReport: "):
+        read_report(tmp_path / "other.json", ProducerReport)
+
+
 def test_the_higher_the_rate_the_longer_a_batch_is_filled() -> None:
     assert [linger_ms(rate) for rate in (100, 1_000, 20_000, float("inf"))] == [0, 2, 2, 20]

@@ -52,6 +52,16 @@ def test_a_wrong_field_is_named(tmp_path: Path) -> None:
         load_settings(file)
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe{\0}\0", b'{"kafka": "\xff"}', b'{"x": ' + b"[" * 100_000]
+)
+def test_what_is_no_json_is_an_error_of_the_file(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "settings.json"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match=r"settings\.json: .*; ansible-playbook site\.yml writes it anew"):
+        load_settings(file)
+
+
 def test_the_currency_has_a_default_and_a_form(tmp_path: Path) -> None:
     file = tmp_path / "settings.json"
     for content, currency in ((CONTENT, "EUR"), (CONTENT | {"currency": "USD"}, "USD")):
