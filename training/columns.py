@@ -76,12 +76,24 @@ class _Schema(NamedTuple):
                 missing.append(spelt.name)
         return columns, missing + [name for name in self.features if name not in present]
 
+    def spelt_otherwise(self, names: Iterable[str]) -> str:
+        """Give the mapping for names that differ in case and punctuation; empty where that is not all."""
+        alike = {_letters(name): name for name in names}
+        found = {ours: alike.get(_letters(spelt.name)) for ours, spelt in self.spelling.items()}
+        if self.features or any(name is None and ours not in _OPTIONAL for ours, name in found.items()):
+            return ""
+        return ",".join(f"{ours}={printable(name)}" for ours, name in found.items() if name is not None)
+
     @property
     def required(self) -> list[str]:
         """Its columns without which there are no transactions, as it spells them."""
         return [spelt.name for ours, spelt in self.spelling.items() if ours not in _OPTIONAL] + [
             *self.features
         ]
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
 
 
 def parse_columns(text: str) -> Mapping:
@@ -213,6 +225,11 @@ def _what_is_missing(table: Table, given: Mapping) -> str:
     _, missing = nearest.find(present, given)
     if proposal and not given:
         return f"{table.source}{proposal}"
+    spelt_otherwise = [each for schema in _SCHEMAS if (each := schema.spelt_otherwise(table.names))]
+    if spelt_otherwise and not given:
+        return (
+            f"{table.source}: spells its columns otherwise; it is read with {table.told(spelt_otherwise[0])}"
+        )
     if len(missing) == len(nearest.required):
         known = "; or ".join(f"{', '.join(each.required)} [{each.title}]" for each in _SCHEMAS)
         return f"{table.source}: none of the expected columns is there. Expected: {known}; {_found(table)}"

@@ -29,7 +29,7 @@ HANDBOOK = (
     "amount=TX_AMOUNT,is_fraud=TX_FRAUD"
 )
 # creditcard.csv counts seconds from an unnamed day of September 2013.
-READY = "event_time=Time*1s@2013-09-01,is_fraud=Class"
+READY = "transaction_id=transaction_id,event_time=Time*1s@2013-09-01,is_fraud=Class"
 READY_COLUMNS = (*(f"V{n}" for n in range(1, 29)), "Amount")
 
 # These mappings are proposed where a file cannot be read as it is.

@@ -25,6 +25,9 @@ PAYSIM = (
 )
 
 
+OURS = ("transaction_id", "event_time", "customer_id", "terminal_id", "amount", "is_fraud")
+
+
 def write(tmp_path: Path, *lines: str) -> str:
     path = tmp_path / "data.csv"
     path.write_text("\n".join([*lines, ""]))
@@ -122,6 +125,43 @@ def test_a_number_past_the_calendar_is_refused(tmp_path: Path, at: str) -> None:
     location = write(tmp_path, "transaction_id,at,customer_id,terminal_id,amount", f"t,{at},c,p,1")
     with pytest.raises(DatasetError, match=r"column at, row 1 is .*; expected a time"):
         read(location, "event_time=at*1s")
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        ("TransactionId", "EventTime", "CustomerId", "TerminalId", "Amount", "IsFraud"),
+        ("TRANSACTION_ID", "EVENT_TIME", "CUSTOMER_ID", "TERMINAL_ID", "AMOUNT", "is_fraud"),
+        ("transaction_id", "tx_datetime", "customer-id", "terminal id", "tx_amount", "tx_fraud"),
+    ],
+)
+def test_a_mapping_is_proposed_for_names_of_other_case_and_punctuation(
+    tmp_path: Path, spelt: tuple[str, ...]
+) -> None:
+    location = write(tmp_path, ",".join(spelt), "t,2026-05-04,c,p,1.5,1")
+    with pytest.raises(DatasetError, match="it is read with --columns ") as refused:
+        load(location)
+    mapping = str(refused.value).partition("--columns ")[2]
+    assert mapping == ",".join(f"{ours}={name}" for ours, name in zip(OURS, spelt, strict=True))
+    assert read(location, mapping).frame.iloc[0].tolist() == [
+        "t",
+        pd.Timestamp("2026-05-04"),
+        "c",
+        "p",
+        1.5,
+        1,
+    ]
+
+
+def test_ready_rows_may_have_ids(tmp_path: Path, ready_frame: pd.DataFrame) -> None:
+    ready_frame.head(3).assign(transaction_id=["a", "b", "c"]).to_csv(tmp_path / "own.csv", index=False)
+    assert load(tmp_path / "own.csv").frame["transaction_id"].tolist() == ["a", "b", "c"]
+    ready_frame.head(3).assign(id=["a", "b", "c"]).to_csv(tmp_path / "told.csv", index=False)
+    assert read(str(tmp_path / "told.csv"), "transaction_id=id").frame["transaction_id"].tolist() == [
+        "a",
+        "b",
+        "c",
+    ]
 
 
 def test_messages_name_what_their_user_types(tmp_path: Path) -> None:
