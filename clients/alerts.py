@@ -1,7 +1,7 @@
 """Alerts as they travel on the topic `fraud_alerts`: read, told apart from repeats, shown."""
 
 from collections import OrderedDict
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -35,6 +35,7 @@ class ReceivedAlert(msgspec.Struct, frozen=True, gc=False):
     kafka_timestamp_ms: int
     scored_at_ms: int
     reasons: list[Reason] = []
+    history_exact_from_ms: int | None = None
 
 
 decode_alert = msgspec.json.Decoder(ReceivedAlert).decode
@@ -69,4 +70,14 @@ def shown(alert: ReceivedAlert, received: datetime) -> str:
         f"model {alert.model_version}  {latency_ms:,.0f} ms"
     )
     reasons = (f"{reason.contribution:>+20.3f}  {reason.text}" for reason in alert.reasons)
-    return "\n".join(map(printable, (line, *reasons)))
+    return "\n".join(map(printable, (line, *reasons, *_approximate(alert.history_exact_from_ms))))
+
+
+def _approximate(exact_from_ms: int | None) -> list[str]:
+    """Say what a history of many payments no longer knows exactly."""
+    if exact_from_ms is None:
+        return []
+    exact_from = datetime.fromtimestamp(exact_from_ms / 1000, UTC)
+    return [
+        f"{'':>22}the customer's payments before {exact_from:%Y-%m-%d %H:%M} UTC are known by the hour only"
+    ]

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flink_jobs.domain.features import FEATURES, compute_features
-from flink_jobs.domain.history import DAY_S, KEPT_S, NO_HISTORY, fold
+from flink_jobs.domain.history import DAY_S, KEPT_S
+from flink_jobs.domain.windows import FoldedTransactions
 from training.dataset import Dataset
 from training.terminal_labels import TerminalLabels
 
@@ -41,31 +42,16 @@ def replay(
     matrix = np.empty((len(times_s), len(FEATURES)), dtype=np.float32)
     for first in range(0, len(matrix), _ROWS_AT_ONCE):
         part = slice(first, first + _ROWS_AT_ONCE)
-        columns = (customer_ids[part], times_s[part], amounts[part], transaction_ids[part])
-        after, happened = _fold(histories, *columns)
+        folded = FoldedTransactions(histories.get)
+        for transaction in zip(
+            customer_ids[part], times_s[part], amounts[part], transaction_ids[part], strict=True
+        ):
+            folded.add(*transaction)
+        histories |= folded.histories
         matrix[part] = compute_features(
-            after, happened, np.asarray(times_s[part]), np.asarray(amounts[part]), risks[part]
+            folded.windows(), folded.times_s(), np.asarray(amounts[part]), risks[part]
         )
     return matrix
-
-
-def _fold(
-    histories: dict[str, bytes],
-    customer_ids: Sequence[str],
-    times_s: Sequence[float],
-    amounts: Sequence[float],
-    transaction_ids: Sequence[str],
-) -> tuple[list[bytes], list[int]]:
-    """Fold transactions into histories; gives each one's history after it, and what `fold` counted."""
-    after, happened = [], []
-    for customer_id, time_s, amount, transaction_id in zip(
-        customer_ids, times_s, amounts, transaction_ids, strict=True
-    ):
-        history, entries = fold(histories.get(customer_id, NO_HISTORY), time_s, amount, transaction_id)
-        histories[customer_id] = history
-        after.append(history)
-        happened.append(entries)
-    return after, happened
 
 
 def replay_dataset(
@@ -92,16 +78,20 @@ def replay_dataset(
         rows = frame.iloc[part]
         names = ("customer_id", "amount", "transaction_id", "terminal_id")
         customers, amounts, ids, terminals = (rows[name].tolist() for name in names)
-        after, happened = _fold(histories, customers, times_s[part].tolist(), amounts, ids)
-        at = np.flatnonzero(wanted[part])
+        asked = wanted[part]
+        folded = FoldedTransactions(histories.get)
+        for transaction, is_asked in zip(
+            zip(customers, times_s[part].tolist(), amounts, ids, strict=True), asked.tolist(), strict=True
+        ):
+            (folded.add if is_asked else folded.pass_by)(*transaction)
+        histories |= folded.histories
+        at = np.flatnonzero(asked)
         if len(at):
-            asked = at.tolist()
             matrix[done : done + len(at)] = compute_features(
-                [after[row] for row in asked],
-                [happened[row] for row in asked],
-                times_s[part][at],
+                folded.windows(),
+                folded.times_s(),
                 np.asarray(amounts)[at],
-                labels.as_of([terminals[row] for row in asked], days[part][at]),
+                labels.as_of([terminals[row] for row in at.tolist()], days[part][at]),
             )
         done += len(at)
     return matrix

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flink_jobs.domain.features import compute_features
-from flink_jobs.domain.history import DAY_S, NO_HISTORY, fold
+from flink_jobs.domain.history import DAY_S
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.domain.transaction import InvalidTransaction, Transaction
+from flink_jobs.domain.windows import FoldedTransactions
 
 
 class Histories(Protocol):
@@ -28,11 +29,8 @@ class FoldedBatch:
     def __init__(self, histories: Histories, risk: TerminalRisk) -> None:
         self._store = histories
         self._risk = risk
-        self._opened: dict[str, bytes] = {}
-        self._folded: list[bytes] = []
-        self._happened: list[int] = []
+        self._folded = FoldedTransactions(histories.get)
         self._terminal_ids: list[str] = []
-        self._times_s: list[float] = []
         self._amounts: list[float] = []
 
     def add(self, transaction: Transaction) -> None:
@@ -46,28 +44,24 @@ class FoldedBatch:
         if customer_id is None or terminal_id is None:
             name = "customer_id" if customer_id is None else "terminal_id"
             raise InvalidTransaction("missing_field", f"{name}: this model needs it")
-        history = self._opened.get(customer_id)
-        if history is None:
-            history = self._store.get(customer_id) or NO_HISTORY
-        time_s, amount = transaction.time_s, transaction.amount
-        history, happened = fold(history, time_s, amount, transaction.transaction_id)
-        self._opened[customer_id] = history
-        self._folded.append(history)
-        self._happened.append(happened)
+        self._folded.add(customer_id, transaction.time_s, transaction.amount, transaction.transaction_id)
         self._terminal_ids.append(terminal_id)
-        self._times_s.append(time_s)
-        self._amounts.append(amount)
+        self._amounts.append(transaction.amount)
 
     def features(self) -> NDArray[np.float64]:
         """Keep the histories, and give [transactions, features]."""
-        self._store.put_all(self._opened)
-        times_s = np.array(self._times_s)
+        self._store.put_all(self._folded.histories)
+        times_s = self._folded.times_s()
         risks = self._risk.as_of(self._terminal_ids, (times_s // DAY_S).astype(np.int64))
-        return compute_features(self._folded, self._happened, times_s, np.array(self._amounts), risks)
+        return compute_features(self._folded.windows(), times_s, np.array(self._amounts), risks)
 
     def knows_terminal(self, number: int) -> bool:
         """Tell whether anything was known of terminals on the day of the transaction of that number."""
-        return self._risk.covers(int(self._times_s[number] // DAY_S))
+        return self._risk.covers(int(self._folded.times_s()[number] // DAY_S))
+
+    def exact_from_s(self, number: int) -> float | None:
+        """Give the time from which on the windows of that transaction are exact; None: all of them are."""
+        return self._folded.exact_from_s.get(number)
 
 
 class ReadyBatch:
@@ -99,3 +93,8 @@ class ReadyBatch:
         """Give True: this kind of model asks nothing of terminals."""
         del number
         return True
+
+    def exact_from_s(self, number: int) -> float | None:
+        """Give None: this kind of model asks nothing of the customer's past."""
+        del number
+        return None

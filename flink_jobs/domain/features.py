@@ -4,7 +4,6 @@ The first fifteen are those of the Fraud Detection Handbook (Le Borgne et al., 2
 "Baseline feature transformation"); the others were chosen on earlier weeks than the model is tested on.
 """
 
-from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -12,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flink_jobs.domain import words
-from flink_jobs.domain.history import DAY_S, ENTRY, ENTRY_BYTES, WINDOW_DAYS
+from flink_jobs.domain.history import DAY_S, WINDOW_DAYS
+from flink_jobs.domain.windows import Windows
 from flink_jobs.domain.words import Words
 
 # The default delay of labels; each model and each table of terminal risk names its own.
@@ -154,17 +154,15 @@ NO_RISK = no_risk(LABEL_DELAY_DAYS)
 
 
 def compute_features(
-    histories: Sequence[bytes],
-    happened: Sequence[int],
+    windows: Windows,
     times_s: NDArray[np.float64],
     amounts: NDArray[np.float64],
     risks: NDArray[np.float32],
 ) -> NDArray[np.float64]:
-    """Give the features of a batch of transactions, each from its own history only.
+    """Give the features of a batch of transactions.
 
     Args:
-        histories: of each transaction's customer, as `fold` returned it.
-        happened: how many entries of each history happened up to its transaction, as `fold` counted them.
+        windows: of each transaction's customer.
         times_s: event times in seconds since 1970.
         amounts: in the card's currency.
         risks: [transactions, TERMINAL_FEATURES], of each transaction's terminal.
@@ -173,63 +171,20 @@ def compute_features(
         [transactions, FEATURES].
 
     """
-    windows = _Windows(histories, happened, times_s)
     days, seconds = np.divmod(times_s, DAY_S)
     columns = [
         amounts,
         (days + _EPOCH_WEEKDAY) % 7 >= _SATURDAY,
         seconds < (_LAST_NIGHT_HOUR + 1) * 3600,
     ]
-    begins = {days: windows.begins(days) for days in WINDOW_DAYS}
-    found = [windows.count_and_total(begins[days]) for days in WINDOW_DAYS]
-    for count, total in found:
-        # A record that comes later than a history reaches back may find no entry, not even its own.
+    counts, totals = windows.counts.T, windows.totals.T
+    for count, total in zip(counts, totals, strict=True):
         mean = np.where(count > 0, total / np.maximum(count, 1), amounts)
         columns += (count, mean)
-    (week_count, week_total), (count, total) = found[-2:]
-    earlier = count - week_count
-    before = np.where(earlier > 0, (total - week_total) / np.maximum(earlier, 1), mean)
-    largest = windows.largest(begins[_WEEK], otherwise=amounts)
+    earlier = counts[-1] - counts[-2]
+    before = np.where(earlier > 0, (totals[-1] - totals[-2]) / np.maximum(earlier, 1), mean)
+    largest = np.where(windows.largest > 0, windows.largest, amounts)
     return np.column_stack([*columns, risks, _ratio(amounts, mean), _ratio(largest, before)])
-
-
-class _Windows:
-    """Spans of event time that end with each transaction of a batch."""
-
-    def __init__(
-        self, histories: Sequence[bytes], happened: Sequence[int], times_s: NDArray[np.float64]
-    ) -> None:
-        entries = np.frombuffer(b"".join(histories), ENTRY)
-        self._times = np.ascontiguousarray(entries["time_s"])
-        # one more, so that the end of the last history is a valid index
-        self._amounts = np.append(entries["amount"], 0.0)
-        self._lengths = np.fromiter(map(len, histories), np.int64, len(histories)) // ENTRY_BYTES
-        self._stops = np.cumsum(self._lengths)
-        self._starts = self._stops - self._lengths
-        self._ends = self._starts + np.asarray(happened, np.int64)
-        self._times_s = times_s
-
-    def begins(self, days: int) -> NDArray[np.int64]:
-        """Index of the first entry in each transaction's window: the first less than `days` before it."""
-        after = self._times > np.repeat(self._times_s - days * DAY_S, self._lengths)
-        begins: NDArray[np.int64] = self._stops - np.add.reduceat(after, self._starts, dtype=np.int64)
-        return begins
-
-    def count_and_total(self, begins: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Count and sum of the amounts of windows, up to the transaction: [transactions] each."""
-        count = self._ends - begins
-        return count, np.where(count > 0, self._reduce(np.add, begins), 0.0)
-
-    def largest(self, begins: NDArray[np.int64], otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Largest of these amounts, `otherwise` where there is none above 0: [transactions]."""
-        found = np.where(self._ends > begins, self._reduce(np.maximum, begins), 0.0)
-        return np.where(found > 0, found, otherwise)
-
-    def _reduce(self, operation: np.ufunc, begins: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Reduce the amounts of each window; meaningless where it is empty."""
-        spans = np.column_stack([begins, self._ends]).ravel()
-        reduced: NDArray[np.float64] = operation.reduceat(self._amounts, spans)[::2]
-        return reduced
 
 
 def _ratio(value: NDArray[np.float64], base: NDArray[np.float64]) -> NDArray[np.float64]:

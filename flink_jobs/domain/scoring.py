@@ -59,11 +59,14 @@ class Prediction(msgspec.Struct, gc=False, omit_defaults=True):
     challenger_version: str | None = None
 
 
-class Alert(msgspec.Struct, gc=False):
+class Alert(msgspec.Struct, gc=False, omit_defaults=True):
     """A transaction whose score reached the model's threshold, with its features and reasons.
 
     Attributes:
         reasons: what moved the score most, the strongest first; none where the model has no explainer.
+        history_exact_from_ms: only where the customer made so many payments that the history has those before
+            this time by the hour: then the customer's counts, means and largest amount may be off by the
+            payments of the hour in which a window begins or ends, and by repeats among those before.
 
     """
 
@@ -78,6 +81,7 @@ class Alert(msgspec.Struct, gc=False):
     kafka_timestamp_ms: int
     scored_at_ms: int
     reasons: list[Reason]
+    history_exact_from_ms: int | None = None
 
 
 class DeadLetter(msgspec.Struct, gc=False):
@@ -98,6 +102,15 @@ class Outcomes(NamedTuple):
     predictions: list[Prediction]
     alerts: list[Alert]
     dead_letters: list[DeadLetter]
+
+
+class _Explained(NamedTuple):
+    """A transaction that raises an alert, by its number in the batch."""
+
+    number: int
+    features: dict[str, float]
+    reasons: list[Reason]
+    exact_from_s: float | None
 
 
 class Scorer:
@@ -215,8 +228,8 @@ class Scorer:
         alerts: list[Alert] = []
         if len(alerted):
             alerts = [
-                self._alert(accepted[number][0], predictions[number], seen, reasons, now_s)
-                for number, seen, reasons in self._explained(batch, alerted, features, matrix)
+                self._alert(accepted[each.number][0], predictions[each.number], each, now_s)
+                for each in self._explained(batch, alerted, features, matrix)
             ]
         return Outcomes(predictions, alerts, dead_letters)
 
@@ -226,8 +239,8 @@ class Scorer:
         alerted: NDArray[np.int64],
         features: NDArray[np.float64],
         matrix: NDArray[np.float32],
-    ) -> Iterator[tuple[int, dict[str, float], list[Reason]]]:
-        """Give the number, the features by name and the reasons of each transaction that raises an alert."""
+    ) -> Iterator[_Explained]:
+        """Explain each transaction that raises an alert."""
         manifest = self._model.manifest
         contributions = self._model.explain(matrix[alerted]).tolist()
         for number, moved in zip(alerted.tolist(), contributions, strict=True):
@@ -239,14 +252,13 @@ class Scorer:
                 terminal_known=batch.knows_terminal(number),
                 label_delay_days=manifest.label_delay_days,
             )
-            yield number, seen, reasons
+            yield _Explained(number, seen, reasons, batch.exact_from_s(number))
 
     def _alert(
         self,
         record: Record,
         prediction: Prediction,
-        seen: dict[str, float],
-        reasons: list[Reason],
+        explained: _Explained,
         now_s: float,
     ) -> Alert:
         manifest = self._model.manifest
@@ -256,12 +268,13 @@ class Scorer:
             manifest.threshold,
             manifest.version,
             _on_one_line(record.payload),
-            seen,
+            explained.features,
             record.partition,
             record.offset,
             record.timestamp_ms,
             int(now_s * 1000),
-            reasons,
+            explained.reasons,
+            None if explained.exact_from_s is None else int(explained.exact_from_s * 1000),
         )
 
     def _challenge(self, matrix: NDArray[np.float32]) -> tuple[Sequence[float | None], str | None]:

@@ -6,12 +6,14 @@ from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 import numpy as np
+import pytest
+from buckets_in_memory import histories_in_memory
 from hypothesis import given
 from hypothesis import strategies as st
-from map_state import MapState
 
+from flink_jobs.domain import history
 from flink_jobs.domain.features import FEATURE_NAMES, NO_RISK
-from flink_jobs.domain.history import DAY_S
+from flink_jobs.domain.history import DAY_S, MOST_ENTRIES
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.scoring import Record, Scorer
 from flink_jobs.domain.stored_histories import StoredHistories
@@ -76,7 +78,7 @@ class Risks:
 
 def few_copies() -> StoredHistories:
     """Make histories with room for few copies: most are read back from both parts of the state."""
-    return StoredHistories(MapState(), MapState(), 400)
+    return histories_in_memory(3000)
 
 
 def served(
@@ -144,14 +146,19 @@ payments_in_any_order = st.lists(
 )
 
 
+@pytest.mark.parametrize("most_entries", [6, MOST_ENTRIES])
 @given(payments_in_any_order, st.lists(st.integers(1, 9), max_size=80), st.data())
 def test_batches_have_the_features_of_a_replay_to_the_last_bit(
-    payments: list[Payment], batches: list[int], data: st.DataObject
+    most_entries: int, payments: list[Payment], batches: list[int], data: st.DataObject
 ) -> None:
     if payments:
         repeats = data.draw(st.lists(st.sampled_from(payments), max_size=10))
         payments = payments + repeats
-    assert served(records_of(payments), Risks(payments), batches).tobytes() == replayed(payments).tobytes()
+    with pytest.MonkeyPatch.context() as patch:
+        # with few, histories of more payments are summed
+        patch.setattr(history, "MOST_ENTRIES", most_entries)
+        found = served(records_of(payments), Risks(payments), batches)
+        assert found.tobytes() == replayed(payments).tobytes()
 
 
 @given(payments_in_any_order)

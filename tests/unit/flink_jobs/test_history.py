@@ -1,5 +1,6 @@
 """The fold: windows over event time, whatever the order of arrival."""
 
+import math
 import random
 
 import numpy as np
@@ -13,13 +14,15 @@ from flink_jobs.domain.history import (
     DAY_S,
     DROPPED_AT_ONCE,
     ENTRY,
+    ENTRY_BYTES,
     KEPT_S,
     NO_HISTORY,
     WINDOW_DAYS,
     check_format,
-    expired_customers,
     fold,
+    last_seen_s,
 )
+from flink_jobs.domain.windows import FoldedTransactions
 
 START_S = 1_530_403_200.0  # 2018-07-01T00:00:00Z, a Sunday
 
@@ -48,10 +51,10 @@ def entries(history: bytes) -> list[tuple[float, float, int]]:
 
 def features(history: bytes, time_s: float, amount: float, identity: str) -> dict[str, float]:
     """One transaction's features, at an unknown terminal."""
-    history, happened = fold(history, time_s, amount, identity)
-    row = compute_features(
-        [history], [happened], np.array([time_s]), np.array([amount]), np.array([NO_RISK], dtype=np.float32)
-    )[0]
+    folded = FoldedTransactions({"customer": history}.get)
+    folded.add("customer", time_s, amount, identity)
+    risks = np.array([NO_RISK], dtype=np.float32)
+    row = compute_features(folded.windows(), np.array([time_s]), np.array([amount]), risks)[0]
     return dict(zip(FEATURE_NAMES, row.tolist(), strict=True))
 
 
@@ -73,9 +76,9 @@ def test_the_order_of_arrival_does_not_change_what_is_kept(
 ) -> None:
     mixed = list(arriving)
     order.shuffle(mixed)
-    straight, shuffled = folded(*sorted(arriving)), folded(*mixed)
-    assert sorted(entries(straight)) == sorted(entries(shuffled))
-    assert [time_s for time_s, *_ in entries(shuffled)] == sorted(time_s for time_s, *_ in entries(shuffled))
+    history = folded(*mixed)
+    assert history == folded(*sorted(arriving))
+    assert [time_s for time_s, *_ in entries(history)] == sorted(time_s for time_s, *_ in arriving)
 
 
 @given(transactions)
@@ -85,8 +88,8 @@ def test_a_repeat_changes_nothing_and_gets_the_same_features(
     history = NO_HISTORY
     for transaction in arriving:
         first = features(history, *transaction)
-        history, happened = fold(history, *transaction)
-        assert fold(history, *transaction) == (history, happened)
+        history, end = fold(history, *transaction)
+        assert fold(history, *transaction) == (history, end)
         assert features(history, *transaction) == first
 
 
@@ -103,9 +106,9 @@ def test_entries_past_every_window_are_dropped_once_there_are_enough() -> None:
     # the youngest of the old ones is still within reach
     within, _ = fold(history, START_S + KEPT_S + DROPPED_AT_ONCE - 1.5, 3.0, "new")
     assert within[: len(history)] == history
-    history, happened = fold(history, START_S + KEPT_S + DROPPED_AT_ONCE - 1, 3.0, "new")
+    history, end = fold(history, START_S + KEPT_S + DROPPED_AT_ONCE - 1, 3.0, "new")
     assert [amount for _, amount, _ in entries(history)] == [2.0, 3.0]
-    assert happened == 3
+    assert end == len(history)
     assert history.startswith(NO_HISTORY)
 
 
@@ -122,8 +125,8 @@ def test_a_record_older_than_the_history_is_compared_with_itself() -> None:
         found = features(history, START_S - number * 30 * DAY_S, 7.0, "ancient")
         assert found["customer_count_30d"] == 1
         assert found["customer_mean_30d"] == 7.0
-        history, happened = fold(history, START_S - number * 30 * DAY_S, 7.0, "ancient")
-        assert happened == 2
+        history, end = fold(history, START_S - number * 30 * DAY_S, 7.0, "ancient")
+        assert end == 2 * ENTRY_BYTES
     # it is dropped at once, with the others
     found = features(history, START_S - 1000 * DAY_S, 7.0, "most ancient")
     assert found["customer_count_30d"] == 0
@@ -132,7 +135,7 @@ def test_a_record_older_than_the_history_is_compared_with_itself() -> None:
     assert found["largest_7d_to_mean_before"] == 1.0
     assert fold(history, START_S - 1000 * DAY_S, 7.0, "most ancient") == (
         folded((START_S + 100 * DAY_S, 5.0, "new")),
-        1,
+        ENTRY_BYTES,
     )
 
 
@@ -175,14 +178,6 @@ def test_weekend_and_night_are_those_in_utc() -> None:
     assert told(START_S + 6 * DAY_S) == (1.0, 1.0)  # Saturday
 
 
-def test_customers_unseen_for_as_long_as_a_history_reaches_expire() -> None:
-    def seen(*times_s: float) -> bytes:
-        return folded(*((time_s, 1.0, "t") for time_s in times_s))
-
-    histories = {
-        "gone": seen(START_S - 10, START_S),
-        "almost": seen(START_S - 10, START_S + 1),
-        "present": seen(START_S, START_S + KEPT_S - 1, START_S + KEPT_S),
-    }
-    assert expired_customers(histories.items()) == ["gone"]
-    assert expired_customers([]) == []
+def test_a_history_tells_when_its_customer_was_last_seen() -> None:
+    assert last_seen_s(folded((START_S + 5, 1.0, "new"), (START_S, 1.0, "late"))) == START_S + 5
+    assert last_seen_s(NO_HISTORY) == -math.inf
