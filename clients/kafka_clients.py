@@ -2,10 +2,7 @@
 
 import importlib.util
 import math
-import socket
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import compress
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -13,10 +10,10 @@ from kafka.errors import KafkaError
 
 from clients.pacing import TICK_S
 from clients.process import ClientError
+from flink_jobs.store.kafka_servers import answering_servers
 from flink_jobs.store.settings import Kafka
 
 BOOTSTRAP_TIMEOUT_MS = 10_000
-CONNECT_TIMEOUT_S = 2.0
 TOPIC_TIMEOUT_MS = 10_000
 
 
@@ -104,7 +101,7 @@ def linger_ms(rate_tps: float) -> int:
 
 def _common(kafka: Kafka) -> dict[str, Any]:
     return {
-        "bootstrap_servers": _answering([server.strip() for server in kafka.bootstrap_servers.split(",")]),
+        "bootstrap_servers": answering_servers(kafka),
         "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
         "allow_auto_create_topics": False,
         # metrics cost a sixth of a producer's time, and nobody reads them
@@ -115,25 +112,6 @@ def _common(kafka: Kafka) -> dict[str, Any]:
 def _compression() -> str:
     """lz4 is the quickest; it is an extra of kafka-python, gzip is always there."""
     return "lz4" if importlib.util.find_spec("lz4") else "gzip"
-
-
-def _answering(servers: list[str]) -> list[str]:
-    """Leave out servers that take no connection, unless none of them does.
-
-    The Kafka client picks a server at random and waits for it until its time is up: one dead host would keep
-    it from all others.
-    """
-    with ThreadPoolExecutor(len(servers)) as pool:
-        return list(compress(servers, pool.map(_answers, servers))) or servers
-
-
-def _answers(server: str) -> bool:
-    host, _, port = server.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S).close()
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _unreachable(kafka: Kafka, error: Exception) -> ClientError:

@@ -1,6 +1,6 @@
 """The features of a batch of transactions, for either kind of model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from flink_jobs.domain.features import compute_features
 from flink_jobs.domain.history import DAY_S
 from flink_jobs.domain.terminal_risk import TerminalRisk
-from flink_jobs.domain.transaction import InvalidTransaction, Transaction
+from flink_jobs.domain.transaction import InvalidTransaction, Transaction, parse_transaction
 from flink_jobs.domain.windows import FoldedTransactions
 
 
@@ -21,6 +21,37 @@ class Histories(Protocol):
 
     def put_all(self, histories: Mapping[str, bytes], /) -> None:
         """Keep the customers' histories."""
+
+
+def fold_only(records: Iterable[tuple[bytes, float]], histories: Histories, currency: str) -> int:
+    """Fold transactions into their customers' histories without scoring them.
+
+    Args:
+        records: of the topic, each with the time, in seconds since 1970, that its event time must not be a
+            day ahead of; those that are refused are passed over.
+        histories: read and written once for each customer.
+        currency: of the amounts.
+
+    Returns:
+        How many transactions were folded.
+
+    """
+    folded, count = FoldedTransactions(histories.get), 0
+    for payload, now_s in records:
+        try:
+            transaction = parse_transaction(payload, now_s, currency)
+            if transaction.customer_id is not None and transaction.terminal_id is not None:
+                folded.pass_by(
+                    transaction.customer_id,
+                    transaction.time_s,
+                    transaction.amount,
+                    transaction.transaction_id,
+                )
+                count += 1
+        except InvalidTransaction:
+            continue
+    histories.put_all(folded.histories)
+    return count
 
 
 class FoldedBatch:

@@ -6,11 +6,12 @@ changes. Compaction writes one file of many, and deletes those later; until then
 count. Whatever lies there twice, the reader gives each record once.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -124,6 +125,29 @@ class Lake:
         Files that were merged count by the file that has their rows.
         """
         return self._files.while_listed(lambda: self._count_new(counts, started_at, ended_at))
+
+    def ends(self, partitions: Collection[int]) -> dict[int, int]:
+        """Give the offset after the last record of each partition; those without any have none.
+
+        Reads the latest days until each partition was met, and the day before: a record's day may be that of
+        the producer's clock.
+        """
+        ends: dict[int, int] = {}
+        for day in reversed(self._files.days()):
+            met_all = ends.keys() >= set(partitions)
+            for batch in self._files.batches_of_day(day, PLACE_COLUMNS):
+                numbers, offsets = (batch[name].to_numpy() for name in PLACE_COLUMNS)
+                for partition in np.unique(numbers).tolist():
+                    end = int(offsets[numbers == partition].max()) + 1
+                    ends[partition] = max(end, ends.get(partition, 0))
+            if met_all and day:
+                break
+        return ends
+
+    def last_day(self) -> str:
+        """Give the last day of Kafka's clock that has records, such as 2026-06-15; "" where there is none."""
+        found = (day for day in reversed(self._files.days()) if self._files.of_day(day))
+        return next(found, "").removeprefix(DAY)
 
     def last_event_s(self, before_s: float) -> float | None:
         """Find the latest event time before a time; None where there is none."""

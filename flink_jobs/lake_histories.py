@@ -1,0 +1,87 @@
+"""Customers' histories, folded anew from the lake."""
+
+import logging
+import time
+from collections.abc import Collection, Iterator, Mapping
+from datetime import date, timedelta
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from flink_jobs.domain.buckets import bucket_of
+from flink_jobs.domain.feature_batch import Histories, fold_only
+from flink_jobs.domain.history import DAY_S, KEPT_S
+from flink_jobs.store.lake import Lake
+from flink_jobs.store.lake_files import MICROSECONDS, records_of
+
+_COLUMNS = ("kafka_time", "payload", "customer_id")
+_TOLD_EVERY_S = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+def fold_lake(lake: Lake, until: Mapping[int, int], histories: Histories, buckets: Collection[int]) -> int:
+    """Fold what came in the lake's last 37 days into the histories of customers.
+
+    A history does not depend on the order in which its transactions come, so files are read as they lie.
+
+    Args:
+        lake: of transactions.
+        until: by partition, the offset from which on records are left out.
+        histories: of these buckets.
+        buckets: whose customers are wanted.
+
+    Returns:
+        How many transactions were folded.
+
+    Raises:
+        LakeError: the lake cannot be read.
+
+    """
+    last_day = lake.last_day()
+    since_day = (
+        f"{date.fromisoformat(last_day) - timedelta(days=1 + int(KEPT_S // DAY_S))}" if last_day else ""
+    )
+    began_s = told_s = time.monotonic()
+    read = folded = 0
+    for batch in lake.batches(_COLUMNS, since_day):
+        read += len(batch)
+        wanted = _before(batch, until) & _in_buckets(batch["customer_id"], buckets)
+        if wanted.any():
+            folded += fold_only(_records(batch.filter(pa.array(wanted))), histories, lake.currency)
+        if time.monotonic() > told_s + _TOLD_EVERY_S:
+            told_s = time.monotonic()
+            _log.info("%d of the lake's records read, %d of them folded", read, folded)
+    seconds = max(time.monotonic() - began_s, 1e-9)
+    _log.info(
+        "histories made anew: %d records of the lake since %s, %d folded, in %.1f s: %.0f records/s",
+        read,
+        since_day,
+        folded,
+        seconds,
+        read / seconds,
+    )
+    return folded
+
+
+def _before(batch: pa.RecordBatch, until: Mapping[int, int]) -> NDArray[np.bool_]:
+    partitions, offsets = batch["kafka_partition"].to_numpy(), batch["kafka_offset"].to_numpy()
+    known, codes = np.unique(partitions, return_inverse=True)
+    ends = np.array([until.get(partition, 0) for partition in known.tolist()], dtype=np.int64)
+    before: NDArray[np.bool_] = offsets < ends[codes]
+    return before
+
+
+def _in_buckets(customer_ids: pa.Array, buckets: Collection[int]) -> NDArray[np.bool_]:
+    """Tell which customers are wanted; where SQL read none, the record was refused, or has none."""
+    coded = customer_ids.dictionary_encode()
+    wanted = [bucket_of(customer_id) in buckets for customer_id in coded.dictionary.to_pylist()]
+    codes = coded.indices.fill_null(len(wanted)).to_numpy()
+    found: NDArray[np.bool_] = np.array([*wanted, False])[codes]
+    return found
+
+
+def _records(batch: pa.RecordBatch) -> Iterator[tuple[bytes, float]]:
+    for record in records_of(batch):
+        yield record.payload, record.time_us / MICROSECONDS
