@@ -37,6 +37,7 @@ def transactions_table(
     *,
     computed_columns: Sequence[str] = (),
     consumer: Mapping[str, str] | None = None,
+    start: Mapping[int, int] | None = None,
 ) -> str:
     """DDL of the topic `transactions`; arguments are those of `topic_table`."""
     return topic_table(
@@ -46,6 +47,7 @@ def transactions_table(
         group,
         computed_columns=computed_columns,
         consumer=consumer,
+        start=start,
     )
 
 
@@ -57,10 +59,12 @@ def topic_table(  # noqa: PLR0913 - a table has that many properties
     *,
     computed_columns: Sequence[str] = (),
     consumer: Mapping[str, str] | None = None,
+    start: Mapping[int, int] | None = None,
 ) -> str:
     """DDL of a topic: the bytes of each record, and its place in Kafka.
 
-    The job reads the topic from its start, or from the offsets in the restored state.
+    The job reads the topic from the offsets in the restored state; without one, from `start` or from the
+    topic's first record.
 
     Args:
         name: of the table.
@@ -69,6 +73,7 @@ def topic_table(  # noqa: PLR0913 - a table has that many properties
         group: the consumer group that shows how far the job has read.
         computed_columns: further columns, as SQL.
         consumer: properties of the Kafka consumer, such as `fetch.min.bytes`.
+        start: offsets by partition.
 
     """
     columns = (
@@ -83,7 +88,7 @@ def topic_table(  # noqa: PLR0913 - a table has that many properties
         "properties.bootstrap.servers": settings.kafka.bootstrap_servers,
         "properties.group.id": group,
         "topic": topic,
-        "scan.startup.mode": "earliest-offset",
+        **_startup(start),
         "format": "raw",
         **{f"properties.{option}": value for option, value in (consumer or {}).items()},
     }
@@ -94,6 +99,13 @@ CREATE TABLE {name} (
 ) WITH (
   {sql_options(options)}
 )"""
+
+
+def _startup(start: Mapping[int, int] | None) -> dict[str, str]:
+    if not start:
+        return {"scan.startup.mode": "earliest-offset"}
+    offsets = ";".join(f"partition:{partition},offset:{offset}" for partition, offset in start.items())
+    return {"scan.startup.mode": "specific-offsets", "scan.startup.specific-offsets": offsets}
 
 
 def send_at_once(stream: DataStream) -> None:

@@ -153,13 +153,23 @@ def test_hours_are_dropped_when_they_expire_and_the_history_is_plain_again() -> 
     assert summed_bytes(history) > 40 * HOUR_BYTES
     later, _ = fold(history, START_S + KEPT_S + 20 * HOUR_S, 1.0, "later")
     assert summed_bytes(later) == summed_bytes(history)  # what lies past the horizon goes with the next one
-    later, _ = fold(later, START_S + KEPT_S + 20 * HOUR_S, 1.0, "next")
+    dropping = Payment(START_S + KEPT_S + 20 * HOUR_S, 1.0, "next")
+    assert seen(later, dropping) == ([2] * 3, [2.0] * 3, 1.0)
+    later, _ = fold(later, *dropping)
     assert summed_bytes(later) == summed_bytes(history) - 20 * HOUR_BYTES
     much_later = START_S + 2 * KEPT_S + 10 * DAY_S
     for number in range(20):
         later, _ = fold(later, much_later + number * DAY_S / 4, 1.0, f"n{number}")
     assert len(check_format(later)) <= (1 + 2 * MOST_ENTRIES) * ENTRY_BYTES + 25 * HOUR_BYTES
     assert seen(later, Payment(much_later + 5 * DAY_S, 1.0, "n"))[0][-1] == 21
+
+
+def test_a_history_stays_bounded_however_long_its_customer_pays() -> None:
+    kept_hours = KEPT_S / HOUR_S
+    for pause_s in (HOUR_S / 2, HOUR_S, 1.5 * HOUR_S):
+        history = folded(*(Payment(START_S + n * pause_s, 1.0, f"t{n}") for n in range(5000)))
+        assert kept_hours * 0.6 < summed_bytes(history) / HOUR_BYTES < kept_hours + 20
+        assert entries(history) <= MOST_ENTRIES
 
 
 def test_a_payment_older_than_the_hours_reach_is_compared_with_itself() -> None:

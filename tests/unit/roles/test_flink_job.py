@@ -39,6 +39,7 @@ class FakeCluster:
         self.jobs: dict[str, dict[str, str]] = {}
         self.submissions = 0
         self.stopped: list[str] = []
+        self.commands: list[list[str]] = []
 
     def configuration(self) -> dict[str, str]:
         return {}
@@ -61,6 +62,7 @@ class FakeCluster:
         return f"savepoint of {job_id}"
 
     def submit(self, command: list[str]) -> str:
+        self.commands.append(command)
         (parameters,) = (
             option.partition("global-job-parameters=")[2]
             for option in command
@@ -118,6 +120,7 @@ def run(tmp_path: Path, cluster: FakeCluster, settings: Path) -> Run:
             "name": "count",
             "script": str(script),
             "arguments": [],
+            "arguments_without_state": [],
             "properties": {},
             "code": [],
             "settings": str(settings),
@@ -214,6 +217,15 @@ def test_a_job_that_does_not_tell_the_form_of_its_state_is_replaced(run: Run, cl
     first = run()["job_id"]
     del cluster.jobs[first]["state"]
     assert run()["snapshot"] == f"savepoint of {first}"
+
+
+def test_only_a_job_without_state_is_told_how_to_begin_without_it(run: Run, cluster: FakeCluster) -> None:
+    run(arguments=["--batch-ms=9"], arguments_without_state=["--from-lake"])
+    assert cluster.commands[-1][-2:] == ["--batch-ms=9", "--from-lake"]
+    # they are no part of the job
+    assert run(arguments=["--batch-ms=9"])["action"] == "unchanged"
+    assert run(arguments=["--batch-ms=8"], arguments_without_state=["--from-lake"])["action"] == "replaced"
+    assert cluster.commands[-1][-1] == "--batch-ms=8"
 
 
 def test_two_runs_at_once_submit_the_job_once(run: Run, cluster: FakeCluster) -> None:

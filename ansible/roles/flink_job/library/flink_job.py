@@ -48,6 +48,12 @@ options:
     type: list
     elements: str
     default: []
+  arguments_without_state:
+    description:
+      - Further arguments where the job begins without a snapshot. They are no part of its description.
+    type: list
+    elements: str
+    default: []
   properties:
     description: Flink options of this job.
     type: dict
@@ -269,6 +275,8 @@ class Deployment:
             if self.parameters["allow_non_restored_state"]:
                 command += ["--allowNonRestoredState"]
         command += ["--python", self.parameters["script"], *self.parameters["arguments"]]
+        if not snapshot:
+            command += self.parameters["arguments_without_state"]
         code, out, err = self.module.run_command(
             ["runuser", "-u", self.parameters["user"], "--", *command],
             environ_update=self.environment,
@@ -395,6 +403,7 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "script": {"type": "path", "required": True},
             "arguments": {"type": "list", "elements": "str", "default": []},
+            "arguments_without_state": {"type": "list", "elements": "str", "default": []},
             "properties": {"type": "dict", "default": {}},
             "code": {"type": "list", "elements": "path", "default": []},
             "settings": {"type": "path"},
