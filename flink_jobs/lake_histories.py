@@ -18,6 +18,7 @@ from flink_jobs.store.lake_files import MICROSECONDS, records_of
 _COLUMNS = ("kafka_time", "payload", "customer_id")
 _TOLD_EVERY_S = 10.0
 
+# as warnings, because TaskManagers log nothing lower of Python
 _log = logging.getLogger(__name__)
 
 
@@ -52,9 +53,9 @@ def fold_lake(lake: Lake, until: Mapping[int, int], histories: Histories, bucket
             folded += fold_only(_records(batch.filter(pa.array(wanted))), histories, lake.currency)
         if time.monotonic() > told_s + _TOLD_EVERY_S:
             told_s = time.monotonic()
-            _log.info("%d of the lake's records read, %d of them folded", read, folded)
+            _log.warning("%d of the lake's records read, %d of them folded", read, folded)
     seconds = max(time.monotonic() - began_s, 1e-9)
-    _log.info(
+    _log.warning(
         "histories made anew: %d records of the lake since %s, %d folded, in %.1f s: %.0f records/s",
         read,
         since_day,
