@@ -5,7 +5,7 @@ TaskManager, folds a batch into its customers' histories and scores it with one 
 """
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from pyflink.common import Types
 from pyflink.datastream import StreamExecutionEnvironment
@@ -19,9 +19,17 @@ from flink_jobs.configuration import (
     transactions_table,
 )
 from flink_jobs.domain.batch import BYTES_ENCODING, RECORD_SEPARATOR
+from flink_jobs.domain.buckets import BUCKETS, SPREAD
 from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES
 from flink_jobs.score_batches import BATCH_TYPE, OUTCOMES_TYPE, ScoreBatches
-from flink_jobs.shards import MAX_PARALLELISM, shard_keys
+from flink_jobs.shards import (
+    FORMER_SHARD_KEYS,
+    MAX_PARALLELISM,
+    SHARDS_OF_A_SUBTASK,
+    bucket_shards,
+    check_shards,
+    shard_keys,
+)
 from flink_jobs.store.settings import Settings, Topics, load_settings
 
 NAME = "ml_inference_job"
@@ -29,19 +37,20 @@ NAME = "ml_inference_job"
 PARTS = 8
 
 
-def packed_query(keys: Sequence[int], source: str) -> str:
+def packed_query(shards: int, source: str) -> str:
     """Give the SQL that packs each record of `source` into a string, beside the key of its shard.
 
-    A hash of the customer id in the record chooses the shard, whatever key the producer chose; a record
-    without a customer id goes to any shard. `keys` has a key for each shard. Further columns of `source`
-    are passed on.
+    A hash of the customer id in the record chooses its bucket, and so the shard, whatever key the producer
+    chose; a record without a customer id goes to any shard. The id is read from UTF-8, as Python reads it.
+    Further columns of `source` are passed on.
     """
+    keys = shard_keys(shards)
     return f"""
 SELECT
   *,
-  ARRAY[{", ".join(map(str, keys))}][1 +
-    ABS(MOD(HASH_CODE(COALESCE(JSON_VALUE(text, '$.customer_id'), CAST(`offset` AS STRING))), {len(keys)}))]
-    AS shard,
+  ARRAY[{", ".join(str(keys[shard]) for shard in bucket_shards(shards))}][1 + ABS(MOD(MOD(HASH_CODE(COALESCE(
+    JSON_VALUE(DECODE(beginning, 'UTF-8'), '$.customer_id'),
+    CAST(`offset` AS STRING))), {SPREAD}), {BUCKETS}))] AS shard,
   CONCAT_WS(' ',
     CAST(`partition` AS STRING),
     CAST(`offset` AS STRING),
@@ -58,7 +67,7 @@ FROM (
 )"""  # noqa: S608 - numbers and constants only
 
 
-def batch_query(keys: Sequence[int], batch_ms: int) -> str:
+def batch_query(shards: int, batch_ms: int) -> str:
     """Give the SQL that gathers the records of each shard over `batch_ms` milliseconds, as bytes."""
     separator = _literal(RECORD_SEPARATOR)
     windows = (
@@ -71,7 +80,7 @@ SELECT
   shard,
   CAST(CONCAT_WS({separator},
     {parts}) AS BYTES) AS batch
-FROM ({packed_query(keys, windows)})
+FROM ({packed_query(shards, windows)})
 GROUP BY window_start, window_end, shard"""  # noqa: S608 - as above
 
 
@@ -169,16 +178,15 @@ def submit(
     """
     for table in ddl:
         tables.execute_sql(table)
-    keys = shard_keys(shards)
-    batches = tables.to_data_stream(tables.sql_query(batch_query(keys, batch_ms)))
+    batches = tables.to_data_stream(tables.sql_query(batch_query(shards, batch_ms)))
     # a batch has waited for its window already, and need not wait for a full buffer
     send_at_once(batches)
     outcomes = (
         keyed_by_first_column(batches, key_type=Types.INT(), value_type=BATCH_TYPE)
-        .process(ScoreBatches(topics), output_type=OUTCOMES_TYPE)
+        .process(ScoreBatches(topics, shards), output_type=OUTCOMES_TYPE)
         .name("score")
-        # the state belongs to these shards: Flink refuses to restore it into a job with other shards
-        .uid(f"score-shards-{'-'.join(map(str, keys))}")
+        # by this name a former release's state is found
+        .uid(f"score-shards-{'-'.join(map(str, FORMER_SHARD_KEYS))}")
     )
     packed = tables.from_data_stream(outcomes)
     return tables.execute_sql(f"INSERT INTO outcomes {outcomes_query(topics, packed)}")
@@ -190,14 +198,19 @@ def main() -> None:
     parser.add_argument(
         "--shards",
         type=int,
-        default=4,
-        help="groups of customers that are batched together; a savepoint made with another number is refused",
+        help="groups of customers that are batched together, a multiple of the parallelism; "
+        f"{SHARDS_OF_A_SUBTASK} for each subtask if not given",
     )
     parser.add_argument("--batch-ms", type=int, default=20, help="how long a batch is gathered, in ms")
     arguments = parser.parse_args()
     settings = load_settings()
-    tables = StreamTableEnvironment.create(scoring_environment(NAME))
-    submit(tables, job_tables(settings), settings.topics, arguments.shards, arguments.batch_ms)
+    environment = scoring_environment(NAME)
+    subtasks = environment.get_parallelism()
+    shards = arguments.shards or SHARDS_OF_A_SUBTASK * subtasks
+    # refused by the operator too, but then the job has been submitted
+    check_shards(shards, subtasks)
+    tables = StreamTableEnvironment.create(environment)
+    submit(tables, job_tables(settings), settings.topics, shards, arguments.batch_ms)
 
 
 if __name__ == "__main__":

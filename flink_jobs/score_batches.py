@@ -3,20 +3,19 @@
 import gc
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 
 import msgspec
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
-from pyflink.datastream.state import MapStateDescriptor
 from pyflink.metrics import Distribution, MetricGroup
 
+from flink_jobs.bucketed_state import StateBackend, open_state
 from flink_jobs.domain.batch import unpack_batch
 from flink_jobs.domain.drift import FEWEST_TRANSACTIONS, DriftCounts
-from flink_jobs.domain.history import expired_customers
 from flink_jobs.domain.scoring import Outcomes, Scorer
 from flink_jobs.domain.stored_histories import StoredHistories
+from flink_jobs.former_state import move_former
 from flink_jobs.installation import INSTALLATION, check_installation
 from flink_jobs.store.model_registry import ModelRegistry, ServedScorer
 from flink_jobs.store.settings import Topics, load_settings
@@ -25,10 +24,8 @@ BATCH_TYPE = Types.PRIMITIVE_ARRAY(Types.BYTE())
 # A topic and all its messages: each row costs a crossing into Java.
 OUTCOMES_TYPE = Types.ROW_NAMED(["topic", "packed"], [Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
 
-# Flink's own time to live for state cannot be set from thread-mode Python (2.3), and counts by the clock.
-_SWEEP_S = 3600
-# Copies of histories that a shard keeps in Python; a subtask has two shards in the lab.
-_RECENT_BYTES = 32 * 1024 * 1024
+# Copies of histories that a subtask keeps in Python.
+_RECENT_BYTES = 64 * 1024 * 1024
 # How old metrics may be.
 _METRICS_S = 10
 
@@ -36,11 +33,12 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships no types
-    """Scores the batches of each shard, and keeps the histories of the shard's customers."""
+    """Scores the batches of a subtask's shards, and keeps the histories of their customers."""
 
-    def __init__(self, topics: Topics) -> None:
-        """Take the topics for outcomes; runs where the job is submitted."""
+    def __init__(self, topics: Topics, shards: int) -> None:
+        """Take the topics for outcomes, and the number of all shards; runs where the job is submitted."""
         self._topics = topics
+        self._shards = shards
         self._installation = INSTALLATION
 
     def open(self, runtime_context: RuntimeContext) -> None:
@@ -48,17 +46,10 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         check_installation(self._installation)
         # read here, so that no secret travels in the job graph
         settings = load_settings()
-        histories, added = (
-            runtime_context.get_map_state(
-                MapStateDescriptor(name, Types.STRING(), Types.PICKLED_BYTE_ARRAY())
-            )
-            for name in ("histories", "added")
-        )
-        # Flink's state is always that of the current batch's shard; the copies in Python are kept by shard
-        self._histories = defaultdict[int, StoredHistories](
-            lambda: StoredHistories(histories, added, _RECENT_BYTES)
-        )
-        self._next_sweeps: dict[int, int] = {}
+        self._backend = StateBackend(runtime_context)
+        state = open_state(self._backend, self._shards)
+        move_former(self._backend, state)
+        self._histories = StoredHistories(*state, _RECENT_BYTES)
         self._drift = DriftMetrics(runtime_context.get_metrics_group())
         self._risk_age = RiskAgeMetric(runtime_context.get_metrics_group())
         self._currency = settings.currency
@@ -72,24 +63,16 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
 
     def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         """Score one batch of packed records."""
-        shard = ctx.get_current_key()
+        del ctx
+        # Flink has set the key of the batch's shard
+        self._backend.forget()
         now_s = time.time()
-        sweep_ms = (int(now_s) // _SWEEP_S + 1) * _SWEEP_S * 1000
-        if self._next_sweeps.get(shard) != sweep_ms:
-            self._next_sweeps[shard] = sweep_ms
-            ctx.timer_service().register_processing_time_timer(sweep_ms)
         scorer = self._served.current
-        outcomes = scorer.score(unpack_batch(value), self._histories[shard], now_s, self._currency)
+        outcomes = scorer.score(unpack_batch(value), self._histories, now_s, self._currency)
         yield from to_rows(outcomes, self._topics)
+        self._histories.house_keep(now_s)
         self._drift.show(scorer.drift, now_s)
         self._risk_age.show(scorer, now_s)
-
-    def on_timer(self, _timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
-        """Forget the shard's customers that were not seen for as long as a history reaches."""
-        histories = self._histories[ctx.get_current_key()]
-        for customer_id in expired_customers(histories.items()):
-            histories.remove(customer_id)
-        return iter(())
 
 
 class DriftMetrics:

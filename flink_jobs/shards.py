@@ -1,35 +1,92 @@
-"""Keys for shards that Flink spreads evenly over subtasks.
+"""Keys by which Flink puts shards, and the buckets of their customers, on the same subtask.
 
-Flink hands a key to a subtask by a hash of the key's hash, so a few keys such as 0, 1, 2 … may well all
-land on one subtask. `shard_keys` chooses keys by that hash instead.
+Flink hands a key to a subtask by a hash of the key's hash: that gives one of 128 key groups, and each subtask
+has a span of these. A bucket of customers has a key group of its own; a shard is a span of them, whose
+records are gathered into batches together. Keys are numbers that Flink's hashes put there.
 """
 
 from itertools import count
 
+from flink_jobs.domain.buckets import BUCKETS
+
 MAX_PARALLELISM = 128  # Flink's default, and the number of its key groups
+MOST_SUBTASKS = 32
+# If not told otherwise: one is gathered while the other is scored.
+SHARDS_OF_A_SUBTASK = 2
+# Former releases kept the state under these keys of four shards; a customer's hash chose one.
+FORMER_SHARD_KEYS = (160, 675, 483, 3351)
+_QUARTER = MAX_PARALLELISM // len(FORMER_SHARD_KEYS)
 _WORD = 0xFFFFFFFF
 
 
-def shard_keys(shards: int) -> list[int]:
-    """Choose a key for each shard: the n-th lies in the middle of the n-th of `shards` equal parts.
+class ShardsError(ValueError):
+    """Shards, or the state of a former release, do not fit the subtasks."""
 
-    A key has the same key group where SQL groups by it and where a DataStream is keyed by `Row(key)`: one
-    subtask has both, whatever the parallelism.
+
+def check_shards(shards: int, subtasks: int) -> None:
+    """Check that each shard is a subtask's own.
+
+    Raises:
+        ShardsError: it is not; says which numbers are fine.
+
     """
-    keys: list[int] = []
-    for shard in range(shards):
-        middle = (2 * shard + 1) * MAX_PARALLELISM // (2 * shards)
-        reach = MAX_PARALLELISM // (4 * shards)
-        nearby = range(middle - reach, middle + reach + 1)
-        keys.append(next(key for key in count() if _sql_group(key) == _stream_group(key) in nearby))
-    return keys
+    if not 1 <= subtasks <= MOST_SUBTASKS:
+        raise ShardsError(f"a parallelism of {subtasks}: choose one from 1 to {MOST_SUBTASKS}")
+    if shards % subtasks or not subtasks <= shards <= BUCKETS:
+        raise ShardsError(
+            f"{shards} shards cannot be shared by {subtasks} subtasks: choose a multiple of {subtasks}, such "
+            f"as --shards {2 * subtasks}, and at most {BUCKETS}"
+        )
 
 
-def _sql_group(key: int) -> int:
+def key_group(bucket: int) -> int:
+    """Give a bucket's key group; the customers of a former shard stay in the span of its key, of four."""
+    return bucket % len(FORMER_SHARD_KEYS) * _QUARTER + bucket // len(FORMER_SHARD_KEYS)
+
+
+def bucket_keys() -> list[int]:
+    """Choose a key for each bucket: the first of its key group, where a stream is keyed by `Row(key)`."""
+    keys: dict[int, int] = {}
+    for key in count():
+        if key not in FORMER_SHARD_KEYS:
+            keys.setdefault(stream_group(key), key)
+            if len(keys) == MAX_PARALLELISM:
+                return [keys[key_group(bucket)] for bucket in range(BUCKETS)]
+    raise AssertionError
+
+
+def shard_keys(shards: int) -> list[int]:
+    """Choose a key for each shard, in its span both where SQL groups by it and where a stream is keyed by it.
+
+    Where the parallelism divides the number of shards, one subtask has the whole span.
+    """
+    keys: dict[int, int] = {}
+    for key in count():
+        shard = _part(sql_group(key), shards)
+        if shard == _part(stream_group(key), shards):
+            keys.setdefault(shard, key)
+            if len(keys) == shards:
+                return [keys[shard] for shard in range(shards)]
+    raise AssertionError
+
+
+def bucket_shards(shards: int) -> list[int]:
+    """Give the shard of each bucket."""
+    return [_part(key_group(bucket), shards) for bucket in range(BUCKETS)]
+
+
+def _part(group: int, parts: int) -> int:
+    """Give which of so many spans a key group lies in, as Flink gives it to one of so many subtasks."""
+    return group * parts // MAX_PARALLELISM
+
+
+def sql_group(key: int) -> int:
+    """Give the key group of a key where SQL groups by it."""
     return _key_group(_binary_row_hash(key))
 
 
-def _stream_group(key: int) -> int:
+def stream_group(key: int) -> int:
+    """Give the key group of a key where a stream is keyed by `Row(key)`."""
     return _key_group(_row_hash(key))
 
 

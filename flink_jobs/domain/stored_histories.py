@@ -88,8 +88,8 @@ class StoredHistories:
         if bucket not in self._buckets:
             raise InvalidTransaction(
                 "misread_customer_id",
-                "customer_id: Flink's SQL, which sends a record to its customer's history, read another one; "
-                "write the record without deep nesting and without numbers of a thousand digits",
+                "customer_id was not read where the record was routed, because of another field: a number of "
+                "over 1,000 digits or with a huge exponent, or a name of over 50,000 characters",
             )
         whole = self._histories.get(bucket, customer_id)
         if whole is None:

@@ -29,8 +29,6 @@ OPTIONS = {
     "execution.checkpointing.incremental": "true",
     "execution.checkpointing.interval": "300 ms",
     "restart-strategy.type": "none",
-    # two subtasks, as on two TaskManagers
-    "parallelism.default": "2",
     "python.executable": sys.executable,
 }
 TIMEOUT_S = 120
@@ -86,9 +84,13 @@ class Job:
         environment: StreamExecutionEnvironment,
         submit: Callable[[StreamTableEnvironment], TableResult | JobClient],
         savepoint: str | None = None,
+        parallelism: int = 2,
     ) -> Self:
-        """Start the job, from a savepoint or without state."""
-        options = OPTIONS | {"execution.checkpointing.dir": (self.folder / "checkpoints").as_uri()}
+        """Start the job, from a savepoint or without state, with so many subtasks."""
+        options = OPTIONS | {
+            "parallelism.default": str(parallelism),
+            "execution.checkpointing.dir": (self.folder / "checkpoints").as_uri(),
+        }
         if savepoint is not None:
             options["execution.state-recovery.path"] = savepoint
         configuration = Configuration()

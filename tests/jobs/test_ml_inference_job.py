@@ -1,48 +1,72 @@
 """The job that scores, on Flink's mini cluster: its SQL, its operator and its state."""
 
+import gzip
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-import saved_history
-from mini_cluster import Job, on_files, record
-from operators import SWEPT, Former, SoonSwept
+from mini_cluster import Job, JobFailedError, on_files, record
+from operators import IN_A_BUCKET, WALKED, Walking
 
 from flink_jobs import ml_inference_job
 from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES
+from flink_jobs.score_batches import ScoreBatches
+from flink_jobs.shards import SHARDS_OF_A_SUBTASK
 from flink_jobs.store.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("flink")
 
 CUSTOMERS = [f"customer-{number}" for number in range(12)]
-SHARDS = 4
 
 
 class Scoring(Job):
-    """The job, and what came of the records."""
+    """The job, and what came of the records.
+
+    Attributes:
+        sent: how many records are to be answered.
+
+    """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         super().__init__(folder)
         self._settings = settings
-        self._sent = 0
+        self.sent = 0
 
-    def run(self, operator: type, savepoint: str | None = None, shards: int = SHARDS) -> "Scoring":
-        """Start it with an operator in the place of its own."""
+    def run(  # noqa: PLR0913 - a job has that many properties
+        self,
+        savepoint: str | None = None,
+        parallelism: int = 2,
+        shards: int | None = None,
+        batch_ms: int = 20,
+        *,
+        chained: bool = True,
+        operator: type = ScoreBatches,
+    ) -> "Scoring":
+        """Start it, with two shards a subtask if not told otherwise; an operator may stand in for its own.
+
+        One subtask's sink of files is chained otherwise than that of several, so it has state of other
+        operators unless none is chained. That of Kafka is not: see `test_plans.py`.
+        """
         ddl = [on_files(table, self.folder) for table in ml_inference_job.job_tables(self._settings)]
+        shards = shards or SHARDS_OF_A_SUBTASK * parallelism
+        environment = ml_inference_job.scoring_environment(ml_inference_job.NAME)
+        if not chained:
+            environment.disable_operator_chaining()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ml_inference_job, "ScoreBatches", operator)
-            self.start(
-                ml_inference_job.scoring_environment(ml_inference_job.NAME),
-                lambda tables: ml_inference_job.submit(tables, ddl, self._settings.topics, shards, 20),
+            return self.start(
+                environment,
+                lambda tables: ml_inference_job.submit(tables, ddl, self._settings.topics, shards, batch_ms),
                 savepoint,
+                parallelism,
             )
-        return self
 
     def send(self, *payloads: bytes | None) -> None:
         """Send records, whose offsets count up, and wait until each is answered."""
-        first = self._sent
-        self._sent += len(payloads)
+        first = self.sent
+        self.sent += len(payloads)
         self.feed(
             "transactions",
             (
@@ -50,7 +74,7 @@ class Scoring(Job):
                 for offset, payload in enumerate(payloads, first)
             ),
         )
-        self.until(lambda: len(self.answers()) >= self._sent, "an answer to each record")
+        self.until(lambda: len(self.answers()) >= self.sent, "an answer to each record")
 
     def messages(self, topic: str) -> list[Any]:
         return [json.loads(row["value"]) for row in self.rows("outcomes") if row["topic"] == topic]
@@ -82,37 +106,59 @@ def scoring(tmp_path: Path, settings: Settings) -> Scoring:
     return Scoring(tmp_path, settings)
 
 
-def test_a_customer_has_one_history_that_goes_on_from_a_savepoint(scoring: Scoring) -> None:
-    with scoring.run(SoonSwept) as job:
-        job.send(payment("gone-1", "gone", "2026-01-01T12:00:00Z"))
-        # customers take turns: a customer's records have all kinds of offsets
-        job.send(
-            *(
-                payment(f"{customer}-{n}", customer, f"2026-02-10T12:0{n}:00Z")
-                for n in range(1, 6)
-                for customer in CUSTOMERS
+def test_a_customer_has_one_history_at_any_parallelism(scoring: Scoring) -> None:
+    savepoint = None
+    hours = 0
+    # three subtasks share 128 key groups unevenly; a rescale keeps the shards that both can share
+    for parallelism, shards in ((2, 4), (4, 8), (1, 3), (3, 6), (3, 3)):
+        with scoring.run(savepoint, parallelism, shards, chained=False) as job:
+            # customers take turns: a customer's records have all kinds of offsets
+            job.send(
+                *(
+                    payment(f"{customer}-{hour}", customer, f"2026-02-10T12:0{hour}:00Z")
+                    for hour in (hours, hours + 1)
+                    for customer in CUSTOMERS
+                )
             )
-        )
-        for customer in CUSTOMERS:
-            counts = [job.count(f"{customer}-{n}") for n in range(1, 6)]
-            assert counts == [1, 2, 3, 4, 5], f"{customer}'s records are not in one history"
-        job.until(
-            lambda: any("gone" in forgotten for forgotten in job.messages(SWEPT)),
-            "a customer is forgotten who was not seen for longer than a history reaches",
-        )
-        savepoint = job.stop()
-    with scoring.run(SoonSwept, savepoint) as job:
-        # two hours late, and of it the others know
-        job.send(*(payment(f"{customer}-late", customer, "2026-02-10T10:00:00Z") for customer in CUSTOMERS))
-        job.send(*(payment(f"{customer}-6", customer, "2026-02-10T13:00:00Z") for customer in CUSTOMERS))
-        job.send(payment("gone-2", "gone", "2026-01-01T12:00:00Z"))
-        for customer in CUSTOMERS:
-            assert job.count(f"{customer}-late") == 1
-            assert job.count(f"{customer}-6") == 7
-        assert job.count("gone-2") == 1
+            for customer in CUSTOMERS:
+                counts = [job.count(f"{customer}-{hour}") for hour in (hours, hours + 1)]
+                assert counts == [hours + 1, hours + 2], f"{customer}'s records are not in one history"
+            hours += 2
+            savepoint = job.stop()
+    answered = sorted(answer["offset"] for answer in scoring.answers())
+    assert answered == list(range(hours * len(CUSTOMERS))), "each record has one answer"
+
+
+def test_a_record_that_went_to_another_subtask_is_refused(scoring: Scoring, settings: Settings) -> None:
+    noon = "2026-02-10T12:00:00Z"
+    too_long = 10**1000
+    with scoring.run() as job:
+        job.send(*(payment(f"{customer}-1", customer, noon) for customer in CUSTOMERS))
+        job.send(*(payment(f"{customer}-2", customer, noon, x=too_long) for customer in CUSTOMERS))
         job.stop()
-    answered = sorted(answer["offset"] for answer in job.answers())
-    assert answered == list(range(2 + 7 * len(CUSTOMERS))), "each record has one answer"
+    letters = job.messages(settings.topics.transactions_dlq)
+    assert {letter["reason"] for letter in letters} == {"misread_customer_id"}
+    refused = {
+        json.loads(letter["payload"][:100].partition(', "terminal')[0] + "}")["transaction_id"]
+        for letter in letters
+    }
+    # those that came to the right subtask by chance
+    scored = [customer for customer in CUSTOMERS if f"{customer}-2" not in refused]
+    assert len(scored) == len(CUSTOMERS) - len(letters) > 0
+    assert [job.count(f"{customer}-2") for customer in scored] == [2] * len(scored)
+
+
+def test_a_walk_through_a_bucket_goes_on_after_other_batches(scoring: Scoring) -> None:
+    with scoring.run(parallelism=1, operator=Walking) as job:
+        for number in range(8):
+            job.send(payment(f"t{number}", "c", "2026-02-10T12:00:00Z"))
+        job.stop()
+    walked = Counter(customer for customers in job.messages(WALKED) for customer in customers)
+    there = {f"{bucket}-{number:03}" for bucket in (0, 1) for number in range(IN_A_BUCKET)}
+    assert walked.keys() <= there
+    assert set(walked.values()) == {1}
+    # after 128 customers it goes on from the last of them; where that was removed, it leaves one out
+    assert len(there - walked.keys()) <= 2 * (IN_A_BUCKET // 128)
 
 
 def test_what_is_no_transaction_becomes_a_dead_letter(scoring: Scoring, settings: Settings) -> None:
@@ -132,7 +178,7 @@ def test_what_is_no_transaction_becomes_a_dead_letter(scoring: Scoring, settings
     good = json.dumps(
         json.loads(payment("good \u2028 é €", "ü", noon)), indent=1, ensure_ascii=False
     ).encode()
-    with scoring.run(SoonSwept) as job:
+    with scoring.run() as job:
         job.send(good, *bad, good)
         job.stop()
     letters = {letter["offset"]: letter for letter in job.messages(settings.topics.transactions_dlq)}
@@ -149,37 +195,48 @@ def test_what_is_no_transaction_becomes_a_dead_letter(scoring: Scoring, settings
         ("good \u2028 é €", 0),
         ("good \u2028 é €", len(bad) + 1),
     ]
-    keys = {row["topic"]: row["key"] for row in job.rows("outcomes") if row["topic"] != SWEPT}
+    keys = {row["topic"]: row["key"] for row in job.rows("outcomes")}
     assert keys[settings.topics.predictions] is None
     assert keys[settings.topics.fraud_alerts] == "good \u2028 é €"
     assert keys[settings.topics.transactions_dlq].startswith("7-")
 
 
-@pytest.fixture(scope="module")
-def former(flink: None, tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> tuple[Scoring, str]:
-    """State that a former release has left, and its savepoint."""
-    del flink
-    scoring = Scoring(tmp_path_factory.mktemp("former"), settings)
-    with scoring.run(Former) as job:
-        job.send(*(payment(customer, customer, f"{saved_history.DAY}T00:00:00Z") for customer in CUSTOMERS))
-        return scoring, job.stop()
+def savepoint_of_form_1(name: str, folder: Path) -> str:
+    """Give what the last release with state of form 1 left: of each customer three payments and one to come.
+
+    That job had two subtasks, four shards and batches of three seconds. It was stopped while the fourth
+    payments were being gathered.
+    """
+    packed = Path(__file__).parents[1] / f"shared/released/savepoints/{name}.gz"
+    (folder / "_metadata").write_bytes(gzip.decompress(packed.read_bytes()))
+    return folder.as_uri()
 
 
-def test_state_of_a_former_release_is_taken_over(former: tuple[Scoring, str]) -> None:
-    scoring, savepoint = former
-    with scoring.run(SoonSwept, savepoint) as job:
-        job.send(
-            *(payment(f"{customer}-3", customer, f"{saved_history.DAY}T01:00:00Z") for customer in CUSTOMERS)
-        )
-        for customer in CUSTOMERS:
-            assert job.count(f"{customer}-3") == len(saved_history.PAYMENTS) + 1
+@pytest.mark.parametrize(
+    ("name", "customers", "parallelism"),
+    [("form-1", CUSTOMERS, 2), ("form-1", CUSTOMERS, 4), ("form-1-raw-ids", [*CUSTOMERS, "Zoë", "客户"], 1)],
+)
+def test_state_of_form_1_is_taken_over(
+    scoring: Scoring, tmp_path: Path, name: str, customers: list[str], parallelism: int
+) -> None:
+    savepoint = savepoint_of_form_1(name, tmp_path)
+    with scoring.run(savepoint, parallelism, shards=4, batch_ms=3000, chained=parallelism > 1) as job:
+        job.sent = len(customers)
+        job.send(*(payment(f"{customer}-5", customer, "2026-02-10T12:05:00Z") for customer in customers))
+        for customer in customers:
+            # the one that was being gathered, too
+            assert [job.count(f"{customer}-{number}") for number in (4, 5)] == [4, 5]
         job.stop()
 
 
-def test_a_savepoint_of_other_shards_is_refused(former: tuple[Scoring, str]) -> None:
-    scoring, savepoint = former
+@pytest.mark.parametrize(
+    ("name", "parallelism", "better"), [("form-1", 3, "1, 2 or 4"), ("form-1-raw-ids", 2, "1")]
+)
+def test_state_of_form_1_is_refused_where_subtasks_cannot_share_it(
+    scoring: Scoring, tmp_path: Path, name: str, parallelism: int, better: str
+) -> None:
     with (
-        pytest.raises(Exception, match="not available in the new program"),
-        scoring.run(SoonSwept, savepoint, shards=2) as job,
+        pytest.raises(JobFailedError, match=f"start the job once with a parallelism of {better}, which"),
+        scoring.run(savepoint_of_form_1(name, tmp_path), parallelism, chained=name == "form-1") as job,
     ):
         job.until(lambda: False, "it is refused")

@@ -6,7 +6,6 @@ from pyflink.table import StreamTableEnvironment
 from flink_jobs.configuration import keyed_by_first_column, transactions_table
 from flink_jobs.ml_inference_job import outcomes_query, packed_query, scoring_environment, sink_table
 from flink_jobs.score_batches import BATCH_TYPE, OUTCOMES_TYPE, ScoreBatches
-from flink_jobs.shards import shard_keys
 from flink_jobs.store.settings import load_settings
 
 NAME = "per_record"
@@ -18,11 +17,11 @@ def main() -> None:
     tables = StreamTableEnvironment.create(scoring_environment(NAME))
     tables.execute_sql(transactions_table(settings, NAME))
     tables.execute_sql(sink_table(settings))
-    packed = packed_query(shard_keys(SHARDS), "transactions")
+    packed = packed_query(SHARDS, "transactions")
     records = tables.sql_query(f"SELECT shard, CAST(packed AS BYTES) FROM ({packed})")  # noqa: S608 - ours
     outcomes = keyed_by_first_column(
         tables.to_data_stream(records), key_type=Types.INT(), value_type=BATCH_TYPE
-    ).process(ScoreBatches(settings.topics), output_type=OUTCOMES_TYPE)
+    ).process(ScoreBatches(settings.topics, SHARDS), output_type=OUTCOMES_TYPE)
     tables.execute_sql(
         f"INSERT INTO outcomes {outcomes_query(settings.topics, tables.from_data_stream(outcomes))}"
     )

@@ -37,7 +37,7 @@ def opened_in(folder: Path, plan: bytes) -> str:
 def plan_of(folder: Path) -> bytes:
     program = (
         "import pickle, sys; from flink_jobs.score_batches import ScoreBatches;"
-        "sys.stdout.buffer.write(pickle.dumps(ScoreBatches(None)))"
+        "sys.stdout.buffer.write(pickle.dumps(ScoreBatches(None, 4)))"
     )
     return subprocess.run(
         [sys.executable, "-c", program],

@@ -1,19 +1,24 @@
-"""Shards' keys lie where Flink's own classes put them.
+"""Keys lie where Flink's own classes put them, and a subtask has the buckets of its shards.
 
-`FLINKS_GROUPS` is what Flink 2.3.0 answered, asked once by a Java program with flink-dist,
-flink-table-runtime and flink-table-api-java-uber on its class path:
-
-    BinaryRowData row = new BinaryRowData(1);
-    BinaryRowWriter writer = new BinaryRowWriter(row);
-    writer.writeInt(0, key);
-    writer.complete();
-    KeyGroupRangeAssignment.assignToKeyGroup(row, 128);          // where SQL groups by the key
-    KeyGroupRangeAssignment.assignToKeyGroup(Row.of(key), 128);  // where a stream is keyed by it
+`FLINKS_GROUPS` is what Flink 2.3.0 answered; tests/jobs asks it anew, for other keys.
 """
 
 import pytest
 
-from flink_jobs.shards import MAX_PARALLELISM, _sql_group, _stream_group, shard_keys
+from flink_jobs.domain.buckets import BUCKETS, bucket_of
+from flink_jobs.shards import (
+    FORMER_SHARD_KEYS,
+    MAX_PARALLELISM,
+    MOST_SUBTASKS,
+    ShardsError,
+    bucket_keys,
+    bucket_shards,
+    check_shards,
+    key_group,
+    shard_keys,
+    sql_group,
+    stream_group,
+)
 
 # key: (group in SQL, group in a stream)
 FLINKS_GROUPS = {
@@ -25,52 +30,75 @@ FLINKS_GROUPS = {
     43: (111, 21),
     1000: (112, 5),
     2147483647: (66, 59),
-    # the keys of 1, 2, 4, 8 and 16 shards
-    100: (66, 66),
-    123: (37, 37),
+    # the keys of four shards in former releases
     160: (24, 24),
-    422: (7, 7),
-    483: (87, 87),
     675: (49, 49),
-    909: (52, 52),
-    1358: (18, 18),
-    1793: (84, 84),
-    2243: (62, 62),
-    3060: (93, 93),
-    3090: (30, 30),
-    3217: (68, 68),
+    483: (87, 87),
     3351: (109, 109),
-    3758: (120, 120),
-    4109: (98, 98),
-    4657: (10, 10),
-    4875: (122, 122),
-    5373: (102, 102),
-    6533: (5, 5),
-    7087: (77, 77),
-    7403: (42, 42),
-    12826: (114, 114),
 }
 
 
-@pytest.mark.parametrize("shards", [1, 2, 4, 8, 16])
-def test_shards_spread_evenly_over_flinks_subtasks(shards: int) -> None:
-    groups = [FLINKS_GROUPS[key][0] for key in shard_keys(shards)]
-    assert len(set(groups)) == shards
-    for parallelism in (each for each in (1, 2, 4, 8, 16) if shards % each == 0):
-        # each subtask has an equal span of Flink's 128 groups
-        subtasks = [group // (128 // parallelism) for group in groups]
-        assert [subtasks.count(subtask) for subtask in range(parallelism)] == [
-            shards // parallelism
-        ] * parallelism
-
-
-@pytest.mark.parametrize("shards", [1, 2, 4, 8, 16])
-def test_a_batch_stays_on_the_taskmanager_that_gathered_it(shards: int) -> None:
-    for key in shard_keys(shards):
-        in_sql, in_a_stream = FLINKS_GROUPS[key]
-        assert in_sql == in_a_stream
+def subtask_of(group: int, parallelism: int) -> int:
+    """As Flink's documentation has it."""
+    return group * parallelism // MAX_PARALLELISM
 
 
 def test_key_groups_are_those_of_flink() -> None:
-    assert MAX_PARALLELISM == 128
-    assert {key: (_sql_group(key), _stream_group(key)) for key in FLINKS_GROUPS} == FLINKS_GROUPS
+    assert {key: (sql_group(key), stream_group(key)) for key in FLINKS_GROUPS} == FLINKS_GROUPS
+
+
+@pytest.mark.parametrize("parallelism", range(1, MOST_SUBTASKS + 1))
+def test_a_subtask_gathers_scores_and_keeps_the_same_customers(parallelism: int) -> None:
+    for shards in (parallelism, 2 * parallelism):
+        keys = shard_keys(shards)
+        assert len(set(keys)) == shards
+        shard_of_bucket = bucket_shards(shards)
+        assert set(shard_of_bucket) == set(range(shards))
+        for bucket, shard in enumerate(shard_of_bucket):
+            at = {
+                subtask_of(group, parallelism)
+                for group in (key_group(bucket), sql_group(keys[shard]), stream_group(keys[shard]))
+            }
+            assert len(at) == 1, f"bucket {bucket} of shard {shard} of {shards}"
+        in_subtask = [shard * parallelism // shards for shard in range(shards)]
+        assert {in_subtask.count(subtask) for subtask in range(parallelism)} == {shards // parallelism}
+
+
+def test_each_bucket_has_a_key_group_of_its_own_for_good() -> None:
+    keys = bucket_keys()
+    assert [stream_group(key) for key in keys] == [key_group(bucket) for bucket in range(BUCKETS)]
+    assert len(set(keys)) == BUCKETS
+    # savepoints have the state under these
+    assert keys[:8] == [250, 13, 22, 113, 57, 0, 60, 2]
+    assert (keys[-1], sum(keys)) == (85, 17_786)
+    assert set(keys).isdisjoint(FORMER_SHARD_KEYS)
+
+
+def test_customers_of_a_former_shard_stay_in_the_span_of_its_key() -> None:
+    assert tuple(stream_group(key) // 32 for key in FORMER_SHARD_KEYS) == (0, 1, 2, 3)
+    for number in range(1000):
+        customer = f"customer-{number}"
+        hashed = 0
+        for character in customer:
+            hashed = (31 * hashed + ord(character) + 2**31) % 2**32 - 2**31
+        assert key_group(bucket_of(customer)) // 32 == abs(hashed) % 4
+
+
+@pytest.mark.parametrize(("shards", "subtasks"), [(1, 1), (128, 1), (4, 2), (6, 3), (32, 32), (128, 32)])
+def test_shards_that_subtasks_can_share_are_taken(shards: int, subtasks: int) -> None:
+    check_shards(shards, subtasks)
+
+
+@pytest.mark.parametrize(
+    ("shards", "subtasks", "advice"),
+    [
+        (4, 3, "4 shards cannot be shared by 3 subtasks: choose a multiple of 3, such as --shards 6"),
+        (2, 4, "--shards 8"),
+        (0, 4, "--shards 8"),
+        (256, 2, "at most 128"),
+        (33, 33, "a parallelism of 33: choose one from 1 to 32"),
+    ],
+)
+def test_shards_that_subtasks_cannot_share_are_refused(shards: int, subtasks: int, advice: str) -> None:
+    with pytest.raises(ShardsError, match=advice):
+        check_shards(shards, subtasks)
