@@ -107,10 +107,16 @@ class BucketedMap:
 
 
 class BucketedState(NamedTuple):
-    """The state of a subtask: histories, the entries added to them since, and the buckets."""
+    """The state of a subtask: histories, the entries added to them since, and the buckets.
+
+    Attributes:
+        from_lake: notes of each bucket whether its histories were taken from the lake.
+
+    """
 
     histories: BucketedMap
     added: BucketedMap
+    from_lake: BucketedMap
     buckets: frozenset[int]
 
 
@@ -125,5 +131,7 @@ def open_state(backend: StateBackend, shards: int) -> BucketedState:
     keys = {
         bucket: key for bucket, key in enumerate(bucket_keys()) if key_group(bucket) in backend.key_groups
     }
-    histories, added = (BucketedMap(backend, name, keys) for name in ("histories", "added"))
-    return BucketedState(histories, added, frozenset(keys))
+    histories, added, from_lake = (
+        BucketedMap(backend, name, keys) for name in ("histories", "added", "from_lake")
+    )
+    return BucketedState(histories, added, from_lake, frozenset(keys))

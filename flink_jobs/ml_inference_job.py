@@ -5,7 +5,8 @@ TaskManager, folds a batch into its customers' histories and scores it with one 
 """
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from pyflink.common import Types
 from pyflink.datastream import StreamExecutionEnvironment
@@ -21,6 +22,7 @@ from flink_jobs.configuration import (
 from flink_jobs.domain.batch import BYTES_ENCODING, RECORD_SEPARATOR
 from flink_jobs.domain.buckets import BUCKETS, SPREAD
 from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES
+from flink_jobs.lost_state import Beginning, find_beginning
 from flink_jobs.score_batches import BATCH_TYPE, OUTCOMES_TYPE, ScoreBatches
 from flink_jobs.shards import (
     FORMER_SHARD_KEYS,
@@ -155,16 +157,33 @@ def scoring_environment(name: str) -> StreamExecutionEnvironment:
     )
 
 
-def job_tables(settings: Settings) -> list[str]:
-    """DDL of what the job reads and writes: `transactions` and `outcomes`."""
+def job_tables(settings: Settings, start: Mapping[int, int] | None = None) -> list[str]:
+    """DDL of what the job reads and writes: `transactions`, from offsets by partition on, and `outcomes`."""
     return [
-        transactions_table(settings, NAME, computed_columns=["gathered_at AS PROCTIME()"]),
+        transactions_table(settings, NAME, computed_columns=["gathered_at AS PROCTIME()"], start=start),
         sink_table(settings),
     ]
 
 
+class Batching(NamedTuple):
+    """How records are gathered into batches.
+
+    Attributes:
+        shards: groups of customers that are batched together.
+        ms: how long a batch is gathered, in ms.
+
+    """
+
+    shards: int
+    ms: int
+
+
 def submit(
-    tables: StreamTableEnvironment, ddl: Iterable[str], topics: Topics, shards: int, batch_ms: int
+    tables: StreamTableEnvironment,
+    ddl: Iterable[str],
+    topics: Topics,
+    batching: Batching,
+    beginning: Beginning | None = None,
 ) -> TableResult:
     """Wire source, batches, scoring and sinks together, and submit.
 
@@ -172,18 +191,18 @@ def submit(
         tables: of the environment that `scoring_environment` gives.
         ddl: as `job_tables` gives it; a test has other connectors.
         topics: names by which outcomes are told apart.
-        shards: groups of customers that are batched together.
-        batch_ms: how long a batch is gathered, in ms.
+        batching: of records.
+        beginning: of a job that has no state.
 
     """
     for table in ddl:
         tables.execute_sql(table)
-    batches = tables.to_data_stream(tables.sql_query(batch_query(shards, batch_ms)))
+    batches = tables.to_data_stream(tables.sql_query(batch_query(*batching)))
     # a batch has waited for its window already, and need not wait for a full buffer
     send_at_once(batches)
     outcomes = (
         keyed_by_first_column(batches, key_type=Types.INT(), value_type=BATCH_TYPE)
-        .process(ScoreBatches(topics, shards), output_type=OUTCOMES_TYPE)
+        .process(ScoreBatches(topics, batching.shards, beginning), output_type=OUTCOMES_TYPE)
         .name("score")
         # by this name a former release's state is found
         .uid(f"score-shards-{'-'.join(map(str, FORMER_SHARD_KEYS))}")
@@ -202,6 +221,11 @@ def main() -> None:
         f"{SHARDS_OF_A_SUBTASK} for each subtask if not given",
     )
     parser.add_argument("--batch-ms", type=int, default=20, help="how long a batch is gathered, in ms")
+    parser.add_argument(
+        "--from-lake",
+        action="store_true",
+        help="for a job without state: take histories from the lake, and go on where it ends",
+    )
     arguments = parser.parse_args()
     settings = load_settings()
     environment = scoring_environment(NAME)
@@ -210,7 +234,9 @@ def main() -> None:
     # refused by the operator too, but then the job has been submitted
     check_shards(shards, subtasks)
     tables = StreamTableEnvironment.create(environment)
-    submit(tables, job_tables(settings), settings.topics, shards, arguments.batch_ms)
+    beginning = find_beginning(settings, NAME) if arguments.from_lake else None
+    ddl = job_tables(settings, beginning and beginning.start)
+    submit(tables, ddl, settings.topics, Batching(shards, arguments.batch_ms), beginning)
 
 
 if __name__ == "__main__":

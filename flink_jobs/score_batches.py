@@ -4,19 +4,24 @@ import gc
 import sys
 import time
 from collections.abc import Iterator
+from itertools import compress
 
 import msgspec
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.metrics import Distribution, MetricGroup
 
-from flink_jobs.bucketed_state import StateBackend, open_state
+from flink_jobs.bucketed_state import BucketedState, StateBackend, open_state
 from flink_jobs.domain.batch import unpack_batch
 from flink_jobs.domain.drift import FEWEST_TRANSACTIONS, DriftCounts
-from flink_jobs.domain.scoring import Outcomes, Scorer
+from flink_jobs.domain.feature_batch import fold_only
+from flink_jobs.domain.scoring import Outcomes, Record, Scorer
 from flink_jobs.domain.stored_histories import StoredHistories
 from flink_jobs.former_state import move_former
 from flink_jobs.installation import INSTALLATION, check_installation
+from flink_jobs.lake_histories import fold_lake
+from flink_jobs.lost_state import Beginning
+from flink_jobs.store.lake import Lake, open_lake
 from flink_jobs.store.model_registry import ModelRegistry, ServedScorer
 from flink_jobs.store.settings import Topics, load_settings
 
@@ -29,15 +34,26 @@ _RECENT_BYTES = 64 * 1024 * 1024
 # How old metrics may be.
 _METRICS_S = 10
 
+# the only entry of a bucket that has taken its histories from the lake
+_DONE = "done"
+
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships no types
     """Scores the batches of a subtask's shards, and keeps the histories of their customers."""
 
-    def __init__(self, topics: Topics, shards: int) -> None:
-        """Take the topics for outcomes, and the number of all shards; runs where the job is submitted."""
+    def __init__(self, topics: Topics, shards: int, beginning: Beginning | None = None) -> None:
+        """Prepare the operator; runs where the job is submitted.
+
+        Args:
+            topics: for outcomes.
+            shards: the number of all of them.
+            beginning: of a job that has no state.
+
+        """
         self._topics = topics
+        self._beginning = beginning
         self._shards = shards
         self._installation = INSTALLATION
 
@@ -49,10 +65,12 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         self._backend = StateBackend(runtime_context)
         state = open_state(self._backend, self._shards)
         move_former(self._backend, state)
-        self._histories = StoredHistories(*state, _RECENT_BYTES)
+        self._histories = StoredHistories(state.histories, state.added, state.buckets, _RECENT_BYTES)
+        self._currency = settings.currency
+        if self._beginning is not None:
+            take_from_lake(open_lake(settings), self._beginning, state, self._histories)
         self._drift = DriftMetrics(runtime_context.get_metrics_group())
         self._risk_age = RiskAgeMetric(runtime_context.get_metrics_group())
-        self._currency = settings.currency
         self._served = ServedScorer(ModelRegistry(settings))
         # Else the thread that looks for models makes a batch wait for 5 ms at a time.
         sys.setswitchinterval(0.0005)
@@ -68,11 +86,37 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         self._backend.forget()
         now_s = time.time()
         scorer = self._served.current
-        outcomes = scorer.score(unpack_batch(value), self._histories, now_s, self._currency)
+        records = unpack_batch(value)
+        if self._beginning is not None:
+            records = self._pass_over_scored(records, self._beginning)
+        outcomes = scorer.score(records, self._histories, now_s, self._currency)
         yield from to_rows(outcomes, self._topics)
         self._histories.house_keep(now_s)
         self._drift.show(scorer.drift, now_s)
         self._risk_age.show(scorer, now_s)
+
+    def _pass_over_scored(self, records: list[Record], beginning: Beginning) -> list[Record]:
+        """Fold the records that have a prediction; give the others."""
+        scored = [record.offset < beginning.scored.get(record.partition, 0) for record in records]
+        if not any(scored):
+            return records
+        fold_only(
+            ((record.payload, record.timestamp_ms / 1000) for record in compress(records, scored)),
+            self._histories,
+            self._currency,
+        )
+        return [record for record, was_scored in zip(records, scored, strict=True) if not was_scored]
+
+
+def take_from_lake(
+    lake: Lake, beginning: Beginning, state: BucketedState, histories: StoredHistories
+) -> None:
+    """Fold the lake into the histories of those buckets that have not taken theirs from it yet."""
+    missing = [bucket for bucket in state.buckets if state.from_lake.get(bucket, _DONE) is None]
+    if missing:
+        fold_lake(lake, beginning.folded, histories, frozenset(missing))
+        for bucket in missing:
+            state.from_lake.put_all(bucket, {_DONE: b"1"})
 
 
 class DriftMetrics:

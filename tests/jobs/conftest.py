@@ -26,7 +26,7 @@ FLINK_HOME = ROOT / "build/flink"
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings of a store in which a model is promoted that raises an alert, with its features, each time."""
     with s3_server() as settings:
-        for bucket in (settings.buckets.models, settings.buckets.features):
+        for bucket in (settings.buckets.models, settings.buckets.features, settings.buckets.datalake):
             s3_client(settings.s3).create_bucket(Bucket=bucket)
         matrix = np.random.default_rng(0).uniform(0, 200, (50, len(FEATURE_NAMES))).astype(np.float32)
         candidate = Candidate(

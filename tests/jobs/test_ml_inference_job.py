@@ -1,19 +1,26 @@
 """The job that scores, on Flink's mini cluster: its SQL, its operator and its state."""
 
 import gzip
+import io
 import json
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from mini_cluster import Job, JobFailedError, on_files, record
 from operators import IN_A_BUCKET, WALKED, Walking
 
 from flink_jobs import ml_inference_job
 from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES
+from flink_jobs.lost_state import Beginning
+from flink_jobs.ml_inference_job import Batching
 from flink_jobs.score_batches import ScoreBatches
 from flink_jobs.shards import SHARDS_OF_A_SUBTASK
+from flink_jobs.store.object_store import s3_client
 from flink_jobs.store.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("flink")
@@ -43,6 +50,7 @@ class Scoring(Job):
         *,
         chained: bool = True,
         operator: type = ScoreBatches,
+        beginning: Beginning | None = None,
     ) -> "Scoring":
         """Start it, with two shards a subtask if not told otherwise; an operator may stand in for its own.
 
@@ -58,7 +66,9 @@ class Scoring(Job):
             patch.setattr(ml_inference_job, "ScoreBatches", operator)
             return self.start(
                 environment,
-                lambda tables: ml_inference_job.submit(tables, ddl, self._settings.topics, shards, batch_ms),
+                lambda tables: ml_inference_job.submit(
+                    tables, ddl, self._settings.topics, Batching(shards, batch_ms), beginning
+                ),
                 savepoint,
                 parallelism,
             )
@@ -240,3 +250,49 @@ def test_state_of_form_1_is_refused_where_subtasks_cannot_share_it(
         scoring.run(savepoint_of_form_1(name, tmp_path), parallelism, chained=name == "form-1") as job,
     ):
         job.until(lambda: False, "it is refused")
+
+
+def test_a_job_without_state_has_the_histories_that_the_lake_gives(
+    scoring: Scoring, settings: Settings
+) -> None:
+    """Each customer pays once a minute: what came in minutes 0 and 1 is in the lake; that of 2 was scored."""
+
+    def paid(minute: int) -> list[bytes]:
+        at = f"2026-02-10T12:0{minute}:00Z"
+        return [payment(f"{customer}-{minute}", customer, at) for customer in CUSTOMERS]
+
+    def feed(minute: int) -> None:
+        first = minute * len(CUSTOMERS)
+        came = "2026-03-01 12:00:00.123"
+        job.feed("transactions", (record(each, 7, first + n, came) for n, each in enumerate(paid(minute))))
+
+    rows = paid(0) + paid(1)
+    table = pa.table(
+        {
+            "customer_id": CUSTOMERS * 2,
+            "kafka_partition": pa.array([7] * len(rows), pa.int32()),
+            "kafka_offset": pa.array(range(len(rows)), pa.int64()),
+            "kafka_time": pa.array([datetime(2026, 3, 1, tzinfo=UTC)] * len(rows), pa.timestamp("us", "UTC")),
+            "payload": rows,
+        }
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    place = {"Bucket": settings.buckets.datalake, "Key": "raw/transactions/dt=2026-03-01/part-0"}
+    s3_client(settings.s3).put_object(**place, Body=buffer.getvalue())
+    beginning = Beginning({7: len(rows)}, {7: len(rows)}, {7: len(rows) + len(CUSTOMERS)})
+    with scoring.run(beginning=beginning) as job:
+        feed(2)
+        feed(3)
+        job.until(lambda: len(job.answers()) >= len(CUSTOMERS), "an answer to each record that had none")
+        savepoint = job.stop()
+    assert {job.count(f"{customer}-3") for customer in CUSTOMERS} == {4}
+    answered = {answer["transaction_id"] for answer in job.answers()}
+    assert answered == {f"{customer}-3" for customer in CUSTOMERS}
+    # the state has noted what was taken, so the lake is not asked again
+    s3_client(settings.s3).delete_object(**place)
+    with scoring.run(savepoint, beginning=beginning) as job:
+        feed(4)
+        job.until(lambda: len(job.answers()) >= 2 * len(CUSTOMERS), "an answer to each later record")
+        job.stop()
+    assert {job.count(f"{customer}-4") for customer in CUSTOMERS} == {5}

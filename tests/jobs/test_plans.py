@@ -54,7 +54,7 @@ def test_operators_are_those_of_savepoints(
 
     monkeypatch.setattr(tables, "execute_sql", plan_only)
     ddl = ml_inference_job.job_tables(settings)
-    ml_inference_job.submit(tables, ddl, settings.topics, shards, batch_ms=20)
+    ml_inference_job.submit(tables, ddl, settings.topics, ml_inference_job.Batching(shards, 20))
     graph = environment._j_stream_execution_environment.getStreamGraph(False).getJobGraph()  # noqa: SLF001, FBT003
     tasks = [
         [str(operator.getGeneratedOperatorID()) for operator in reversed(list(task.getOperatorIDs()))]

@@ -3,6 +3,7 @@
 import itertools
 import json
 import time
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,13 +12,16 @@ import pytest
 from keyed_backend import KeyedBackend
 
 from flink_jobs import score_batches
+from flink_jobs.bucketed_state import open_state
 from flink_jobs.domain.batch import RECORD_SEPARATOR
 from flink_jobs.domain.buckets import bucket_of
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.scoring import Scorer
+from flink_jobs.domain.stored_histories import StoredHistories
 from flink_jobs.domain.terminal_risk import TerminalRisk
-from flink_jobs.score_batches import ScoreBatches
+from flink_jobs.lost_state import Beginning
+from flink_jobs.score_batches import ScoreBatches, take_from_lake
 from flink_jobs.shards import ShardsError, bucket_keys, key_group
 from flink_jobs.store.settings import Topics
 
@@ -162,3 +166,27 @@ def test_shards_that_do_not_fit_the_subtasks_are_refused(operator: ScoreBatches)
     del operator
     with pytest.raises(ShardsError, match="3 shards cannot be shared by 2 subtasks"):
         ScoreBatches(TOPICS, shards=3).open(Runtime())
+
+
+def test_buckets_take_their_histories_from_the_lake_once(
+    backend: KeyedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[frozenset[int]] = []
+
+    def fold(_lake: object, until: Mapping[int, int], _histories: object, buckets: frozenset[int]) -> int:
+        assert until == {0: 7}
+        taken.append(buckets)
+        return 0
+
+    monkeypatch.setattr(score_batches, "fold_lake", fold)
+    state = open_state(backend, shards=4)  # type: ignore[arg-type]
+    histories = StoredHistories(state.histories, state.added, state.buckets, 0)
+    beginning = Beginning({0: 7}, {0: 7}, {0: 9})
+    take_from_lake(None, beginning, state, histories)  # type: ignore[arg-type]
+    take_from_lake(None, beginning, state, histories)  # type: ignore[arg-type]
+    assert taken == [state.buckets]
+    # one that came from a subtask which had not noted it
+    some = min(state.buckets)
+    state.from_lake.remove(some, "done")
+    take_from_lake(None, beginning, state, histories)  # type: ignore[arg-type]
+    assert taken == [state.buckets, {some}]
