@@ -21,6 +21,7 @@ from flink_jobs.former_state import move_former
 from flink_jobs.installation import INSTALLATION, check_installation
 from flink_jobs.lake_histories import fold_lake
 from flink_jobs.lost_state import Beginning
+from flink_jobs.memory import copies_bytes
 from flink_jobs.store.lake import Lake, open_lake
 from flink_jobs.store.model_registry import ModelRegistry, ServedScorer
 from flink_jobs.store.settings import Topics, load_settings
@@ -29,8 +30,6 @@ BATCH_TYPE = Types.PRIMITIVE_ARRAY(Types.BYTE())
 # A topic and all its messages: each row costs a crossing into Java.
 OUTCOMES_TYPE = Types.ROW_NAMED(["topic", "packed"], [Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
 
-# Copies of histories that a subtask keeps in Python.
-_RECENT_BYTES = 64 * 1024 * 1024
 # How old metrics may be.
 _METRICS_S = 10
 
@@ -65,7 +64,7 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         self._backend = StateBackend(runtime_context)
         state = open_state(self._backend, self._shards)
         move_former(self._backend, state)
-        self._histories = StoredHistories(state.histories, state.added, state.buckets, _RECENT_BYTES)
+        self._histories = StoredHistories(state.histories, state.added, state.buckets, copies_bytes())
         self._currency = settings.currency
         if self._beginning is not None:
             take_from_lake(open_lake(settings), self._beginning, state, self._histories)

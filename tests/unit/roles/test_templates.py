@@ -13,6 +13,8 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
+from flink_jobs.memory import copies_bytes
+
 ROLES = Path(__file__).parents[3] / "ansible/roles"
 TEMPLATES = sorted(ROLES.glob("*/templates/*.j2"))
 
@@ -164,6 +166,14 @@ def test_a_service_notes_which_java_and_python_it_starts_with(unit: str, package
         r"^ExecStartPre=-\+/usr/local/sbin/service-inputs note (.*)$", rendered, re.MULTILINE
     )
     assert set(re.findall(r"package:(\S+)", line)) == packages
+
+
+def test_a_taskmanager_tells_jobs_how_much_memory_python_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"flink_python_memory_mb": 700, "flink_slots_per_taskmanager": 7}
+    unit = render(ROLES / "flink/templates/flink-taskmanager@.service.j2", **given)
+    for variable in re.findall(r"TASKMANAGER_\w+=\w+", unit):
+        monkeypatch.setenv(*variable.split("="))
+    assert copies_bytes() == 25 * 1024 * 1024
 
 
 # services that are started again whenever they fail; a watch is none, as it ends once it has seen its error
