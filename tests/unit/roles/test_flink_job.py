@@ -1,6 +1,7 @@
 """What the module does with a job: which changes replace it, and that only one of two runs submits it."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -16,9 +17,9 @@ ROLE = Path(__file__).parents[3] / "ansible/roles/flink_job"
 
 
 # where Ansible puts them before it runs the module
-flink_cluster, flink_lock, _ = (
+flink_cluster, flink_lock, _, _ = (
     load(f"ansible.module_utils.{name}", ROLE / f"module_utils/{name}.py")
-    for name in ("flink_cluster", "flink_lock", "flink_snapshots")
+    for name in ("flink_cluster", "flink_lock", "flink_rescale", "flink_snapshots")
 )
 flink_job = load("flink_job", ROLE / "library/flink_job.py")
 
@@ -40,6 +41,10 @@ class FakeCluster:
         self.submissions = 0
         self.stopped: list[str] = []
         self.commands: list[list[str]] = []
+        self.total_slots = 64
+
+    def slots(self) -> int:
+        return self.total_slots
 
     def configuration(self) -> dict[str, str]:
         return {}
@@ -122,6 +127,8 @@ def run(tmp_path: Path, cluster: FakeCluster, settings: Path) -> Run:
             "arguments": [],
             "arguments_without_state": [],
             "properties": {},
+            "shards": 0,
+            "shards_before": 0,
             "code": [],
             "settings": str(settings),
             "state": "running",
@@ -217,6 +224,96 @@ def test_a_job_that_does_not_tell_the_form_of_its_state_is_replaced(run: Run, cl
     first = run()["job_id"]
     del cluster.jobs[first]["state"]
     assert run()["snapshot"] == f"savepoint of {first}"
+
+
+def sized(parallelism: int, shards: int | None = None) -> dict[str, Any]:
+    """Options of a job with so many subtasks, and two shards for each if not told otherwise."""
+    return {"properties": {"parallelism.default": parallelism}, "shards": shards or 2 * parallelism}
+
+
+@pytest.mark.parametrize(
+    ("former", "wanted"),
+    [((2, 4), (4, 8)), ((4, 8), (2, 4)), ((4, 8), (1, 2)), ((16, 32), (32, 64)), ((2, 6), (3, 6))],
+)
+def test_a_rescale_that_keeps_what_is_being_gathered_goes_on_from_the_savepoint(
+    run: Run, cluster: FakeCluster, former: tuple[int, int], wanted: tuple[int, int]
+) -> None:
+    first = run(**sized(*former))["job_id"]
+    assert run(**sized(*wanted))["snapshot"] == f"savepoint of {first}"
+    assert cluster.commands[-1][-1] == f"--shards={wanted[1]}"
+
+
+@pytest.mark.parametrize("state", ["running", "current"])
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize(
+    ("former", "wanted"),
+    [
+        ((2, 4), (3, 6)),
+        ((4, 8), (3, 6)),
+        ((2, 4), (5, 10)),
+        ((9, 18), (32, 64)),
+        ((31, 62), (32, 64)),
+        ((3, 3), (4, 12)),
+    ],
+)
+def test_a_rescale_that_takes_two_steps_is_refused_with_them(  # noqa: PLR0913 - each says another case
+    run: Run,
+    cluster: FakeCluster,
+    former: tuple[int, int],
+    wanted: tuple[int, int],
+    state: str,
+    *,
+    check_mode: bool,
+) -> None:
+    first = run(**sized(*former))["job_id"]
+    with pytest.raises(flink_cluster.JobError, match="Nothing was stopped") as refusal:
+        run(**sized(*wanted), state=state, check_mode=check_mode)
+    assert list(cluster.jobs) == [first]
+    advised = re.search(r"flink_jobs_parallelism=(\d+) -e flink_jobs_shards=(\d+)", str(refusal.value))
+    assert advised
+    between = (int(advised[1]), int(advised[2]))
+    # the advice is taken, and then what was refused
+    assert run(**sized(*between))["action"] == "replaced"
+    assert run(**sized(*wanted))["action"] == "replaced"
+
+
+@pytest.mark.parametrize("parallelism", [1, 2, 4])
+def test_a_former_version_that_names_no_shards_goes_on_where_it_can(
+    run: Run, cluster: FakeCluster, parallelism: int
+) -> None:
+    run(properties={"parallelism.default": 2})
+    with pytest.raises(flink_cluster.JobError, match="has 4 shards, which 3 subtasks cannot share"):
+        run(**sized(3), shards_before=4)
+    assert cluster.stopped == []
+    assert run(**sized(parallelism), shards_before=4)["action"] == "replaced"
+
+
+@pytest.mark.parametrize(
+    ("parallelism", "shards", "advice"),
+    [
+        (33, 66, "1 to 32"),
+        (3, 4, "flink_jobs_shards=6"),
+        (4, 2, "flink_jobs_shards=8"),
+        (2, 130, "at most 128"),
+    ],
+)
+def test_shards_that_subtasks_cannot_share_stop_nothing(
+    run: Run, cluster: FakeCluster, parallelism: int, shards: int, advice: str
+) -> None:
+    run(**sized(2))
+    with pytest.raises(flink_cluster.JobError, match=advice):
+        run(**sized(parallelism, shards))
+    assert cluster.stopped == []
+
+
+def test_a_job_is_not_stopped_for_more_subtasks_than_there_are_slots(run: Run, cluster: FakeCluster) -> None:
+    run(**sized(2))
+    cluster.total_slots = 3
+    with pytest.raises(flink_cluster.JobError, match="4 subtasks, and the cluster has 3 slots"):
+        run(**sized(4))
+    assert cluster.stopped == []
+    # TaskManagers that come later in the same run
+    assert run(**sized(4), state="current")["action"] == "stopped"
 
 
 def test_only_a_job_without_state_is_told_how_to_begin_without_it(run: Run, cluster: FakeCluster) -> None:

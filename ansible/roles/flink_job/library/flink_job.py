@@ -21,6 +21,7 @@ from ansible.module_utils.flink_cluster import (
     innermost_cause,
 )
 from ansible.module_utils.flink_lock import sole_run
+from ansible.module_utils.flink_rescale import check_rescale, check_shards
 from ansible.module_utils.flink_snapshots import list_snapshots, read_environment
 
 DOCUMENTATION = r"""
@@ -58,6 +59,16 @@ options:
     description: Flink options of this job.
     type: dict
     default: {}
+  shards:
+    description:
+      - How many groups of records a job gathers that keeps its state under any parallelism, else 0.
+        The script gets it as C(--shards=N). It is a multiple of the parallelism, which goes from 1 to 32.
+    type: int
+    default: 0
+  shards_before:
+    description: Shards of a running job of a version that does not name them.
+    type: int
+    default: 0
   code:
     description: Files, and folders of Python files, whose content counts as part of the job.
     type: list
@@ -209,13 +220,20 @@ def settings_digests(path: str | None) -> dict[str, str]:
 
 def fingerprint(parameters: dict[str, Any]) -> dict[str, str]:
     """Describe the job, part by part."""
+    shards = parameters["shards"]
     return {
         **settings_digests(parameters["settings"]),
+        **({"shards": str(shards), "parallelism": str(parallelism(parameters))} if shards else {}),
         "state": str(parameters["state_format"]),
         "code": code_digest([parameters["script"], *parameters["code"]]),
         "arguments": digest(json.dumps([parameters["script"], *parameters["arguments"]]).encode()),
         "properties": digest(json.dumps(parameters["properties"], sort_keys=True, default=str).encode()),
     }
+
+
+def parallelism(parameters: dict[str, Any]) -> int:
+    """Give the number of subtasks that the job is to have."""
+    return int(parameters["properties"].get("parallelism.default", 1))
 
 
 class Deployment:
@@ -275,6 +293,8 @@ class Deployment:
             if self.parameters["allow_non_restored_state"]:
                 command += ["--allowNonRestoredState"]
         command += ["--python", self.parameters["script"], *self.parameters["arguments"]]
+        if self.parameters["shards"]:
+            command += [f"--shards={self.parameters['shards']}"]
         if not snapshot:
             command += self.parameters["arguments_without_state"]
         code, out, err = self.module.run_command(
@@ -357,6 +377,8 @@ class Deployment:
 
         if job_id:
             self.check_state(deployed)
+            self.check_slots()
+        self.check_shards(deployed)
         result: dict[str, Any] = {"changed": True, "diff": {"before": deployed, "after": wanted}}
         if state == "current":
             return {**result, **self.stop(job_id)}
@@ -386,6 +408,30 @@ class Deployment:
                 f"then ansible-playbook site.yml -e flink_jobs_anew={self.name}"
             )
 
+    def check_shards(self, deployed: dict[str, str]) -> None:
+        """Refuse shards that subtasks cannot share, be they the running job's or those of this one."""
+        if not self.parameters["shards"]:
+            return
+        wanted = parallelism(self.parameters), self.parameters["shards"]
+        check_shards(self.name, *wanted)
+        former = int(deployed.get("shards", self.parameters["shards_before"] if deployed else 0))
+        if former:
+            former_parallelism = int(deployed["parallelism"]) if "parallelism" in deployed else None
+            check_rescale(self.name, *wanted, former_parallelism, former)
+
+    def check_slots(self) -> None:
+        """Refuse more subtasks than the cluster has slots; between two versions it may get more of them."""
+        if self.parameters["state"] != "running":
+            return
+        subtasks, slots = parallelism(self.parameters), self.cluster.slots()
+        if subtasks > slots:
+            raise JobError(
+                f"{self.name} is to have {subtasks} subtasks, and the cluster has {slots} slots. "
+                "Nothing was stopped. Add TaskManagers (docs/operate.md, More hosts, or fewer), bring back "
+                "those that are down (ansible-playbook playbooks/health.yml names them), or choose fewer "
+                "subtasks"
+            )
+
     def stop(self, job_id: str | None) -> dict[str, Any]:
         """Stop the job, if it runs."""
         if not job_id:
@@ -405,6 +451,8 @@ def main() -> None:
             "arguments": {"type": "list", "elements": "str", "default": []},
             "arguments_without_state": {"type": "list", "elements": "str", "default": []},
             "properties": {"type": "dict", "default": {}},
+            "shards": {"type": "int", "default": 0},
+            "shards_before": {"type": "int", "default": 0},
             "code": {"type": "list", "elements": "path", "default": []},
             "settings": {"type": "path"},
             "state": {"type": "str", "choices": ["running", "current", "stopped"], "default": "running"},

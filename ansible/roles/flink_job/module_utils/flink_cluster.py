@@ -68,6 +68,10 @@ class Cluster:
             if key.startswith(PARAMETER_PREFIX)
         }
 
+    def slots(self) -> int:
+        """Give the number of slots, in use or free, of the TaskManagers that are there."""
+        return int(self.request("/overview")["slots-total"])
+
     def state(self, job_id: str) -> str:
         """Give RUNNING only if each task is; a job as a whole is RUNNING long before that."""
         job = self.request(f"/jobs/{job_id}")
