@@ -143,8 +143,8 @@ build/flink/installed: ansible/playbooks/jobs_tests.yml ansible/inventory/group_
 	@$(call step,Unpack Flink for the tests of its jobs,(cd ansible && ansible-playbook playbooks/jobs_tests.yml),The task that failed stands above.)
 	touch $@
 
-bench: .venv/installed ## how fast the running lab is, as build/bench.html and .json; stops its jobs meanwhile; DATA=file COLUMNS=map
-	@python tests/benchmarks/bench.py $(data_options)
+bench: .venv/installed ## how fast the running lab is, as build/bench.html and .json; stops its jobs meanwhile; DATA=file COLUMNS=map CUSTOMERS=number
+	@python tests/benchmarks/bench.py $(data_options) $(if $(CUSTOMERS),--customers '$(CUSTOMERS)')
 
 compare: .venv/installed ## what a record costs with the jobs of BEFORE=commit and with these, in turns on the running lab; DATA=file COLUMNS=map
 	@if [ -z '$(BEFORE)' ]; then

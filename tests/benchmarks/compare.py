@@ -18,10 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import LAKE_GROUP, Bench, add_data, read_data
 from lab import INSTALLED, REMOTE, ROOT, BenchmarkError, Lab, until
+from machine import cpu_s
+from runs import Runs, add_data, read_data
 
 from clients.process import ClientError
+from flink_jobs.kafka_to_minio_job import NAME as LAKE_GROUP
 from training.tables import DatasetError
 
 ROUNDS = 5
@@ -51,9 +53,9 @@ class Comparison:
 
     """
 
-    def __init__(self, lab: Lab, bench: Bench, folder: Path) -> None:
+    def __init__(self, lab: Lab, runs: Runs, folder: Path) -> None:
         self._lab = lab
-        self._bench = bench
+        self._runs = runs
         self._folder = folder
         self.costs_us: dict[str, list[dict[str, float]]] = {version: [] for version in VERSIONS}
 
@@ -63,7 +65,7 @@ class Comparison:
         for host in {*taskmanagers, *self._lab.named("flink_jobmanager")}:
             self._lab.copy(host, *(self._folder / version for version in VERSIONS))
         try:
-            with self._bench.backlog():
+            with self._runs.backlog():
                 for number in range(rounds):
                     for version in VERSIONS if number % 2 == 0 else reversed(VERSIONS):
                         self._import_from(f"{REMOTE}/{version}:{SITE_PACKAGES}")
@@ -88,20 +90,20 @@ class Comparison:
 
     def _work_through(self, version: str) -> dict[str, float]:
         """Let both jobs do the whole backlog; µs of processor time a record, by service and together."""
-        path, total = f"{REMOTE}/{version}", self._bench.numbers["data"]["backlog"]
+        path, total = f"{REMOTE}/{version}", self._runs.numbers["data"]["backlog"]
         # the first records of a run pay for its start
         with self._jobs(path) as (done, in_lake):
             until(lambda: done() > 0, PATIENCE_S, "the first record is scored")
-            begun, spent = done(), self._lab.cpu_s()
+            begun, spent = done(), cpu_s()
             until(lambda: done() >= total and in_lake() >= total, PATIENCE_S, "the backlog is done")
-            after = self._lab.cpu_s()
+            after = cpu_s()
         self._lab.remove_lake()
         cost = {name: (after[name] - before) / (total - begun) * 1e6 for name, before in spent.items()}
         return {name: round(us, 2) for name, us in (cost | {"all": sum(cost.values())}).items()}
 
     @contextmanager
     def _jobs(self, path: str) -> Iterator[Any]:
-        with self._bench.topics() as topics, self._lab.topics("labels") as (labels,):
+        with self._runs.topics() as topics, self._lab.topics("labels") as (labels,):
             source = topics["transactions"]
             lake = {"transactions": source, "fraud_labels": labels}
             scripts = (f"{path}/flink_jobs/{name}.py" for name in ("kafka_to_minio_job", "ml_inference_job"))
@@ -110,7 +112,7 @@ class Comparison:
                 self._lab.job(kafka_to_minio, lake, python_path=path),
                 self._lab.job(ml_inference, topics, python_path=path),
             ):
-                yield self._bench.done(topics), lambda: self._lab.committed(LAKE_GROUP, source)
+                yield self._runs.done(topics), lambda: self._lab.committed(LAKE_GROUP, source)
 
 
 def main() -> int:
@@ -126,7 +128,7 @@ def main() -> int:
             folder = Path(name)
             check_out(options.commit, folder / "before")
             shutil.copytree(ROOT / "flink_jobs", folder / "after/flink_jobs")
-            comparison = Comparison(lab, Bench(lab, read_data(options), folder), folder)
+            comparison = Comparison(lab, Runs(lab, read_data(options), folder), folder)
             with lab.to_itself():
                 comparison.measure(options.rounds)
     except (BenchmarkError, ClientError, DatasetError, OSError) as error:

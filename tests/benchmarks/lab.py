@@ -1,13 +1,12 @@
 """The running lab, as the benchmarks use it: topics of their own, jobs of their own."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 # the module by which the role flink_job asks Flink
 sys.path.append(str(ROOT / "ansible/roles/flink_job/module_utils"))
 
-from flink_cluster import Cluster  # noqa: E402 - see above
+from flink_cluster import ENDED, Cluster  # noqa: E402 - see above
 
 JOBS = Path(__file__).parent / "jobs"
 SSH_CONFIG = ROOT / "build/lab/ssh_config"
@@ -32,15 +31,8 @@ REMOTE = "/opt/fraud-bench"
 INSTALLED = "/opt/fraud-detection/venv/lib/python3.11/site-packages/flink_jobs"
 PREFIX = "bench_"
 PARTITIONS = 8
-# a service by what is in its processes' command lines
-SERVICES = {
-    "TaskManagerRunner": "taskmanager",
-    # its Python, which in process mode has processes of its own
-    "pyflink.fn_execution": "taskmanager",
-    "kafka.Kafka": "kafka",
-    "minio\0server": "minio",
-    "StandaloneSessionClusterEntrypoint": "jobmanager",
-}
+# of a job with an end
+LONGEST_WORK_S = 3600
 # prefix of the benchmarks' objects in the bucket of the lake
 LAKE = "benchmark"
 
@@ -198,6 +190,35 @@ class Lab:
             python_path: where whoever submits finds other packages than those that are installed.
 
         """
+        job_id = self._submit(script, topics, arguments, parallelism, python_path)
+        try:
+            state = self.flink.wait_for_state(job_id, {"RUNNING"}, 120)
+            if state != "RUNNING":
+                raise BenchmarkError(f"{script} is {state}: {self.flink.root_cause(job_id)}")
+            yield job_id
+        finally:
+            self.flink.cancel(job_id, 60)
+
+    def work_off(self, script: str, topics: dict[str, str], *arguments: str) -> None:
+        """Let a job with an end do its work, as one subtask, which keeps the order of what it makes."""
+        job_id = self._submit(script, topics, arguments, 1, None)
+        try:
+            state = self.flink.wait_for_state(job_id, ENDED, LONGEST_WORK_S)
+            if state != "FINISHED":
+                raise BenchmarkError(f"{script} is {state}: {self.flink.root_cause(job_id)}")
+        finally:
+            if self.flink.state(job_id) not in ENDED:
+                self.flink.cancel(job_id, 60)
+
+    def _submit(
+        self,
+        script: str,
+        topics: dict[str, str],
+        arguments: Iterable[str],
+        parallelism: int | None,
+        python_path: str | None,
+    ) -> str:
+        """Submit a job, told as for `job`; return its id."""
         buckets = self.settings.buckets
         settings = replace(
             self.settings,
@@ -228,14 +249,7 @@ class Lab:
         found = re.search(r"JobID ([0-9a-f]{32})", ran.stdout)
         if ran.returncode or not found:
             raise BenchmarkError(f"{script} was not submitted:\n{ran.stdout}\n{ran.stderr}")
-        job_id = found[1]
-        try:
-            state = self.flink.wait_for_state(job_id, {"RUNNING"}, 120)
-            if state != "RUNNING":
-                raise BenchmarkError(f"{script} is {state}: {self.flink.root_cause(job_id)}")
-            yield job_id
-        finally:
-            self.flink.cancel(job_id, 60)
+        return found[1]
 
     def is_whole(self) -> bool:
         """Whether each TaskManager is there with all of its slots free."""
@@ -245,11 +259,20 @@ class Lab:
             and overview["slots-available"] == overview["slots-total"]
         )
 
+    def slots(self) -> int:
+        """Count the subtasks that a job may have."""
+        return int(self.flink.request("/overview")["slots-total"])
+
+    def latest_checkpoint(self, job_id: str) -> dict[str, Any]:
+        """Tell of the last checkpoint that Flink made by itself or by `checkpoint`, as that does."""
+        found: dict[str, Any] = self.flink.request(f"/jobs/{job_id}/checkpoints")["latest"]["completed"]
+        return found
+
     def checkpoint(self, job_id: str) -> dict[str, Any]:
         """Make a full checkpoint; return what Flink says of it: `state_size`, `end_to_end_duration`, …."""
         trigger = self.flink.request(f"/jobs/{job_id}/checkpoints", "POST", {"checkpointType": "FULL"})
         path = f"/jobs/{job_id}/checkpoints/{trigger['request-id']}"
-        until(lambda: self.flink.request(path)["status"]["id"] == "COMPLETED", 300, "the checkpoint ends")
+        until(lambda: self.flink.request(path)["status"]["id"] == "COMPLETED", 600, "the checkpoint ends")
         operation = self.flink.request(path)["operation"]
         if "checkpointId" not in operation:
             raise BenchmarkError(f"no checkpoint of {job_id}: {operation}")
@@ -261,23 +284,6 @@ class Lab:
     def kill_taskmanager(self) -> None:
         """End a TaskManager as a crash would; its unit starts another."""
         self.ssh(self.named("flink_taskmanager")[0], "sudo systemctl kill -s KILL flink-taskmanager@1")
-
-    # this machine
-
-    def cpu_s(self) -> dict[str, float]:
-        """Seconds of processor time that each service has taken so far; all hosts share this machine."""
-        ticks = os.sysconf("SC_CLK_TCK")
-        spent = dict.fromkeys(SERVICES.values(), 0.0)
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                command = (process / "cmdline").read_text()
-                fields = (process / "stat").read_text().rpartition(")")[2].split()
-            except OSError:  # it has just ended
-                continue
-            for word, service in SERVICES.items():
-                if word in command:
-                    spent[service] += (int(fields[11]) + int(fields[12])) / ticks
-        return spent
 
     # the lake
 

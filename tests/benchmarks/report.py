@@ -1,24 +1,35 @@
 """The page of a benchmark run."""
 
+from statistics import mean
 from typing import Any
 
-from matplotlib.ticker import NullFormatter
+from plots import LOADS, WAYS, plots
 
-from training.page import BLUE, GREY, RED, document, figures, new_axes, note, png, table
+from training.page import document, figures, note, table
 
-WAYS = {
-    "pass_through": ("Flink SQL alone", "the same JSON from topic to topic: no features, no Python"),
-    "inference": ("ml_inference_job", "features, model, predictions, alerts and dead letters"),
-    "per_record": ("one record at a time", "the same work and code, without micro-batches"),
-    "plain": ("the plain way", "process mode, scikit-learn's predict_proba for each record"),
-}
 SERVICES = {"taskmanager": "TaskManagers", "kafka": "Kafka", "minio": "MinIO", "jobmanager": "JobManager"}
 
 
+FLOOR = (
+    "The floor is the same load through a topic with three replicas to the same consumer, measured just "
+    "after it, with no job between: what Kafka and this machine take by themselves, while ml_inference_job "
+    "waits. Beside each percentile, how many times the floor's it is."
+)
+TURNS = (
+    "As many transactions and customers as in the backlog, made so that only whose they are differs. Each "
+    "load had its turn on the way there and on the way back; shown are means."
+)
+MADE = (
+    "Flink SQL made the month, 10,000 customers after 10,000: 60 transactions of each. Those that are "
+    "measured came after it, of all customers in turn."
+)
 SIZED = (
-    "Cores are twice as many as were busy at that rate; for a rate that was not measured, they follow from "
-    "what a record of the backlog costs. Kafka's disks hold three replicas of seven days of transactions and "
-    "three days of predictions, compressed as well as in the backlog."
+    "If the rate never changes. Cores are twice as many as were busy at that rate; of a rate that was not "
+    "measured, they are calculated from what a record of the backlog costs. All else is calculated: "
+    "subtasks, each with half of what one alone took from the backlog, up to the 32 that a job may have; "
+    "state, by what a transaction takes in a checkpoint, for the 37 days that a history keeps it; Kafka's "
+    "disks, with three replicas of seven days of transactions and three days of predictions, compressed as "
+    "well as in the backlog."
 )
 
 
@@ -30,18 +41,25 @@ def page(numbers: dict[str, Any]) -> str:
 <h2>Throughput</h2>
 {_throughput(numbers)}
 {note(_throughput_note(numbers))}
+<h3>By whose the transactions are</h3>
+{_loads(numbers)}
+{note(TURNS)}
+<h3>By subtasks</h3>
+{_scaling(numbers)}
+{note(_scaling_note(numbers))}
 <h2>What a transaction costs</h2>
 {_costs(numbers)}
 <h2>Latency</h2>
-{_latency(numbers)}
+{_latency(numbers["latency_ms"])}
 {note(_latency_note(numbers))}
 <h2>State</h2>
 {_state(numbers)}
+{_months(numbers)}
 <h2>Hosts for a rate</h2>
 {_sizing(numbers)}
 {note(SIZED)}
 <h2>Plots</h2>
-{figures(_plots(numbers))}""",
+{figures(plots(numbers))}""",
     )
 
 
@@ -65,7 +83,7 @@ def _throughput_note(numbers: dict[str, Any]) -> str:
 
 def _latency_note(numbers: dict[str, Any]) -> str:
     return (
-        "From the creation of a transaction to the arrival of its prediction at a consumer, in milliseconds. "
+        f"From the creation of a transaction to the arrival of its prediction at a consumer, in ms. {FLOOR} "
         f"After a TaskManager was killed, the next prediction came {numbers['recovery_s']} s later."
     )
 
@@ -77,12 +95,42 @@ def _throughput(numbers: dict[str, Any]) -> str:
         for way, (name, what) in WAYS.items()
         if (tps := numbers["throughput_tps"].get(way))
     ]
-    rows += [
-        (f"ml_inference_job, {count} TaskManager", f"{tps:,}", f"{inference / tps:.3g}", "the same on fewer")
-        for count, tps in numbers["scaling"].items()
-        if count != str(numbers["taskmanagers"])
-    ]
     return table(("", "#records a second", "#ml_inference_job is … times as fast", "what it does"), rows)
+
+
+def _loads(numbers: dict[str, Any]) -> str:
+    loads = {whose: {name: mean(found[name]) for name in found} for whose, found in numbers["loads"].items()}
+    even = loads["even"]
+    return table(
+        ("", "#records a second", "#of the even load", "#processor time of a transaction, µs"),
+        (
+            (
+                LOADS[whose],
+                f"{loads[whose]['tps']:,.0f}",
+                f"{loads[whose]['tps'] / even['tps']:.2f}",
+                f"{loads[whose]['cpu_us']:.1f}",
+            )
+            for whose in LOADS
+        ),
+    )
+
+
+def _scaling(numbers: dict[str, Any]) -> str:
+    scaling = numbers["scaling"]
+    return table(
+        ("#subtasks", "#records a second", "#of one alone"),
+        (
+            (subtasks, f"{tps:,}", f"{tps / scaling['1']:.2f}" if "1" in scaling else "")
+            for subtasks, tps in sorted(scaling.items(), key=lambda item: int(item[0]))
+        ),
+    )
+
+
+def _scaling_note(numbers: dict[str, Any]) -> str:
+    return (
+        f"On {numbers['taskmanagers']} TaskManagers. Subtasks of one TaskManager share its Python, which "
+        f"uses one core; and all hosts share {numbers['machine']['cores']} cores."
+    )
 
 
 def _costs(numbers: dict[str, Any]) -> str:
@@ -92,16 +140,29 @@ def _costs(numbers: dict[str, Any]) -> str:
     )
 
 
-def _latency(numbers: dict[str, Any]) -> str:
+def _latency(latency_ms: dict[str, Any]) -> str:
+    names = {"p50": "p50", "p99": "p99", "p999": "p99.9"}
     return table(
-        ("#transactions a second", "#p50", "#p99", "#p99.9", "#predictions"),
+        (
+            "#transactions a second",
+            *(f"#{shown}{what}" for shown in names.values() for what in ("", ", floor", ", times the floor")),
+            "#predictions",
+        ),
         (
             (
                 f"{int(rate):,}",
-                *(f"{found[name]:.0f}" for name in ("p50", "p99", "p999")),
-                f"{found['predictions']:,}",
+                *(
+                    value
+                    for name in names
+                    for value in (
+                        f"{found[name]:.0f}",
+                        f"{found['floor'][name]:.1f}",
+                        f"{found['to_floor'][name]:.1f}",
+                    )
+                ),
+                f"{found['records']:,}",
             )
-            for rate, found in numbers["latency_ms"].items()
+            for rate, found in latency_ms.items()
         ),
     )
 
@@ -111,10 +172,10 @@ def _state(numbers: dict[str, Any]) -> str:
         ("", "#customers seen", "#transactions", "#checkpoint, MB", "#bytes a customer", "#ms"),
         (
             (
-                "histories of a month" if name == "whole_histories" else f"a day, of {name} customers",
+                _state_name(name),
                 f"{found['customers']:,}",
                 f"{found['transactions']:,}",
-                f"{found['bytes'] / 1e6:.1f}",
+                f"{found['bytes'] / 1e6:,.1f}",
                 f"{found['bytes'] / found['customers']:,.0f}",
                 f"{found['ms']:,}",
             )
@@ -123,103 +184,55 @@ def _state(numbers: dict[str, Any]) -> str:
     )
 
 
+def _state_name(name: str) -> str:
+    if name == "whole_histories":
+        return "histories of the backlog"
+    return f"a {name} customers" if name.startswith("month") else f"a day of {name} customers"
+
+
+def _months(numbers: dict[str, Any]) -> str:
+    months = numbers.get("months")
+    if not months:
+        return note("make bench CUSTOMERS=1000000 also measures with a month of so many customers.")
+    own = months["own_checkpoint"]
+    rows = (
+        ("records a second while the month was brought in", f"{months['before_tps']:,}"),
+        ("records a second of all customers in turn, after it", f"{months['tps']:,}"),
+        ("processor time of such a transaction, µs", f"{sum(months['cpu_us'].values()):.1f}"),
+        ("Flink's own checkpoint at 1,000 a second: uploaded, MB", f"{own['bytes'] / 1e6:.1f}"),
+        ("… and ms", f"{own['ms']:,}"),
+    )
+    return (
+        f"<h3>A month of {months['customers']:,} customers</h3>"
+        f"{table(('', '#'), rows)}{_latency(months['latency_ms'])}{note(MADE)}"
+    )
+
+
 def _sizing(numbers: dict[str, Any]) -> str:
     return table(
         (
             "#transactions a second",
+            "cores are",
+            "#subtasks",
             "#TaskManager cores",
             "#Kafka cores",
             "#Kafka disks, GB",
+            "#state, GB",
+            "#… a subtask",
             "#lake, GB a day",
         ),
         (
             (
-                f"{size['tps']:,}" + ("" if size["measured"] else " (extrapolated)"),
+                f"{size['tps']:,}",
+                "measured" if size["measured"] else "calculated",
+                str(size["subtasks"]),
                 f"{size['taskmanager_cores']:.1f}",
                 f"{size['kafka_cores']:.1f}",
                 f"{size['kafka_gb']:,.0f}",
+                f"{size['state_gb']:,.0f}",
+                f"{size['state_gb_a_subtask']:,.0f}",
                 f"{size['lake_gb_a_day']:,.1f}",
             )
             for size in numbers["sizing"]
         ),
     )
-
-
-def _plots(numbers: dict[str, Any]) -> tuple[tuple[str, bytes, str], ...]:
-    return (
-        ("Records a second", _bars(numbers), "Logarithmic: each line is ten times the one before."),
-        (
-            "Through the backlog",
-            _backlog(numbers),
-            "Where a line is flat, a checkpoint was made.",
-        ),
-        ("Latency", _latencies(numbers), "From the median (bottom) to the 99.9th percentile (top)."),
-        ("Checkpoints", _checkpoints(numbers), "Size of a full checkpoint as customers are added."),
-    )
-
-
-def _bars(numbers: dict[str, Any]) -> bytes:
-    figure, axes = new_axes("records a second, logarithmic", "")
-    found = [(WAYS[way][0], numbers["throughput_tps"][way]) for way in reversed(WAYS)]
-    names, values = zip(*found, strict=True)
-    bars = axes.barh(names, values, color=[BLUE if name == WAYS["inference"][0] else GREY for name in names])
-    axes.bar_label(bars, [f"{value:,}" for value in values], padding=4)
-    axes.set(xscale="log", xlim=(10, 5 * max(values)))
-    axes.grid(visible=False, axis="y")
-    return png(figure)
-
-
-def _backlog(numbers: dict[str, Any]) -> bytes:
-    figure, axes = new_axes("seconds since the first record", "records scored")
-    for name, colour in (("warm_up", GREY), ("one_taskmanager", RED), ("inference", BLUE)):
-        seconds, records = zip(*numbers["samples"][name], strict=True)
-        label = {
-            "warm_up": "all TaskManagers, first run",
-            "one_taskmanager": "one TaskManager",
-            "inference": "all TaskManagers, third run",
-        }[name]
-        axes.plot(seconds, records, color=colour, label=label)
-    axes.set(xlim=(0, None), ylim=(0, None))
-    axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.legend(loc="lower right")
-    return png(figure)
-
-
-def _latencies(numbers: dict[str, Any]) -> bytes:
-    figure, axes = new_axes("transactions a second", "milliseconds, logarithmic")
-    for place, found in enumerate(numbers["latency_ms"].values()):
-        axes.plot([place, place], [found["p50"], found["p999"]], color=GREY, linewidth=1.5)
-        for name, colour in (("p50", BLUE), ("p99", RED), ("p999", GREY)):
-            axes.plot(place, found[name], "o", color=colour, label=name if place == 0 else None)
-            axes.annotate(
-                f"{found[name]:.0f}",
-                (place, found[name]),
-                xytext=(8, -3),
-                textcoords="offset points",
-                fontsize=9,
-            )
-    rates = [f"{int(rate):,}" for rate in numbers["latency_ms"]]
-    axes.set_xticks(range(len(rates)), rates)
-    axes.set(yscale="log", ylim=(10, None), xlim=(-0.5, len(rates) - 0.3))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.legend(loc="lower right", ncols=3)
-    return png(figure)
-
-
-def _checkpoints(numbers: dict[str, Any]) -> bytes:
-    figure, axes = new_axes("customers, logarithmic", "megabytes, logarithmic")
-    found = [size for name, size in numbers["state"].items() if name != "whole_histories"]
-    customers, sizes = zip(*((each["customers"], each["bytes"] / 1e6) for each in found), strict=True)
-    axes.plot(customers, sizes, "o-", color=BLUE, label="a day of their transactions")
-    whole = numbers["state"]["whole_histories"]
-    axes.plot(whole["customers"], whole["bytes"] / 1e6, "o", color=RED, label="histories of a month")
-    for x, each in zip(customers, found, strict=True):
-        axes.annotate(
-            f"{each['ms']} ms", (x, each["bytes"] / 1e6), xytext=(6, -12), textcoords="offset points"
-        )
-    axes.set(xscale="log", yscale="log", xlim=(None, 3 * max(customers)), ylim=(min(sizes) / 2, None))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.legend(loc="lower right")
-    return png(figure)
