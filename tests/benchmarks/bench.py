@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 from lab import INSTALLED, REMOTE, ROOT, BenchmarkError, Lab, until
 from loads import COHORT, MONTH_DAYS, copies, make, make_months, make_next_day, of_made_customers, producer
-from machine import cpu_s
+from machine import check_disk, cpu_s
 from measures import silence, throughput
 from report import page
 from runs import INFERENCE, Runs, add_data, read_data
@@ -49,6 +49,9 @@ TURNS = ("even", "hot", "zipf", "zipf", "hot", "even")
 CUSTOMERS = (10_000, 100_000, 1_000_000)
 # transactions of customers with a month each, which are measured
 NEXT_DAY = 2_000_000
+# What each of these customers may take of the disk, with all replicas and checkpoints: rather too much, as a
+# full disk would stop the lab.
+CUSTOMER_BYTES = 50_000
 FEWEST_CHECKPOINTS = 3
 
 
@@ -57,6 +60,7 @@ class Bench(Runs):
 
     def measure(self, month_of: int) -> None:
         """Measure everything, one after another; `month_of` customers with a month each, if not 0."""
+        check_disk(month_of * CUSTOMER_BYTES, f"A month of {month_of:,} customers")
         with self.backlog():
             self._inference("warm_up")
             for subtasks in SUBTASKS:

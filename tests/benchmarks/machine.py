@@ -1,7 +1,10 @@
 """This machine, on which all hosts of the lab run."""
 
 import os
+import shutil
 from pathlib import Path
+
+from lab import ROOT, BenchmarkError
 
 # a service by what is in its processes' command lines
 SERVICES = {
@@ -34,3 +37,13 @@ def processor() -> str:
     """Name its processor."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next((line.partition(":")[2].strip() for line in lines if "model name" in line), "unknown")
+
+
+def check_disk(needed_bytes: int, what: str) -> None:
+    """Raise BenchmarkError where the disk, which is the hosts' too, has less room than `what` takes."""
+    free = shutil.disk_usage(ROOT).free
+    if free < needed_bytes:
+        raise BenchmarkError(
+            f"{what} may take {needed_bytes / 1e9:.0f} GB of this machine's disk, and {free / 1e9:.0f} GB "
+            "are free: make room, or choose fewer customers"
+        )

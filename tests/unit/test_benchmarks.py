@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
+import machine
 import measures
 from loads import copies, of_made_customers
 from measures import BenchmarkError, slope, throughput, to_floor
@@ -132,6 +134,13 @@ def test_samples_of_a_long_run_are_thinned_out(clock: list[float]) -> None:
 def test_a_backlog_that_is_done_too_soon_is_refused(clock: list[float]) -> None:
     with pytest.raises(BenchmarkError, match="too soon"):
         throughput(lambda: int(1 + (clock[0] - 100) * 100_000), 100_000, dict)
+
+
+def test_a_load_that_may_fill_the_disk_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: SimpleNamespace(free=49_000_000_000))
+    with pytest.raises(BenchmarkError, match=r"A month may take 50 GB .* 49 GB are free"):
+        machine.check_disk(50_000_000_000, "A month")
+    machine.check_disk(48_000_000_000, "A month")
 
 
 def frame(rows: int) -> pd.DataFrame:
