@@ -118,7 +118,8 @@ def fold(history: bytes, time_s: float, amount: float, transaction_id: str) -> t
         The history afterwards, and how many of its bytes tell what happened up to `time_s`.
 
     """
-    entry = _pack(time_s, amount, zlib.crc32(transaction_id.encode()))
+    # a zero has two signs, and a repeat may have the other
+    entry = _pack(time_s, amount + 0.0, zlib.crc32(transaction_id.encode()))
     if history[_FORMAT_AT] != _PLAIN:
         return _fold_summed(history, entry, time_s, amount)
     if (

@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 from flink_jobs.domain.history import DAY_S, KEPT_S
+from flink_jobs.shards import MOST_SUBTASKS
 
 SIZED_TPS = (1_000, 10_000, 100_000)
-MOST_SUBTASKS = 32
 # how busy cores and subtasks may be
 BUSY = 0.5
 REPLICAS, KEPT_DAYS = 3, {"transactions": 7, "predictions": 3}

@@ -93,6 +93,12 @@ def test_a_repeat_changes_nothing_and_gets_the_same_features(
         assert features(history, *transaction) == first
 
 
+def test_a_zero_of_either_sign_is_the_same_amount() -> None:
+    history = folded((START_S, 0.0, "t"))
+    assert fold(history, START_S, -0.0, "t")[0] == history
+    assert folded((START_S, -0.0, "t")) == history
+
+
 @given(transactions)
 def test_a_transaction_takes_20_bytes(arriving: list[tuple[float, float, str]]) -> None:
     history = folded(*arriving)
