@@ -84,7 +84,8 @@ class CheckedColumns:
         elif not pa.types.is_integer(kind):
             self._refuse_type(ours, _AN_ID)
         values = values.cast(pa.string())
-        self._refuse_no_ids(ours, values)
+        if pa.types.is_string(kind) or pa.types.is_decimal(kind):
+            self._refuse_no_ids(ours, values)
         if optional:
             return pc.if_else(of.is_empty(values), None, values)
         self._refuse(ours, of.mask(of.is_empty(values)), _AN_ID)
