@@ -11,6 +11,7 @@ from flink_jobs.store.settings import load_settings
 
 NAME = "per_record"
 
+
 def main() -> None:
     settings = load_settings()
     environment = scoring_environment(NAME)
