@@ -2,6 +2,7 @@
 
 import math
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -187,3 +188,22 @@ def test_weekend_and_night_are_those_in_utc() -> None:
 def test_a_history_tells_when_its_customer_was_last_seen() -> None:
     assert last_seen_s(folded((START_S + 5, 1.0, "new"), (START_S, 1.0, "late"))) == START_S + 5
     assert last_seen_s(NO_HISTORY) == -math.inf
+
+
+def test_a_batch_of_one_busy_customer_takes_little_memory() -> None:
+    """What a batch keeps does not grow with the pace of one customer."""
+    payments = [(START_S + number * 20.0, 10.0, f"t{number}") for number in range(20_000)]
+    busy = folded(*payments[:-4000])
+    tracemalloc.start()
+    try:
+        transactions = FoldedTransactions({"plain": folded(*payments[:1000]), "summed": busy}.get)
+        for number in range(2000):
+            transactions.add("plain", START_S + 20_000.0 + number / 1000, 10.0, f"t{number}")
+            transactions.add("summed", *payments[number - 4000])
+        counts = transactions.windows().counts
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # of 4320 within a day, 19 lie in the hour in which the day begins
+    assert counts[:2].tolist() == [[1001] * 3, [4301, 16_001, 16_001]]
+    assert peak < 24 * 1024 * 1024, f"{peak / 1e6:.0f} MB"
