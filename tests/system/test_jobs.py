@@ -61,4 +61,4 @@ def test_changed_settings_restart_the_jobs_with_their_state(tmp_path: Path, flin
             assert sorted(after.values()) == sorted(before.values())
             for job_id, name in after.items():
                 restored = flink(f"/jobs/{job_id}/checkpoints")["latest"]["restored"]
-                assert restored["external_path"].startswith(f"s3://flink/savepoints/{name}/")
+                assert restored["external_path"].startswith(f"s3://flink/savepoints/{name}")

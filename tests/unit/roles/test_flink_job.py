@@ -1,6 +1,7 @@
 """What the module does with a job: which changes replace it, and that only one of two runs submits it."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -40,6 +41,9 @@ class FakeCluster:
         self.jobs: dict[str, dict[str, str]] = {}
         self.submissions = 0
         self.stopped: list[str] = []
+        self.ended: dict[str, int] = {}
+        self.folders: list[str | None] = []
+        self.options: dict[str, str] = {}
         self.commands: list[list[str]] = []
         self.total_slots = 64
 
@@ -47,7 +51,7 @@ class FakeCluster:
         return self.total_slots
 
     def configuration(self) -> dict[str, str]:
-        return {}
+        return self.options
 
     def active_jobs(self, _name: str) -> list[str]:
         return list(self.jobs)
@@ -55,13 +59,18 @@ class FakeCluster:
     def deployed(self, job_id: str) -> dict[str, str]:
         return self.jobs[job_id]
 
-    def savepoints(self, _name: str) -> list[tuple[float, str]]:
-        return [(float(number), f"savepoint of {job_id}") for number, job_id in enumerate(self.stopped)]
+    def savepoints(self, _name: str) -> list[tuple[float, str, int]]:
+        return [
+            (float(number), f"savepoint of {job_id}", self.ended[job_id])
+            for number, job_id in enumerate(self.stopped)
+        ]
 
     def wait_for_state(self, _job_id: str, _wanted: set[str], _timeout_s: float) -> str:
         return "RUNNING"
 
-    def stop_with_savepoint(self, job_id: str, _folder: str | None, _timeout_s: float) -> str:
+    def stop_with_savepoint(self, job_id: str, folder: str | None, _timeout_s: float) -> str:
+        self.folders.append(folder)
+        self.ended[job_id] = int(self.jobs[job_id].get("state", 1))
         del self.jobs[job_id]
         self.stopped.append(job_id)
         return f"savepoint of {job_id}"
@@ -218,6 +227,40 @@ def test_a_release_that_cannot_read_the_state_stops_nothing(
 def test_a_release_that_reads_the_former_state_takes_it_over(run: Run) -> None:
     first = run(state_format=2)["job_id"]
     assert run(state_format=3, state_formats_read=[1, 2])["snapshot"] == f"savepoint of {first}"
+
+
+def test_a_snapshot_lies_in_the_folder_of_its_form(run: Run, cluster: FakeCluster, tmp_path: Path) -> None:
+    cluster.options["execution.checkpointing.savepoint-dir"] = f"file:{tmp_path}/savepoints"
+    run()
+    run(state_format=2, state_formats_read=[1])
+    former, own = (f"file:{tmp_path}/savepoints/{folder}" for folder in ("count", "count.form2"))
+    assert f"-Dexecution.checkpointing.savepoint-dir={own}" in cluster.commands[-1]
+    run(state="stopped", state_format=2)
+    # the savepoint of the former job is of the former form
+    assert cluster.folders == [former, own]
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+def test_a_release_starts_no_job_from_state_that_it_cannot_read(
+    run: Run, cluster: FakeCluster, tmp_path: Path, *, remembered: bool
+) -> None:
+    if remembered:
+        run(state_format=2)
+        run(state="stopped", state_format=2)
+    else:
+        # the JobManager was restarted
+        cluster.options["execution.checkpointing.dir"] = f"file:{tmp_path}"
+        for folder, completed_s in (("count/1/chk-1", 1), ("count.form2/2/chk-9", 2), ("counter/3/chk-9", 3)):
+            metadata = tmp_path / folder / "_metadata"
+            metadata.parent.mkdir(parents=True)
+            metadata.touch()
+            os.utime(metadata, (completed_s, completed_s))
+    with pytest.raises(flink_cluster.JobError, match=r"state in form 2.*reads 1 only.*flink_jobs_anew=count"):
+        run()
+    assert not cluster.jobs
+    assert run(state_format=2, state_formats_read=[1])["action"] == "resumed"
+    assert run(state="stopped", state_format=2)["action"] == "stopped"
+    assert run(restore="none")["action"] == "submitted"
 
 
 def test_a_job_that_does_not_tell_the_form_of_its_state_is_replaced(run: Run, cluster: FakeCluster) -> None:

@@ -42,7 +42,8 @@ def test_what_the_running_job_and_the_newest_need_stays_whatever_vanishes_meanwh
     checkpoints, savepoints = tmp_path / "checkpoints", tmp_path / "savepoints"
     for number in range(1, 6):
         shared = f"{checkpoints}/count/{job(1)}/shared/4711" if number == 5 else ""
-        snapshot(checkpoints / "count", f"{job(number)}/chk-7", number, shared)
+        form = "count.form2" if number == 3 else "count"
+        snapshot(checkpoints / form, f"{job(number)}/chk-7", number, shared)
     snapshot(savepoints / "count", "savepoint-00000a-0123456789ab", 3)
 
     def request(_cluster: object, path: str) -> Any:  # noqa: ANN401 - JSON
@@ -74,8 +75,9 @@ def test_what_the_running_job_and_the_newest_need_stays_whatever_vanishes_meanwh
         return found
 
     monkeypatch.setattr(flink_prune.Files, "list_files", vanishing)
-    params = {"name": "count", "keep": 2, "settled_s": 3600, "rest_url": "", "environment_file": None}
-    unneeded = [f"file:{checkpoints}/count/{job(number)}" for number in (2, 3)]
+    params = {"name": "count", "keep": 2, "state_format": 2, "settled_s": 3600}
+    params |= {"rest_url": "", "environment_file": None}
+    unneeded = [f"file:{checkpoints}/{folder}" for folder in (f"count/{job(2)}", f"count.form2/{job(3)}")]
     dry = flink_prune.prune(SimpleNamespace(params=params, check_mode=True))
     assert dry == unneeded
     assert (checkpoints / "count" / job(2)).exists()

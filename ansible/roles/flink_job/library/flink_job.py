@@ -22,7 +22,12 @@ from ansible.module_utils.flink_cluster import (
 )
 from ansible.module_utils.flink_lock import sole_run
 from ansible.module_utils.flink_rescale import check_rescale, check_shards
-from ansible.module_utils.flink_snapshots import list_snapshots, read_environment
+from ansible.module_utils.flink_snapshots import (
+    Snapshot,
+    list_snapshots,
+    read_environment,
+    snapshot_folder,
+)
 
 DOCUMENTATION = r"""
 module: flink_job
@@ -95,7 +100,8 @@ options:
   state_format:
     description:
       - Number of the form in which the job keeps its state. A running job whose state this one cannot read is
-        neither stopped nor replaced.
+        neither stopped nor replaced, and a snapshot of such state is not begun with.
+      - From form 2 on, the folder of the snapshots has it in its name.
     type: int
     default: 1
   state_formats_read:
@@ -253,21 +259,36 @@ class Deployment:
         own = {key: str(value) for key, value in self.parameters["properties"].items()}
         return {**self.cluster.configuration(), **own}
 
-    def folder(self, option: str) -> str | None:
-        """Give the job's own folder under one of the cluster's."""
+    def folder(self, option: str, form: int) -> str | None:
+        """Give the job's own folder under one of the cluster's, for state in that form."""
         base = self.configuration.get(option)
-        return f"{base.rstrip('/')}/{self.name}" if base else None
+        return snapshot_folder(base, self.name, form) if base else None
 
     def latest_snapshot(self) -> str | None:
-        """Give the youngest checkpoint or savepoint of the job."""
+        """Give the youngest checkpoint or savepoint of the job; refuse one whose state it cannot read."""
         options = ("execution.checkpointing.dir", "execution.checkpointing.savepoint-dir")
-        folders = [folder for folder in map(self.folder, options) if folder]
+        bases = {self.configuration[option] for option in options if self.configuration.get(option)}
         snapshots = [
             snapshot
-            for folder in folders
-            for snapshot in list_snapshots(folder, self.configuration, self.environment)
-        ] + self.cluster.savepoints(self.name)
-        return max(snapshots)[1] if snapshots else None
+            for base in bases
+            for snapshot in list_snapshots(base, self.name, self.configuration, self.environment)
+        ] + [Snapshot(*found) for found in self.cluster.savepoints(self.name)]
+        if not snapshots:
+            return None
+        latest = max(snapshots)
+        if latest.form not in self.readable:
+            raise JobError(
+                f"The newest snapshot of {self.name}, {latest.path}, has state in form {latest.form}, and "
+                f"this version reads {', '.join(map(str, self.readable))} only. Nothing was started. Go back "
+                "to the version that made it; or give up the state: "
+                f"ansible-playbook site.yml -e flink_jobs_anew={self.name}"
+            )
+        return latest.path
+
+    @property
+    def readable(self) -> list[int]:
+        """Numbers of the forms of state that this version reads."""
+        return sorted({self.parameters["state_format"], *self.parameters["state_formats_read"]})
 
     def options(self, made_of: dict[str, str]) -> dict[str, str]:
         """Give the Flink options to submit with."""
@@ -278,7 +299,7 @@ class Deployment:
             "pipeline.global-job-parameters": ",".join(f"{key}:{value}" for key, value in own.items()),
         }
         for option in ("execution.checkpointing.dir", "execution.checkpointing.savepoint-dir"):
-            if folder := self.folder(option):
+            if folder := self.folder(option, self.parameters["state_format"]):
                 options[option] = folder
         return options
 
@@ -320,7 +341,8 @@ class Deployment:
     def release(self, job_id: str) -> str | None:
         """Stop the running job; give the snapshot to go on from."""
         if self.cluster.wait_for_state(job_id, {"RUNNING"}, RECOVERY_S) == "RUNNING":
-            folder = self.folder("execution.checkpointing.savepoint-dir")
+            form = int(self.cluster.deployed(job_id).get("state", 1))
+            folder = self.folder("execution.checkpointing.savepoint-dir", form)
             return self.cluster.stop_with_savepoint(job_id, folder, self.timeout_s)
         # A job that keeps failing makes no savepoint.
         self.cluster.cancel(job_id, self.timeout_s)
@@ -396,13 +418,11 @@ class Deployment:
 
     def check_state(self, deployed: dict[str, str]) -> None:
         """Refuse a job whose state this version cannot read; jobs of old versions do not name its form."""
-        own = self.parameters["state_format"]
-        readable = sorted({own, *self.parameters["state_formats_read"]})
-        found = int(deployed.get("state", own))
-        if found not in readable:
+        found = int(deployed.get("state", self.parameters["state_format"]))
+        if found not in self.readable:
             raise JobError(
                 f"{self.name} keeps its state in form {found}, and this version reads "
-                f"{', '.join(map(str, readable))} only. It still runs. "
+                f"{', '.join(map(str, self.readable))} only. It still runs. "
                 "Go back to the job's own version; or give up its state: "
                 "ansible-playbook playbooks/jobs.yml -e flink_jobs_state=stopped, "
                 f"then ansible-playbook site.yml -e flink_jobs_anew={self.name}"

@@ -11,7 +11,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.flink_cluster import Cluster, JobError
 from ansible.module_utils.flink_retention import Unit, find_unneeded, list_units
-from ansible.module_utils.flink_snapshots import read_environment
+from ansible.module_utils.flink_snapshots import read_environment, snapshot_folder
 
 DOCUMENTATION = r"""
 module: flink_prune
@@ -29,6 +29,10 @@ options:
     description: How many of the newest snapshots stay, to go back to.
     type: int
     default: 3
+  state_format:
+    description: Number of the form in which the job keeps its state; those of lower ones are looked at too.
+    type: int
+    default: 1
   settled_s:
     description: Snapshots that changed in the last so many seconds stay.
     type: int
@@ -144,7 +148,12 @@ def prune(module: AnsibleModule) -> list[str]:
     cluster = Cluster(parameters["rest_url"])
     configuration = cluster.configuration()
     options = ("execution.checkpointing.dir", "execution.checkpointing.savepoint-dir")
-    folders = [f"{configuration[option].rstrip('/')}/{name}" for option in options if option in configuration]
+    folders = [
+        snapshot_folder(configuration[option], name, form)
+        for option in options
+        if option in configuration
+        for form in range(1, parameters["state_format"] + 1)
+    ]
     on_files = all(folder.startswith(("file:", "/")) for folder in folders)
     environment = read_environment(parameters["environment_file"])
     store = Files() if on_files else Objects(configuration, environment)
@@ -175,6 +184,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "keep": {"type": "int", "default": 3},
+            "state_format": {"type": "int", "default": 1},
             "settled_s": {"type": "int", "default": 3600},
             "rest_url": {"type": "str", "required": True},
             "environment_file": {"type": "path"},

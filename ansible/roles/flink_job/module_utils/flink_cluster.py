@@ -97,16 +97,24 @@ class Cluster:
         task = entries[0].get("taskName") or "the job"
         return f"{task} failed: {innermost_cause(entries[0]['stacktrace'])}"
 
-    def savepoints(self, name: str) -> list[tuple[float, str]]:
-        """Give (time, path) of the savepoints that ended jobs of that name left, wherever they were put."""
+    def savepoints(self, name: str) -> list[tuple[float, str, int]]:
+        """Give (time, path, form) of the savepoints that ended jobs of that name left, wherever they lie.
+
+        The form is that of the state as the job names it, else 1.
+        """
         jobs = self.request("/jobs/overview")["jobs"]
         ended = [job["jid"] for job in jobs if job["name"] == name and job["state"] in ENDED]
-        latest = [
-            self.request(f"/jobs/{job_id}/checkpoints").get("latest", {}).get("savepoint") for job_id in ended
-        ]
+        latest = {
+            job_id: self.request(f"/jobs/{job_id}/checkpoints").get("latest", {}).get("savepoint")
+            for job_id in ended
+        }
         return [
-            (savepoint["latest_ack_timestamp"] / 1000, savepoint["external_path"])
-            for savepoint in latest
+            (
+                savepoint["latest_ack_timestamp"] / 1000,
+                savepoint["external_path"],
+                int(self.deployed(job_id).get("state", 1)),
+            )
+            for job_id, savepoint in latest.items()
             if savepoint and not savepoint.get("discarded")
         ]
 
