@@ -23,12 +23,11 @@ from pyflink.table import StreamTableEnvironment, TableResult
 from flink_jobs.configuration import sql_options
 from flink_jobs.store.lake import is_finished
 
-# as a cluster has them (role flink), but for a job that fails: it stays so, and says why
+# as a cluster has them (role flink); a job that fails stays so, and says why, unless told otherwise
 OPTIONS = {
     "state.backend.type": "rocksdb",
     "execution.checkpointing.incremental": "true",
     "execution.checkpointing.interval": "300 ms",
-    "restart-strategy.type": "none",
     "python.executable": sys.executable,
 }
 TIMEOUT_S = 120
@@ -85,9 +84,12 @@ class Job:
         submit: Callable[[StreamTableEnvironment], TableResult | JobClient],
         savepoint: str | None = None,
         parallelism: int = 2,
+        *,
+        restarts: bool = False,
     ) -> Self:
-        """Start the job, from a savepoint or without state, with so many subtasks."""
+        """Start the job, from a savepoint or without state, with so many subtasks; `restarts` if it fails."""
         options = OPTIONS | {
+            "restart-strategy.type": "fixed-delay" if restarts else "none",
             "parallelism.default": str(parallelism),
             "execution.checkpointing.dir": (self.folder / "checkpoints").as_uri(),
         }

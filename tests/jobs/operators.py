@@ -10,12 +10,27 @@ from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from flink_jobs.bucketed_state import open_state
 from flink_jobs.score_batches import ScoreBatches
 
+FAILING, FAILED = b"failing", "failed"
 WALKED = "walked"
 # More than Flink loads at a time.
 IN_A_BUCKET = 300
 
 
-class Walking(ScoreBatches):  # type: ignore[misc] # pyflink ships no types
+class FailingOnce(ScoreBatches):  # type: ignore[misc] # pyflink ships no types
+    """The job's own operator, which fails at the first batch of a customer, and tells of it at the next."""
+
+    failed = False
+
+    def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+        if FAILING in value and not FailingOnce.failed:
+            FailingOnce.failed = True
+            raise RuntimeError("as asked for")
+        yield from super().process_element(value, ctx)
+        if FAILING in value:
+            yield Row(FAILED, b"1")
+
+
+class Walking(ScoreBatches):  # type: ignore[misc] # as above
     """The job's own operator, which walks through two buckets at once, some customers after each batch."""
 
     def open(self, runtime_context: RuntimeContext) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from mini_cluster import Job, JobFailedError, on_files, record
-from operators import IN_A_BUCKET, WALKED, Walking
+from operators import FAILED, FAILING, IN_A_BUCKET, WALKED, FailingOnce, Walking
 
 from flink_jobs import ml_inference_job
 from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES
@@ -71,6 +71,7 @@ class Scoring(Job):
                 ),
                 savepoint,
                 parallelism,
+                restarts=operator is FailingOnce,
             )
 
     def send(self, *payloads: bytes | None) -> None:
@@ -156,6 +157,19 @@ def test_a_record_that_went_to_another_subtask_is_refused(scoring: Scoring, sett
     scored = [customer for customer in CUSTOMERS if f"{customer}-2" not in refused]
     assert len(scored) == len(CUSTOMERS) - len(letters) > 0
     assert [job.count(f"{customer}-2") for customer in scored] == [2] * len(scored)
+
+
+def test_histories_come_back_from_a_checkpoint(scoring: Scoring) -> None:
+    noon, later = "2026-02-10T12:00:00Z", "2026-02-10T13:00:00Z"
+    with scoring.run(parallelism=3, operator=FailingOnce) as job:
+        # answers are seen when a checkpoint is complete
+        job.send(*(payment(f"{customer}-1", customer, noon) for customer in CUSTOMERS))
+        customers = [FAILING.decode(), *CUSTOMERS]
+        job.send(*(payment(f"{customer}-2", customer, later) for customer in customers))
+        assert job.messages(FAILED) == [1]
+        assert [job.count(f"{customer}-2") for customer in customers] == [1] + [2] * len(CUSTOMERS)
+        job.stop()
+    assert sorted(answer["offset"] for answer in job.answers()) == list(range(1 + 2 * len(CUSTOMERS)))
 
 
 def test_a_walk_through_a_bucket_goes_on_after_other_batches(scoring: Scoring) -> None:
