@@ -18,19 +18,22 @@ class KeyedBackend:
         self.subtasks = subtasks
         self.key_groups = range(-(-subtask * 128 // subtasks), -(-(subtask + 1) * 128 // subtasks))
         self.kept = defaultdict[int, dict[str, dict[str, bytes]]](lambda: defaultdict(dict))
+        # Flink sets the key too, unseen by who selects
         self.key: int | None = None
+        self._selected: int | None = None
         self.switches = 0
 
     def map_state(self, name: str) -> "KeyedMap":
         return KeyedMap(self, name)
 
     def forget(self) -> None:
-        self.key = None
+        self._selected = None
 
     def select(self, key: int) -> None:
         assert stream_group(key) in self.key_groups, "Flink refuses the key of another subtask"
-        self.switches += key != self.key
-        self.key = key
+        if key != self._selected:
+            self.switches += 1
+            self.key = self._selected = key
 
     def customers(self) -> dict[str, bytes]:
         """What `histories` has, whatever the key."""
