@@ -73,7 +73,7 @@ def test_brokers_and_taskmanagers_are_added(
         playbook("playbooks/rebalance.yml")
         playbook("playbooks/health.yml")
         assert flink("/overview")["taskmanagers"] == 4
-        # as many as there are shards, whose number stays: the state came along
+        # nothing is lost, so the state came along
         assert parallelism(flink) == dict.fromkeys(JOBS, 4)
         # each subtask scores
         assert until(lambda: min(scored(flink)) > 0), scored(flink)
