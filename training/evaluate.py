@@ -11,11 +11,12 @@ import sklearn
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from flink_jobs.store.settings import SettingsError
-from training.evaluation import Evaluation, Fit, Plan, evaluate_plan, importance, quality, thresholds
+from training.evaluation import Evaluation, Plan, evaluate_plan, importance, quality, thresholds
 from training.evaluation_page import evaluation_page
 from training.labelled_data import LabelledData
 from training.options import add_data, add_forest, forest_of, positive, read, step
 from training.printable import printable
+from training.procedure import Fit
 from training.tables import DatasetError
 
 
@@ -35,7 +36,7 @@ def _run(options: argparse.Namespace) -> int:
     name, fit = _classifier(options)
     rows = len(data.transactions.frame)
     with step(f"Training and testing {name} on {plan.splits} splits of {rows:,} transactions"):
-        evaluation = evaluate_plan(data, plan, fit)
+        evaluation = evaluate_plan(data, plan, fit, options.max_rows)
     with step("Measuring what each feature is good for"):
         numbers = _numbers(data, plan, name, evaluation, options.seed)
     with step(f"Writing {options.output}/evaluation.html and evaluation.json"):
@@ -100,7 +101,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fraud-evaluate", description=__doc__)
     add_data(
         parser,
-        train_days=7,
         tested="after the labels' delay; the last one ends with the data, the others "
         "end where the next begins",
     )

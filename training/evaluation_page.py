@@ -9,8 +9,8 @@ from training.page import document, figures, note, table
 
 _THRESHOLDS = (
     "Each threshold is chosen on the end of the training period, by a model that was trained before it, and "
-    "measured on the test period. “Saved” is the amount of the frauds that raise an alert, as if each alert "
-    "stopped its transaction."
+    "measured on all transactions of the test period, as the job raises alerts for compromised cards too. "
+    "“Saved” is the amount of the frauds that raise an alert, as if each alert stopped its transaction."
 )
 
 
@@ -43,8 +43,8 @@ def _what(numbers: dict[str, Any]) -> str:
     return (
         f"{numbers['model'].capitalize()} on {numbers['data']['source']}. Each model is trained on "
         f"{plan['train_days']} days, waits {plan['delay_days']} days for labels, and is tested on "
-        f"{plan['test_days']} days without the cards known to be compromised. Figures are mean ± standard "
-        f"deviation over {plan['splits']} consecutive splits."
+        f"{plan['test_days']} days, as fraud-train does it. Figures are mean ± standard deviation over "
+        f"{plan['splits']} consecutive splits; those of this table leave out cards known to be compromised."
     )
 
 

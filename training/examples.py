@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from training.columns import label_spellings
 from training.labelled_data import LabelledData
 from training.metrics import known_compromised
 from training.replay import WARM_UP_DAYS, replay_dataset
-from training.sample import Sample, sampled
+from training.sample import Sample, honest_share, sample_weights
 from training.split import Split, check_classes, split_by_days, split_by_share
 from training.tables import DatasetError
 from training.terminal_labels import TerminalLabels
@@ -84,6 +85,19 @@ class Examples:
         }
 
 
+class Prepared(NamedTuple):
+    """Examples for a model to serve, and for its twin, which is made in the same way before a test period.
+
+    Attributes:
+        twin: ends with the test period.
+        final: the latest that can be learnt from; it has no test part.
+
+    """
+
+    twin: Examples
+    final: Examples
+
+
 def prepare(
     data: LabelledData,
     train_days: int,
@@ -91,7 +105,7 @@ def prepare(
     *,
     validate: bool = True,
     max_rows: int | None = None,
-) -> Examples:
+) -> Prepared:
     """Compute features and split by time.
 
     Args:
@@ -110,11 +124,22 @@ def prepare(
     if dataset.kind == "columns":
         if max_rows is not None:
             raise DatasetError(f"{dataset.source}: --max-rows is for transactions of customers")
-        labels, split = _split_ready(data, validate=validate)
         matrix = dataset.frame[list(dataset.feature_columns)].to_numpy(np.float32)
-        return Examples(matrix, labels, dataset.days(), None, dataset.feature_columns, split, None)
-    end = int(dataset.days()[-1]) + 1
-    return prepare_each(data, train_days, test_days, [end], validate=validate, max_rows=max_rows)[end]
+        return Prepared(
+            *(
+                Examples(matrix, labels, dataset.days(), None, dataset.feature_columns, split, None)
+                for labels, split in _splits_ready(data, validate=validate)
+            )
+        )
+    ends = _ends(data, test_days)
+    each = prepare_each(data, train_days, test_days, ends, validate=validate, max_rows=max_rows)
+    return Prepared(*(each[end] for end in ends))
+
+
+def _ends(data: LabelledData, test_days: int) -> tuple[int, int]:
+    """Give the days after the twin's test period, and after one that begins when the data ends."""
+    end = int(data.transactions.days()[-1]) + 1
+    return end, end + test_days
 
 
 def prepare_each(  # noqa: PLR0913 - a protocol has that many numbers
@@ -157,7 +182,7 @@ def prepare_each(  # noqa: PLR0913 - a protocol has that many numbers
         data.label_delay_days,
     )
     # Older transactions lie in no window: leaving them out changes no feature.
-    earliest = min(split.train.start for _, split in splits.values())
+    earliest = min(split.fit.start for _, split in splits.values())
     first = int(np.searchsorted(days, days[earliest] - WARM_UP_DAYS))
     recent = dataset.tail(first)
     samples = {
@@ -191,23 +216,24 @@ def prepare_each(  # noqa: PLR0913 - a protocol has that many numbers
 
 
 def _weights(data: LabelledData, split: Split, labels: NDArray[np.int8], max_rows: int) -> Sample:
-    """Choose what is learnt from of a training period; 0 for all other rows."""
-    ids = data.transactions.frame["transaction_id"].iloc[split.train]
-    sample = sampled(ids, labels[split.train], max_rows, data.transactions.source)
+    """Choose what is learnt from of the training periods, the same share of both; 0 for all other rows."""
+    ids = data.transactions.frame["transaction_id"]
+    share = honest_share(labels[split.train], max_rows, data.transactions.source)
     weights = np.zeros(len(labels), dtype=np.float32)
-    weights[split.train] = sample.weights
-    return Sample(weights, sample.honest_share)
+    for rows in (split.fit, split.train):
+        weights[rows] = sample_weights(ids.iloc[rows], labels[rows], share)
+    return Sample(weights, share)
 
 
 def _wanted(
     rows: int, splits: dict[int, tuple[NDArray[np.int8], Split]], samples: dict[int, Sample]
 ) -> NDArray[np.bool_]:
-    """Tell whose features are needed: all, or what is learnt from, chooses the threshold or is tested on."""
+    """Tell whose features are needed: all, or what is learnt from, chooses the threshold or comes after."""
     if not samples:
         return np.ones(rows, dtype=np.bool_)
     wanted = np.zeros(rows, dtype=np.bool_)
     for end, (labels, split) in splits.items():
-        wanted[split.validation] = wanted[split.test] = True
+        wanted[split.validation] = wanted[split.train.stop : split.test.stop] = True
         # cards that are known to be compromised are those of all frauds
         wanted |= (samples[end].weights > 0) | (labels == 1)
     return wanted
@@ -217,16 +243,19 @@ def check(data: LabelledData, train_days: int, test_days: int, *, validate: bool
     """Check that `prepare` would succeed, without features; DatasetError as for `prepare`."""
     _check_labelled(data)
     if data.transactions.kind == "columns":
-        _split_ready(data, validate=validate)
-    else:
-        _split(data, train_days, test_days, int(data.transactions.days()[-1]) + 1, validate=validate)
+        _splits_ready(data, validate=validate)
+        return
+    for end in _ends(data, test_days):
+        _split(data, train_days, test_days, end, validate=validate)
 
 
-def _split_ready(data: LabelledData, *, validate: bool) -> tuple[NDArray[np.int8], Split]:
-    labels = data.known_by_now()
-    split = split_by_share(data.transactions.times_s())
-    check_classes(data.transactions.source, labels, split, validate=validate)
-    return labels, split
+def _splits_ready(data: LabelledData, *, validate: bool) -> list[tuple[NDArray[np.int8], Split]]:
+    """Split for the twin, and for what is served."""
+    labels, times_s = data.known_by_now(), data.transactions.times_s()
+    splits = [split_by_share(times_s), split_by_share(times_s, test=False)]
+    for split in splits:
+        check_classes(data.transactions.source, labels, split, validate=validate)
+    return [(labels, split) for split in splits]
 
 
 def _split(

@@ -104,6 +104,12 @@ def threshold_of_alerts(scores: NDArray[np.float64], alerts: int) -> float:
 def threshold_of_false_positive_rate(
     labels: NDArray[np.int8], scores: NDArray[np.float64], rate: float
 ) -> float:
-    """Find the lowest threshold at which at most this share of honest transactions raises an alert."""
-    honest = scores[labels == 0]
-    return threshold_of_alerts(honest, int(rate * len(honest)))
+    """Find the lowest threshold at which at most this share of honest transactions raises an alert.
+
+    Where a share above 0 is less than a single one of them, one may; and the threshold is never above all
+    frauds, as a model that alerts of nothing is none.
+    """
+    honest, frauds = scores[labels == 0], scores[labels == 1]
+    allowed = int(rate * len(honest))
+    threshold = threshold_of_alerts(honest, max(allowed, 1) if rate > 0 else 0)
+    return min(threshold, float(frauds.max())) if rate > 0 and len(frauds) else threshold

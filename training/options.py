@@ -21,16 +21,17 @@ from training.simulate import simulated_dataset
 from training.tables import DatasetError
 from training.threshold import Rule
 
+# What is evaluated is what is served: one length for both.
+TRAIN_DAYS = 28
 # If fewer of the labels are of a transaction, ids may be written in different ways.
 _FEW_JOINED = 0.5
 
 
-def add_data(parser: argparse.ArgumentParser, *, train_days: int, tested: str) -> None:
+def add_data(parser: argparse.ArgumentParser, *, tested: str) -> None:
     """Add the options of the data and of its split.
 
     Args:
         parser: the command's.
-        train_days: the default.
         tested: says in the help where the test period lies.
 
     """
@@ -65,7 +66,7 @@ def add_data(parser: argparse.ArgumentParser, *, train_days: int, tested: str) -
     data.add_argument(
         "--train-days",
         type=positive,
-        default=train_days,
+        default=TRAIN_DAYS,
         metavar="N",
         help="length of the training period (default: %(default)s)",
     )
@@ -81,6 +82,14 @@ def add_data(parser: argparse.ArgumentParser, *, train_days: int, tested: str) -
         type=delay_days,
         metavar="DAYS",
         help=f"how late labels come (default: the settings' label_delay_days, else {LABEL_DELAY_DAYS})",
+    )
+    data.add_argument(
+        "--max-rows",
+        type=positive,
+        metavar="N",
+        help="learn from all frauds and, by a hash of the id, as many honest transactions as make N rows, "
+        "each counted for those that it stands for; histories, threshold and test are of all "
+        "(default: from all)",
     )
     data.add_argument(
         "--settings",

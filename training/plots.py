@@ -9,8 +9,9 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve
 
-from training.evaluation import Evaluation, Scored
+from training.evaluation import Evaluation
 from training.page import BLUE, GREY, RED, new_axes, png
+from training.procedure import Scored
 
 MOST_ALERTS = 300
 _BUDGETS = np.arange(MOST_ALERTS + 1)
@@ -21,7 +22,7 @@ def precision_recall(evaluation: Evaluation) -> bytes:
     figure, axes = new_axes(
         "share of frauds that raise an alert (recall)", "share of alerts that are frauds (precision)"
     )
-    for number, tested in enumerate(evaluation.tested):
+    for number, tested in enumerate(each.unblocked() for each in evaluation.tested):
         precision, recall, _ = precision_recall_curve(tested.labels, tested.scores)
         axes.step(
             recall,

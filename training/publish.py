@@ -50,8 +50,14 @@ class PublishError(Exception):
 class Candidate:
     """A trained model, measured and ready to be written.
 
-    `holdout` is [transactions, features], and shows that ONNX scores as scikit-learn does. `terminal_risk`
-    is the snapshot that goes with the model; None for a model that takes ready columns.
+    Attributes:
+        metrics: of the twin, which was trained in the same way on earlier days.
+        twin: its digest, threshold and training period.
+        holdout: [transactions, features], the latest not learnt from; shows that ONNX scores as scikit-learn
+            does, and what features are like.
+        scores: [transactions] of `holdout`, by a model that has not learnt from it.
+        terminal_risk: the snapshot that goes with the model; None for a model that takes ready columns.
+
     """
 
     forest: RandomForestClassifier
@@ -61,8 +67,10 @@ class Candidate:
     threshold_choice: dict[str, str | int | float | None]
     metrics: dict[str, float]
     data: dict[str, str | int | float | None]
+    twin: dict[str, str | int | float | None]
     fingerprint: str
     holdout: NDArray[np.float32]
+    scores: NDArray[np.float64]
     terminal_risk: pa.Table | None
     label_delay_days: int = LABEL_DELAY_DAYS
 
@@ -85,7 +93,7 @@ def write(candidate: Candidate, folder: Path) -> Manifest:
     manifest = _describe(candidate, files)
     served = ServedModel.from_onnx(manifest, files[ONNX_FILE], files[EXPLAINER_FILE])
     verify_parity(candidate.forest, served, candidate.holdout)
-    manifest = msgspec.structs.replace(manifest, distributions=_distributions(candidate, served))
+    manifest = msgspec.structs.replace(manifest, distributions=_distributions(candidate))
     files[MANIFEST_FILE] = manifest.to_json()
     if candidate.terminal_risk is not None:
         files[RISK_FILE] = to_parquet(candidate.terminal_risk)
@@ -207,6 +215,7 @@ def _describe(candidate: Candidate, files: dict[str, bytes]) -> Manifest:
         threshold_choice=candidate.threshold_choice,
         metrics=candidate.metrics,
         data=candidate.data,
+        twin=candidate.twin,
         libraries=_library_versions(),
         files=digests,
         fingerprint=candidate.fingerprint,
@@ -214,13 +223,13 @@ def _describe(candidate: Candidate, files: dict[str, bytes]) -> Manifest:
     )
 
 
-def _distributions(candidate: Candidate, served: ServedModel) -> dict[str, Distribution]:
-    """Distributions of the model's features and scores in the test period, to measure drift against."""
+def _distributions(candidate: Candidate) -> dict[str, Distribution]:
+    """Distributions of the model's features and scores, to measure drift against."""
     found = {
         name: distribution(candidate.holdout[:, column]) for column, name in enumerate(candidate.features)
     }
     # with the threshold as an edge, the shares tell that of alerts
-    return found | {SCORE: distribution(served.score(candidate.holdout), [candidate.threshold])}
+    return found | {SCORE: distribution(candidate.scores, [candidate.threshold])}
 
 
 def _library_versions() -> dict[str, str]:

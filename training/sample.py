@@ -31,11 +31,10 @@ class Sample(NamedTuple):
     honest_share: float
 
 
-def sampled(ids: "pd.Series[str]", frauds: NDArray[np.int8], most_rows: int, source: str) -> Sample:
-    """Choose at most about so many rows: all frauds, and a share of the others.
+def honest_share(frauds: NDArray[np.int8], most_rows: int, source: str) -> float:
+    """Give the share of honest rows that makes, with all frauds, about so many.
 
     Args:
-        ids: of the transactions.
         frauds: [rows], 1 for fraud.
         most_rows: to learn from.
         source: names the data in errors.
@@ -44,17 +43,19 @@ def sampled(ids: "pd.Series[str]", frauds: NDArray[np.int8], most_rows: int, sou
         DatasetError: there are too many frauds for that.
 
     """
-    fraud = frauds == 1
-    honest = len(frauds) - int(fraud.sum())
-    room = most_rows - int(fraud.sum())
-    if room < honest and room < _FEWEST_HONEST_A_FRAUD * int(fraud.sum()):
+    bad = int((frauds == 1).sum())
+    honest, room = len(frauds) - bad, most_rows - bad
+    if room < honest and room < _FEWEST_HONEST_A_FRAUD * bad:
         raise DatasetError(
-            f"{source}: {int(fraud.sum()):,} of the training rows are frauds, which leave too few of "
+            f"{source}: {bad:,} of the training rows are frauds, which leave too few of "
             f"{most_rows:,} rows for honest transactions; allow more --max-rows, or fewer --train-days"
         )
-    share = min(1.0, room / max(honest, 1))
-    weights = np.where(fraud, 1, np.where(_draws(ids) < share, 1 / share, 0)).astype(np.float32)
-    return Sample(weights, share)
+    return min(1.0, room / max(honest, 1))
+
+
+def sample_weights(ids: "pd.Series[str]", frauds: NDArray[np.int8], share: float) -> NDArray[np.float32]:
+    """Choose all frauds, and this share of the others, which count for the rest."""
+    return np.where(frauds == 1, 1, np.where(_draws(ids) < share, 1 / share, 0)).astype(np.float32)
 
 
 def _draws(ids: "pd.Series[str]") -> NDArray[np.float64]:

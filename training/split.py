@@ -15,7 +15,7 @@ _FEWEST_FRAUDS = 2
 class Split(NamedTuple):
     """Parts of a dataset, as spans of its rows.
 
-    The threshold is chosen on `validation`, by a model trained on `fit`; both are parts of `train`.
+    The threshold is chosen on `validation`, the end of `train`, by a model trained on `fit`, earlier days.
     """
 
     train: slice
@@ -41,7 +41,8 @@ def split_by_days(  # noqa: PLR0913 - a protocol has that many numbers
         train_days: length of the training period.
         delay_days: length of the gap, for as long as labels take to arrive.
         test_days: length of the test period; also of the validation period.
-        end: the day after the test period; by default the one after the last.
+        end: the day after the test period; by default the one after the last. Where the test period begins
+            after the data, nothing is tested, and training ends as it would today.
 
     Raises:
         DatasetError: the data spans too few days.
@@ -49,11 +50,12 @@ def split_by_days(  # noqa: PLR0913 - a protocol has that many numbers
     """
     if end is None:
         end = int(days[-1]) + 1
-    shortest = 2 * (test_days + delay_days) + 1
-    if end - int(days[0]) < shortest:
+    first_day = int(days[0])
+    shortest = 3 * test_days + delay_days
+    if end - first_day < shortest:
         raise DatasetError(
-            f"{source}: spans {end - int(days[0])} days, training needs {shortest} at least: "
-            f"1 to train on, 2 x {test_days} to validate and test on, a gap of {delay_days} before each; "
+            f"{source}: spans {end - first_day} days, training needs {shortest} at least: "
+            f"{test_days} each to train, validate and test on, and {delay_days} until labels are in; "
             "give more data or fewer --test-days"
         )
 
@@ -65,26 +67,29 @@ def split_by_days(  # noqa: PLR0913 - a protocol has that many numbers
     train_end = test_begin - delay_days
     train_begin = train_end - train_days
     validation_begin = train_end - test_days
+    # as long as the training period, and as long before what it scores; in little data the gap gives way
+    fit_end = min(validation_begin, max(validation_begin - delay_days, first_day + test_days))
     return Split(
         train=rows(train_begin, train_end),
         test=rows(test_begin, end),
-        fit=rows(train_begin, validation_begin - delay_days),
+        fit=rows(fit_end - train_days, fit_end),
         validation=rows(validation_begin, train_end),
     )
 
 
-def split_by_share(times_s: NDArray[np.float64]) -> Split:
+def split_by_share(times_s: NDArray[np.float64], *, test: bool = True) -> Split:
     """Test on the last TEST_SHARE of the rows, validate on the last of the rest.
 
     Args:
         times_s: ascending; rows of equal time stay together.
+        test: whether rows are left to test on.
 
     """
 
     def cut(stop: int) -> int:
         return int(np.searchsorted(times_s, times_s[int((1 - TEST_SHARE) * stop)]))
 
-    test_begin = cut(len(times_s))
+    test_begin = cut(len(times_s)) if test else len(times_s)
     validation_begin = cut(test_begin)
     return Split(
         train=slice(0, test_begin),
@@ -95,7 +100,7 @@ def split_by_share(times_s: NDArray[np.float64]) -> Split:
 
 
 def check_classes(source: str, labels: NDArray[np.int8], split: Split, *, validate: bool) -> None:
-    """Check that each part in use has frauds and honest transactions.
+    """Check that each part in use has frauds and honest transactions; a test part without rows is not.
 
     Args:
         source: names the data in errors.
@@ -107,7 +112,9 @@ def check_classes(source: str, labels: NDArray[np.int8], split: Split, *, valida
         DatasetError: names a part with too few.
 
     """
-    parts = {"training": split.train, "test": split.test}
+    parts = {"training": split.train}
+    if split.test.start < split.test.stop:
+        parts |= {"test": split.test}
     if validate:
         parts |= {"first training": split.fit, "validation": split.validation}
     for name, rows in parts.items():

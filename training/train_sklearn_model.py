@@ -7,22 +7,32 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
 
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import check_features
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import SettingsError, load_settings
-from training import metrics
-from training.examples import Examples, check, prepare
+from training.examples import Examples, Prepared, check, prepare
 from training.forest import Forest
 from training.labelled_data import LabelledData
-from training.options import add_data, add_forest, add_threshold, forest_of, positive, read, rule_of, step
+from training.options import add_data, add_forest, add_threshold, forest_of, read, rule_of, step
 from training.printable import printable
-from training.publish import Candidate, PublishError, package_version, promote, promoted_manifest, write
+from training.procedure import Scored, alerting, learn, ranking, test
+from training.publish import (
+    Candidate,
+    PublishError,
+    package_version,
+    promote,
+    promoted_manifest,
+    to_onnx_bytes,
+    write,
+)
 from training.release_writer import PromotionError
 from training.tables import DatasetError
 from training.threshold import Rule
@@ -51,14 +61,14 @@ def _run(options: argparse.Namespace) -> int:
         print(f"unchanged: {promoted.version} was trained on this data with these parameters")
         return 0
     with step(f"Preparing features of {len(data.transactions.frame):,} transactions"):
-        examples = prepare(
+        prepared = prepare(
             data,
             options.train_days,
             options.test_days,
             validate=options.threshold is None,
             max_rows=options.max_rows,
         )
-    candidate = train(data, examples, options, fingerprint)
+    candidate = train(data, prepared, options, fingerprint)
     with step(f"Writing {options.output}, ONNX held to scikit-learn"):
         manifest = write(candidate, options.output)
     _report(candidate)
@@ -92,90 +102,100 @@ def _check(options: argparse.Namespace) -> int:
     return 0
 
 
-def train(data: LabelledData, examples: Examples, options: argparse.Namespace, fingerprint: str) -> Candidate:
-    """Train the forest on the training part, and measure it on the test part."""
-    split, parameters, rule = examples.split, forest_of(options), rule_of(options)
-    choice: dict[str, str | int | float | None] = {"rule": rule.name, "limit": rule.limit}
-    if rule.name == "given":
-        threshold = options.threshold
-    else:
-        with step(f"Choosing the threshold ({rule}) on the end of the training part"):
-            threshold = _choose_threshold(examples, parameters, rule)
-        choice |= examples.period("chosen", split.validation)
-    learnt_from = examples.learnt_from(split.train)
-    with step(f"Training {parameters.trees} trees on {len(learnt_from[1]):,} transactions"):
-        forest = parameters.fit(*learnt_from)
-    scores = forest.predict_proba(examples.matrix[split.test])[:, 1]
-    measured, left_out = _measure(examples, scores, threshold)
+def train(data: LabelledData, prepared: Prepared, options: argparse.Namespace, fingerprint: str) -> Candidate:
+    """Train a forest to serve on the latest days, and its twin, which is measured, on earlier ones."""
+    parameters, rule = forest_of(options), rule_of(options)
+    twin, twin_threshold, _, learnt_rows = _made(prepared.twin, parameters, rule, "the twin that is measured")
+    tested = test(twin, prepared.twin)
+    final, threshold, chosen, rows = _made(prepared.final, parameters, rule, "the model to serve")
+    split = prepared.final.split
+    holdout, scores = _unseen(prepared, final, tested)
     return Candidate(
-        forest=forest,
+        forest=final,
         kind=data.transactions.kind,
-        features=examples.features,
+        features=prepared.final.features,
         threshold=threshold,
-        threshold_choice=choice,
-        metrics=measured,
+        threshold_choice={"rule": rule.name, "limit": rule.limit, **chosen},
+        metrics={
+            name: round(value, 4)
+            for name, value in (ranking(tested) | alerting(tested, twin_threshold)).items()
+        },
         data={
             "source": data.transactions.source,
             "sha256": data.sha256,
-            **examples.period("train", split.train),
-            **examples.period("test", split.test),
-            "test_left_out": left_out,
-            **_sampling(examples, len(learnt_from[1])),
+            **prepared.final.period("train", split.train),
+            **tested.facts,
+            **_sampling(prepared.final, rows),
+        },
+        twin={
+            "sha256": hashlib.sha256(to_onnx_bytes(twin)).hexdigest(),
+            "threshold": twin_threshold,
+            **prepared.twin.period("train", prepared.twin.split.train),
+            **_sampling(prepared.twin, learnt_rows),
         },
         fingerprint=fingerprint,
-        holdout=examples.matrix[split.test],
-        terminal_risk=examples.terminal_risk,
+        holdout=holdout,
+        scores=scores,
+        terminal_risk=prepared.final.terminal_risk,
         label_delay_days=data.label_delay_days,
     )
 
 
-def _choose_threshold(examples: Examples, parameters: Forest, rule: Rule) -> float:
-    """Choose a threshold on the rows of `validation`, by a forest trained on `fit`."""
-    rows = examples.split.validation
-    forest = parameters.fit(*examples.learnt_from(examples.split.fit))
-    scores = forest.predict_proba(examples.matrix[rows])[:, 1]
-    return rule.threshold(examples.labels[rows], scores, len(np.unique(examples.days[rows])))
+class _Made(NamedTuple):
+    """A forest, its threshold, the period that this was chosen on, and the number of rows learnt from."""
+
+    forest: RandomForestClassifier
+    threshold: float
+    chosen: dict[str, str | int | float | None]
+    rows: int
 
 
-def _sampling(examples: Examples, rows: int) -> dict[str, float]:
+def _made(examples: Examples, parameters: Forest, rule: Rule, what: str) -> _Made:
+    """Run the procedure once."""
+    rows = len(examples.learnt_from(examples.split.train)[1])
+    with step(f"Training {what}, {parameters.trees} trees on {rows:,} transactions; threshold: {rule}"):
+        learnt = learn(examples, parameters.fit, validate=rule.name != "given")
+    scored = learnt.validated
+    if scored is None:
+        return _Made(learnt.model, float(rule.limit or 0), {}, rows)
+    threshold = rule.threshold(scored.labels, scored.scores, scored.number_of_days)
+    return _Made(learnt.model, threshold, scored.facts, rows)
+
+
+def _unseen(
+    prepared: Prepared, final: RandomForestClassifier, tested: Scored
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Give the latest rows that the model has not learnt from, and their scores.
+
+    These are those of the labels' delay; where it is shorter than the test part, the test part, as the twin
+    scored it.
+    """
+    after = prepared.final.split.train.stop
+    latest = prepared.final.matrix[after:]
+    if len(np.unique(prepared.final.days[after:])) >= tested.number_of_days:
+        return latest, final.predict_proba(latest)[:, 1]
+    return tested.matrix, tested.scores
+
+
+def _sampling(examples: Examples, rows: int) -> dict[str, str | int | float | None]:
     """Say in the manifest what was learnt from, where that is not all."""
     if examples.weights is None:
         return {}
     return {"train_rows": rows, "train_honest_share": round(examples.honest_share, 6)}
 
 
-def _measure(
-    examples: Examples, scores: NDArray[np.float64], threshold: float
-) -> tuple[dict[str, float], int]:
-    """Metrics on the test part, and how many transactions of cards known to be compromised it leaves out."""
-    test = examples.split.test
-    labels, days = examples.labels[test], examples.days[test]
-    measured: dict[str, float] = {}
-    left_out = examples.known_compromised()
-    labels, days, scores = labels[~left_out], days[~left_out], scores[~left_out]
-    measured["auc"] = metrics.auc(labels, scores)
-    measured["average_precision"] = metrics.average_precision(labels, scores)
-    if examples.customers is not None:
-        customers = examples.customers[test][~left_out]
-        measured["card_precision_at_100"] = metrics.card_precision_top_k(days, customers, labels, scores)
-    at = metrics.at_threshold(labels, scores, threshold)
-    measured |= {
-        "precision": at.precision,
-        "recall": at.recall,
-        "false_positive_rate": at.false_positive_rate,
-        "alerts_per_day": at.alerts / len(np.unique(days)),
-    }
-    return {name: round(value, 4) for name, value in measured.items()}, int(left_out.sum())
-
-
 def _report(candidate: Candidate) -> None:
     data, measured = candidate.data, candidate.metrics
     print()
     print(f"  {'':<20}{'from':>12}{'to':>12}{'transactions':>14}{'frauds':>9}")
-    for name, part in (("trained on", "train"), ("tested on", "test")):
+    for name, part, facts in (
+        ("trained on", "train", data),
+        ("its twin", "train", candidate.twin),
+        ("tested on", "test", data),
+    ):
         print(
-            f"  {name:<20}{data[f'{part}_from']:>12}{data[f'{part}_to']:>12}"
-            f"{data[f'{part}_transactions']:>14,}{data[f'{part}_frauds']:>9,}"
+            f"  {name:<20}{facts[f'{part}_from']:>12}{facts[f'{part}_to']:>12}"
+            f"{facts[f'{part}_transactions']:>14,}{facts[f'{part}_frauds']:>9,}"
         )
     if "train_honest_share" in data:
         share = float(data["train_honest_share"] or 0)
@@ -183,9 +203,8 @@ def _report(candidate: Candidate) -> None:
             f"  learnt from all frauds and {share:.1%} of the honest transactions, "
             f"{data['train_rows']:,} rows; each honest one counts {1 / share:.1f} times"
         )
-    if data["test_left_out"]:
-        print(f"  below without {data['test_left_out']:,} test transactions of cards known to be compromised")
     print()
+    print("  as the twin, which was made in the same way before the test:")
     for label, name in (
         ("AUC", "auc"),
         ("average precision", "average_precision"),
@@ -194,15 +213,17 @@ def _report(candidate: Candidate) -> None:
         if name in measured:
             print(f"  {label:<20}{measured[name]:.3f}")
     print(
-        f"  {'threshold':<20}{candidate.threshold:.3f}   precision {measured['precision']:.2f}, "
+        f"  {'threshold':<20}{candidate.twin['threshold']:.3f}   precision {measured['precision']:.2f}, "
         f"recall {measured['recall']:.2f}, {measured['alerts_per_day']:.0f} alerts a day, "
         f"{measured['false_positive_rate']:.2%} of honest transactions"
     )
+    if data["test_left_out"]:
+        print(
+            f"  the first figures leave out {data['test_left_out']:,} transactions of cards known to be "
+            "compromised; alerts are raised for these too"
+        )
+    print(f"  {'served':<20}{candidate.threshold:.3f}   is the threshold of the model that is served")
     print()
-
-
-def _count(rows: slice) -> int:
-    return int(rows.stop - rows.start)
 
 
 def _fingerprint(data: LabelledData, options: argparse.Namespace) -> str:
@@ -226,17 +247,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fraud-train", description=__doc__)
     add_data(
         parser,
-        train_days=28,
-        tested="which ends the data, the labels' delay after the training period; tables of ready "
-        "columns are tested on their last fifth instead",
-    )
-    parser.add_argument(
-        "--max-rows",
-        type=positive,
-        metavar="N",
-        help="learn from all frauds and, by a hash of the id, as many honest transactions as make N rows, "
-        "each counted for those that it stands for; histories, threshold and test are of all "
-        "(default: from all)",
+        tested="which ends the data, the labels' delay after a training period; then the model to serve is "
+        "trained in the same way on the latest such period; tables of ready columns are tested on their "
+        "last fifth, and learnt from as a whole",
     )
     add_forest(parser)
     add_threshold(parser)

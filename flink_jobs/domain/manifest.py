@@ -24,14 +24,17 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         features: names, in the order of the model's input.
         threshold: a score of at least this raises an alert; 0 to 1.
         threshold_choice: the rule that gave the threshold, the rule's limit, and the period that it used.
-        metrics: measured on a period after the training data.
-        data: source, rows and periods that it was trained and tested on.
+        metrics: of the twin, measured on a period after the twin's training data; those at a threshold are at
+            the twin's, and of all transactions.
+        data: source, rows and periods that it was trained on, and its twin tested on.
+        twin: a model that was made in the same way of earlier days, to be measured: digest (of its ONNX),
+            threshold and training period; empty in older models, which were measured themselves.
         libraries: versions that made it.
         files: SHA-256 by file name.
         fingerprint: of data and parameters; equal ones need no new training.
         label_delay_days: how late labels come; terminal risk ends so many days before the transaction.
-        distributions: of each feature, in their order, and of the score, in the test period; empty in older
-            models.
+        distributions: of each feature, in their order, and of the score, in the latest days that it did not
+            learn from; empty in older models.
 
     """
 
@@ -48,6 +51,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     threshold_choice: dict[str, str | int | float | None] = {}
     label_delay_days: int = LABEL_DELAY_DAYS
     distributions: dict[str, Distribution] = {}
+    twin: dict[str, str | int | float | None] = {}
 
     def to_json(self) -> bytes:
         """Give indented JSON, for people."""

@@ -37,8 +37,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
             threshold_choice={},
             metrics={},
             data={},
+            twin={},
             fingerprint="",
             holdout=matrix,
+            scores=np.linspace(0, 1, len(matrix)),
             terminal_risk=SCHEMA.empty_table(),
         )
         folder = tmp_path_factory.mktemp("model")

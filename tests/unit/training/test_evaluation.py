@@ -14,7 +14,6 @@ from training.evaluate import main
 from training.evaluation import (
     Evaluation,
     Plan,
-    Scored,
     evaluate_plan,
     importance,
     quality,
@@ -23,8 +22,10 @@ from training.evaluation import (
 )
 from training.forest import Forest
 from training.labelled_data import LabelledData
+from training.procedure import Scored
 from training.tables import DatasetError
 from training.threshold import Rule
+from training.train_sklearn_model import main as train
 
 SMALL = Forest(trees=8, max_depth=6)
 
@@ -51,8 +52,38 @@ def test_each_test_week_follows_the_one_before(evaluation: Evaluation) -> None:
 
 
 def test_thresholds_are_chosen_on_labels_that_are_known_when_the_test_begins(evaluation: Evaluation) -> None:
-    for tested, earlier in zip(*evaluation, strict=True):
-        assert earlier.facts["test_to"] == tested.facts["train_to"]
+    for tested, validated in zip(*evaluation, strict=True):
+        assert validated.facts["chosen_to"] == tested.facts["train_to"]
+        assert validated.model is not tested.model
+
+
+def test_what_is_evaluated_is_how_models_to_serve_are_made(
+    tmp_path: Path, handbook_frame: pd.DataFrame
+) -> None:
+    """The twin of a model has the figures that an evaluation of its test week gives."""
+    handbook_frame.to_parquet(tmp_path / "data.parquet")
+    command = ["--data", str(tmp_path / "data.parquet"), "--trees", "8", "--output", str(tmp_path)]
+    assert train(command) == 0
+    assert main([*command, "--splits", "1"]) == 0
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    evaluated = json.loads((tmp_path / "evaluation.json").read_text())
+    best_f1 = evaluated["thresholds"][0]
+    assert manifest["twin"]["threshold"] == best_f1["threshold"]["mean"]
+    found = {name: best_f1[name]["mean"] for name in manifest["metrics"] if name in best_f1}
+    found |= {name: evaluated[name]["mean"] for name in ("auc", "average_precision")}
+    found["card_precision_at_100"] = evaluated["card_precision_100"]["mean"]
+    assert manifest["metrics"] == {name: pytest.approx(value, abs=1e-4) for name, value in found.items()}
+    (split,) = evaluated["splits"]
+    assert split["train_to"] == manifest["twin"]["train_to"] == "2024-04-15"
+    assert split["test_to"] == manifest["data"]["test_to"] == "2024-04-29"
+
+
+def test_alerts_are_counted_as_the_job_raises_them_for_compromised_cards_too(evaluation: Evaluation) -> None:
+    (bought,) = thresholds(evaluation, [Rule("given", 0.3)])
+    alerts = [int((each.scores >= 0.3).sum()) / 7 for each in evaluation.tested]
+    unblocked = [int((each.unblocked().scores >= 0.3).sum()) / 7 for each in evaluation.tested]
+    assert bought["alerts_per_day"]["splits"] == alerts
+    assert sum(unblocked) < sum(alerts)
 
 
 def test_labels_of_the_delay_and_the_test_change_no_score(
@@ -100,7 +131,7 @@ def test_a_feature_that_decides_alone_is_the_most_important(evaluation: Evaluati
         model = LargerIsWorse()
         return Scored(**{**vars(tested), "model": model, "scores": model.predict_proba(tested.matrix)[:, 1]})
 
-    values = importance(Evaluation([rescored(each) for each in evaluation.tested], evaluation.earlier), 0)
+    values = importance(Evaluation([rescored(each) for each in evaluation.tested], evaluation.validated), 0)
     assert values["amount"]["mean"] > 0
     assert all(value["mean"] == 0 for name, value in values.items() if name != "amount")
 

@@ -151,10 +151,10 @@ def unlabelled(data: Dataset) -> Dataset:
 
 @pytest.mark.parametrize("days", [0, 3, 6.9])
 def test_labels_within_the_delay_are_as_good_as_a_column(town: Dataset, days: float) -> None:
-    expected = prepare(LabelledData(town), train_days=14, test_days=7, validate=False)
+    expected = prepare(LabelledData(town), train_days=14, test_days=7, validate=False).twin
     labelled = LabelledData(unlabelled(town), given_after(town, days))
     assert labelled.found_out_later() is None
-    found = prepare(labelled, train_days=14, test_days=7, validate=False)
+    found = prepare(labelled, train_days=14, test_days=7, validate=False).twin
     assert np.array_equal(expected.matrix, found.matrix)
     assert np.array_equal(expected.labels, found.labels)
     assert expected.terminal_risk == found.terminal_risk
@@ -217,7 +217,7 @@ def test_a_label_from_the_future_moves_no_feature(
 
 def test_what_is_trained_on_is_what_was_known_when_the_test_began(town: Dataset) -> None:
     labelled = LabelledData(unlabelled(town), given_after(town, 12))
-    found = prepare(labelled, train_days=28, test_days=7, validate=False)
+    found = prepare(labelled, train_days=28, test_days=7, validate=False).twin
     train, test = found.split.train, found.split.test
     begin = int(found.days[test][0])
     final = town.frame["is_fraud"].to_numpy()[-len(found.labels) :]

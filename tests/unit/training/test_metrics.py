@@ -70,7 +70,7 @@ def test_ties_raise_fewer_alerts_rather_than_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "false_alerts", "found"), [(0.0, 0, 1), (0.24, 0, 1), (0.25, 1, 1), (0.6, 2, 2), (1.0, 4, 2)]
+    ("rate", "false_alerts", "found"), [(0.0, 0, 1), (0.24, 1, 1), (0.25, 1, 1), (0.6, 2, 2), (1.0, 4, 2)]
 )
 def test_the_false_positive_rate_is_kept_by_the_lowest_threshold(
     rate: float, false_alerts: int, found: int
@@ -80,3 +80,14 @@ def test_the_false_positive_rate_is_kept_by_the_lowest_threshold(
     threshold = threshold_of_false_positive_rate(labels, scores, rate)
     assert ((scores >= threshold) & (labels == 0)).sum() == false_alerts
     assert ((scores >= threshold) & (labels == 1)).sum() == found
+
+
+@pytest.mark.parametrize("highest_honest", [[0.95], [0.95, 0.95], [1.0, 1.0, 1.0]])
+def test_a_small_share_of_false_positives_never_switches_alerting_off(highest_honest: list[float]) -> None:
+    honest = [*np.linspace(0, 0.2, 1_500 - len(highest_honest)), *highest_honest]
+    scores = np.array([*honest, 0.9, 0.8, 0.7])
+    labels = np.array([0] * 1_500 + [1] * 3, dtype=np.int8)
+    at = at_threshold(labels, scores, threshold_of_false_positive_rate(labels, scores, 0.0005))
+    assert at.recall > 0
+    # one of 1,500 is as little as can be; what costs no more is taken
+    assert at.recall == 1.0 or len(highest_honest) > 1

@@ -58,8 +58,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, ModelKin
                 threshold_choice={"rule": "given", "limit": 0.5},
                 metrics={"auc": 0.9, "average_precision": 0.7},
                 data={"source": "test"},
+                twin={},
                 fingerprint="f",
                 holdout=matrix,
+                scores=forest.predict_proba(matrix)[:, 1],
                 terminal_risk=pa.Table.from_pandas(risk, schema=SCHEMA, preserve_index=False)
                 if kind == "history"
                 else None,

@@ -40,8 +40,10 @@ def candidate() -> Candidate:
         threshold_choice={"rule": "given", "limit": 0.5},
         metrics={"auc": 0.9},
         data={"source": "test"},
+        twin={},
         fingerprint="f",
         holdout=matrix,
+        scores=forest.predict_proba(matrix)[:, 1],
         terminal_risk=None,
     )
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from training.dataset import Dataset, from_frame
 from training.examples import Examples, prepare
 from training.labelled_data import LabelledData
-from training.sample import sampled
+from training.sample import honest_share, sample_weights
 from training.tables import DatasetError
 from training.train_sklearn_model import main
 
@@ -25,12 +26,12 @@ def town(handbook_frame: pd.DataFrame) -> Dataset:
 
 @pytest.fixture(scope="module")
 def whole(town: Dataset) -> Examples:
-    return prepare(LabelledData(town), 28, 7)
+    return prepare(LabelledData(town), 28, 7).twin
 
 
 @pytest.fixture(scope="module")
 def fewer(town: Dataset) -> Examples:
-    return prepare(LabelledData(town), 28, 7, max_rows=MOST_ROWS)
+    return prepare(LabelledData(town), 28, 7, max_rows=MOST_ROWS).twin
 
 
 def test_what_is_learnt_from_has_the_features_that_it_has_among_all(whole: Examples, fewer: Examples) -> None:
@@ -66,25 +67,30 @@ def test_what_is_measured_on_is_whole(whole: Examples, fewer: Examples) -> None:
 def test_the_same_transactions_are_learnt_from_whatever_is_beside_them() -> None:
     ids = pd.Series([f"t-{n}" for n in range(10_000)])
     frauds = (np.arange(10_000) % 100 == 0).astype(np.int8)
-    weights, share = sampled(ids, frauds, 1_000, "data")
-    assert share == pytest.approx(900 / 9_900)
+
+    def weights_of(
+        of: "pd.Series[str]" = ids, bad: NDArray[np.int8] = frauds, rows: int = 1_000
+    ) -> NDArray[np.float32]:
+        return sample_weights(of, bad, honest_share(bad, rows, "data"))
+
+    weights = weights_of()
+    assert honest_share(frauds, 1_000, "data") == pytest.approx(900 / 9_900)
     order = np.random.default_rng(0).permutation(10_000)
-    assert np.array_equal(sampled(ids.iloc[order], frauds[order], 1_000, "data").weights, weights[order])
+    assert np.array_equal(weights_of(ids.iloc[order], frauds[order]), weights[order])
     packed = ids.astype("string[pyarrow]")
-    assert np.array_equal(sampled(packed, frauds, 1_000, "data").weights, weights)
+    assert np.array_equal(weights_of(packed), weights)
     # more rows are these and others
-    assert (sampled(ids, frauds, 2_000, "data").weights[weights > 0] > 0).all()
-    assert (sampled(ids, frauds, 20_000, "data").weights == 1).all()
+    assert (weights_of(rows=2_000)[weights > 0] > 0).all()
+    assert (weights_of(rows=20_000) == 1).all()
 
 
 def test_too_few_rows_for_the_frauds_are_refused() -> None:
-    ids = pd.Series([f"t-{n}" for n in range(100)])
     frauds = (np.arange(100) < 40).astype(np.int8)
-    assert sampled(ids, frauds, 80, "data").honest_share == pytest.approx(40 / 60)
+    assert honest_share(frauds, 80, "data") == pytest.approx(40 / 60)
     with pytest.raises(
         DatasetError, match="data: 40 of the training rows are frauds, which leave too few of 79"
     ):
-        sampled(ids, frauds, 79, "data")
+        honest_share(frauds, 79, "data")
 
 
 def test_manifest_and_command_say_what_was_learnt_from(

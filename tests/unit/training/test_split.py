@@ -9,13 +9,27 @@ def test_training_waits_for_labels_before_each_test() -> None:
     days = np.repeat(np.arange(100, 190, dtype=np.int32), 3)
     split = split_by_days("file", days, train_days=28, delay_days=7, test_days=7)
     spans = {name: (days[rows][0], days[rows][-1]) for name, rows in split._asdict().items()}
-    assert spans == {"train": (148, 175), "test": (183, 189), "fit": (148, 161), "validation": (169, 175)}
+    assert spans == {"train": (148, 175), "test": (183, 189), "fit": (134, 161), "validation": (169, 175)}
+
+
+def test_what_is_served_is_trained_until_its_labels_are_in() -> None:
+    """As for a test that begins when the data ends."""
+    days = np.repeat(np.arange(100, 190, dtype=np.int32), 3)
+    split = split_by_days("file", days, 28, 7, 7, end=197)
+    assert (days[split.train][0], days[split.train][-1]) == (155, 182)
+    assert split.test == slice(len(days), len(days))
+
+
+def test_in_little_data_the_gap_before_validation_gives_way_not_the_training() -> None:
+    days = np.arange(111, dtype=np.int32)
+    split = split_by_days("file", days, 28, 90, 7)
+    assert split == (slice(0, 14), slice(104, 111), slice(0, 7), slice(7, 14))
 
 
 def test_too_few_days_are_refused() -> None:
-    with pytest.raises(DatasetError, match=r"file: spans 28 days, training needs 29 at least"):
-        split_by_days("file", np.arange(28, dtype=np.int32), 28, 7, 7)
-    split_by_days("file", np.arange(29, dtype=np.int32), 28, 7, 7)
+    with pytest.raises(DatasetError, match=r"file: spans 27 days, training needs 28 at least"):
+        split_by_days("file", np.arange(27, dtype=np.int32), 28, 7, 7)
+    split_by_days("file", np.arange(28, dtype=np.int32), 28, 7, 7)
 
 
 def test_shares_keep_equal_times_together() -> None:
