@@ -11,6 +11,7 @@ from training import metrics
 from training.examples import prepare_each
 from training.labelled_data import LabelledData
 from training.procedure import Fit, Scored, alerting, learn, ranking, test
+from training.tables import DatasetError
 from training.threshold import Rule
 
 RULES = (
@@ -52,7 +53,7 @@ def evaluate_plan(data: LabelledData, plan: Plan, fit: Fit, max_rows: int | None
 
     """
     dataset = data.transactions
-    last = int(dataset.days()[-1]) + 1 if len(dataset.frame) else 0
+    last = data.labelled_until_day if len(dataset.frame) else 0
     ends = [last - number * plan.test_days for number in reversed(range(plan.splits))]
     examples = prepare_each(data, plan.train_days, plan.test_days, ends, max_rows=max_rows)
     evaluation = Evaluation([], [])
@@ -68,7 +69,14 @@ def evaluate_plan(data: LabelledData, plan: Plan, fit: Fit, max_rows: int | None
 
 def quality(evaluation: Evaluation) -> dict[str, Any]:
     """Mean and spread over the splits, of the metrics that depend on no threshold."""
-    found = _spreads([ranking(tested) for tested in evaluation.tested])
+    ranked = [ranking(tested) for tested in evaluation.tested]
+    for tested, measured in zip(evaluation.tested, ranked, strict=True):
+        if not measured:
+            raise DatasetError(
+                f"the test from {tested.facts['test_from']} has no fraud of a card that was not known to be "
+                "compromised by then; give more data or more --test-days"
+            )
+    found = _spreads(ranked)
     # as programs have read it since the first version
     return {"card_precision_100": found.pop("card_precision_at_100"), **found}
 
@@ -83,7 +91,7 @@ def thresholds(evaluation: Evaluation, rules: Sequence[Rule] = RULES) -> list[di
 
 
 def _bought(rule: Rule, tested: Scored, validated: Scored) -> dict[str, float]:
-    threshold = rule.threshold(validated.labels, validated.scores, validated.number_of_days)
+    threshold = validated.threshold(rule)
     amounts = tested.fraud_amounts
     saved = float(amounts[tested.scores >= threshold].sum())
     return {

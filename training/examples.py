@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flink_jobs.domain.features import FEATURE_NAMES, LABEL_DELAY_DAYS
+from flink_jobs.domain.features import FEATURE_NAMES
 from training.columns import label_spellings
 from training.labelled_data import LabelledData
 from training.metrics import known_compromised
@@ -30,11 +30,12 @@ class Examples:
         matrix: [rows, features].
         labels: [rows], 1 for fraud.
         days: [rows], since 1970-01-01.
+        known: [rows], whether it is known that the label is right; else 0 stands for one that has not come.
+        known_as_fraud_from: [rows], the day from which on it was known as a fraud.
         customers: [rows]; None where the data names no customers.
         features: names of the matrix' columns.
         split: which rows to train and test on.
         terminal_risk: the snapshot to serve beside the model; None where the data names no terminals.
-        label_delay_days: how late labels come.
         weights: [rows], how often a row of `split.train` counts, 0 for those that only choose a threshold;
             None where all are learnt from.
         honest_share: of the honest rows of `split.train`, the share that is learnt from.
@@ -45,11 +46,12 @@ class Examples:
     matrix: NDArray[np.float32]
     labels: NDArray[np.int8]
     days: NDArray[np.int32]
+    known: NDArray[np.bool_]
+    known_as_fraud_from: NDArray[np.int32]
     customers: NDArray[np.object_] | None
     features: tuple[str, ...]
     split: Split
     terminal_risk: pa.Table | None
-    label_delay_days: int = LABEL_DELAY_DAYS
     weights: NDArray[np.float32] | None = None
     honest_share: float = 1.0
     left_out: int = 0
@@ -57,9 +59,10 @@ class Examples:
     def learnt_from(
         self, rows: slice
     ) -> tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.float32] | None]:
-        """Give matrix, labels and weights of a part of the training rows."""
+        """Give matrix, labels and weights of a part of the training rows, those with a label."""
         if self.weights is None:
-            return self.matrix[rows], self.labels[rows], None
+            learnt = self.known[rows]
+            return self.matrix[rows][learnt], self.labels[rows][learnt], None
         learnt = self.weights[rows] > 0
         return self.matrix[rows][learnt], self.labels[rows][learnt], self.weights[rows][learnt]
 
@@ -68,20 +71,21 @@ class Examples:
         test = self.split.test
         if self.customers is None:
             return np.zeros(_count(test), dtype=bool)
-        known = slice(self.split.train.start, test.stop)
-        blocked = known_compromised(
-            self.days[known], self.customers[known], self.labels[known], self.label_delay_days
-        )
+        # frauds of as many days before the delay as are tested, however long the training: others are settled
+        known = slice(self.split.validation.start, test.stop)
+        blocked = known_compromised(self.days[known], self.customers[known], self.known_as_fraud_from[known])
         return blocked[-_count(test) :]
 
     def period(self, part: str, rows: slice) -> dict[str, str | int | float | None]:
-        """Describe a part of the rows: first and last day, transactions and frauds."""
+        """Describe a part of the rows: days, transactions, frauds, and how many have no label."""
         days = self.days[rows]
+        unlabelled = int((~self.known[rows]).sum())
         return {
             f"{part}_from": str(_EPOCH + timedelta(days=int(days[0]))),
             f"{part}_to": str(_EPOCH + timedelta(days=int(days[-1]))),
             f"{part}_transactions": len(days) + (self.left_out if rows == self.split.train else 0),
             f"{part}_frauds": int(self.labels[rows].sum()),
+            **({f"{part}_unlabelled": unlabelled} if unlabelled else {}),
         }
 
 
@@ -127,8 +131,18 @@ def prepare(
         matrix = dataset.frame[list(dataset.feature_columns)].to_numpy(np.float32)
         return Prepared(
             *(
-                Examples(matrix, labels, dataset.days(), None, dataset.feature_columns, split, None)
-                for labels, split in _splits_ready(data, validate=validate)
+                Examples(
+                    matrix,
+                    each.labels,
+                    dataset.days(),
+                    each.known,
+                    data.known_as_fraud_from(),
+                    None,
+                    dataset.feature_columns,
+                    each.split,
+                    None,
+                )
+                for each in _splits_ready(data, validate=validate)
             )
         )
     ends = _ends(data, test_days)
@@ -137,9 +151,13 @@ def prepare(
 
 
 def _ends(data: LabelledData, test_days: int) -> tuple[int, int]:
-    """Give the days after the twin's test period, and after one that begins when the data ends."""
-    end = int(data.transactions.days()[-1]) + 1
-    return end, end + test_days
+    """Give the days after the twin's test period, and after one that begins now and has no rows."""
+    end = data.labelled_until_day
+    now = int(data.transactions.days()[-1]) + 1
+    if data.transactions.label is None:
+        # labels may have come after the last transaction
+        now = max(now, end + data.label_delay_days)
+    return end, now + test_days
 
 
 def prepare_each(  # noqa: PLR0913 - a protocol has that many numbers
@@ -174,40 +192,32 @@ def prepare_each(  # noqa: PLR0913 - a protocol has that many numbers
         raise DatasetError(f"{dataset.source}: ready columns have no customers and days to split by")
     days = dataset.days()
     splits = {end: _split(data, train_days, test_days, end, validate=validate) for end in ends}
-    terminals = TerminalLabels(
-        dataset.frame["terminal_id"].tolist(),
-        days,
-        data.known_in_time(),
-        data.found_out_later(),
-        data.label_delay_days,
-    )
+    terminals = _terminals(data)
     # Older transactions lie in no window: leaving them out changes no feature.
-    earliest = min(split.fit.start for _, split in splits.values())
+    earliest = min(each.split.fit.start for each in splits.values())
     first = int(np.searchsorted(days, days[earliest] - WARM_UP_DAYS))
     recent = dataset.tail(first)
-    samples = {
-        end: _weights(data, split, labels, max_rows)
-        for end, (labels, split) in splits.items()
-        if max_rows is not None
-    }
+    samples = {end: _weights(data, each, max_rows) for end, each in splits.items() if max_rows is not None}
+    frauds_from = data.known_as_fraud_from()
     wanted = _wanted(len(days), splits, samples)[first:]
     matrix = replay_dataset(recent, terminals, wanted)
     snapshot = terminals.snapshot(terminals.last_day + 1)
     # where each row went
     at = np.concatenate(([0], np.cumsum(wanted)))
     examples = {}
-    for end, (labels, split) in splits.items():
+    for end, (labels, known, split) in splits.items():
         here = Split(*(slice(int(at[rows.start - first]), int(at[rows.stop - first])) for rows in split))
         sample = samples.get(end)
         examples[end] = Examples(
             matrix=matrix,
             labels=labels[first:][wanted],
             days=days[first:][wanted],
+            known=known[first:][wanted],
+            known_as_fraud_from=frauds_from[first:][wanted],
             customers=recent.frame["customer_id"].to_numpy()[wanted],
             features=FEATURE_NAMES,
             split=here,
             terminal_risk=snapshot,
-            label_delay_days=data.label_delay_days,
             weights=None if sample is None else sample.weights[first:][wanted],
             honest_share=1.0 if sample is None else sample.honest_share,
             left_out=_count(split.train) - _count(here.train),
@@ -215,27 +225,43 @@ def prepare_each(  # noqa: PLR0913 - a protocol has that many numbers
     return examples
 
 
-def _weights(data: LabelledData, split: Split, labels: NDArray[np.int8], max_rows: int) -> Sample:
+class _Labelled(NamedTuple):
+    """Labels as known when a test begins, those of the test as known now; and the split."""
+
+    labels: NDArray[np.int8]
+    known: NDArray[np.bool_]
+    split: Split
+
+
+def _terminals(data: LabelledData) -> TerminalLabels:
+    return TerminalLabels(
+        data.transactions.frame["terminal_id"].tolist(),
+        data.transactions.days(),
+        data.known_in_time(),
+        data.found_out_later(),
+        data.label_delay_days,
+    )
+
+
+def _weights(data: LabelledData, labelled: _Labelled, max_rows: int) -> Sample:
     """Choose what is learnt from of the training periods, the same share of both; 0 for all other rows."""
+    labels, known, split = labelled
     ids = data.transactions.frame["transaction_id"]
-    share = honest_share(labels[split.train], max_rows, data.transactions.source)
+    share = honest_share(labels[split.train][known[split.train]], max_rows, data.transactions.source)
     weights = np.zeros(len(labels), dtype=np.float32)
     for rows in (split.fit, split.train):
-        weights[rows] = sample_weights(ids.iloc[rows], labels[rows], share)
+        weights[rows] = np.where(known[rows], sample_weights(ids.iloc[rows], labels[rows], share), 0)
     return Sample(weights, share)
 
 
-def _wanted(
-    rows: int, splits: dict[int, tuple[NDArray[np.int8], Split]], samples: dict[int, Sample]
-) -> NDArray[np.bool_]:
+def _wanted(rows: int, splits: dict[int, _Labelled], samples: dict[int, Sample]) -> NDArray[np.bool_]:
     """Tell whose features are needed: all, or what is learnt from, chooses the threshold or comes after."""
     if not samples:
         return np.ones(rows, dtype=np.bool_)
     wanted = np.zeros(rows, dtype=np.bool_)
-    for end, (labels, split) in splits.items():
+    for end, (_, _, split) in splits.items():
         wanted[split.validation] = wanted[split.train.stop : split.test.stop] = True
-        # cards that are known to be compromised are those of all frauds
-        wanted |= (samples[end].weights > 0) | (labels == 1)
+        wanted |= samples[end].weights > 0
     return wanted
 
 
@@ -249,30 +275,26 @@ def check(data: LabelledData, train_days: int, test_days: int, *, validate: bool
         _split(data, train_days, test_days, end, validate=validate)
 
 
-def _splits_ready(data: LabelledData, *, validate: bool) -> list[tuple[NDArray[np.int8], Split]]:
+def _splits_ready(data: LabelledData, *, validate: bool) -> list[_Labelled]:
     """Split for the twin, and for what is served."""
-    labels, times_s = data.known_by_now(), data.transactions.times_s()
+    labels, known, times_s = data.known_by_now(), data.labelled_by_now(), data.transactions.times_s()
     splits = [split_by_share(times_s), split_by_share(times_s, test=False)]
     for split in splits:
-        check_classes(data.transactions.source, labels, split, validate=validate)
-    return [(labels, split) for split in splits]
+        check_classes(data.transactions.source, labels, known, split, validate=validate)
+    return [_Labelled(labels, known, split) for split in splits]
 
 
-def _split(
-    data: LabelledData, train_days: int, test_days: int, end: int, *, validate: bool
-) -> tuple[NDArray[np.int8], Split]:
+def _split(data: LabelledData, train_days: int, test_days: int, end: int, *, validate: bool) -> _Labelled:
     source, days = data.transactions.source, data.transactions.days()
     split = split_by_days(source, days, train_days, data.label_delay_days, test_days, end=end)
-    labels = _labels(data, split, end - test_days)
-    check_classes(source, labels, split, validate=validate)
-    return labels, split
-
-
-def _labels(data: LabelledData, split: Split, test_begin: int) -> NDArray[np.int8]:
-    """Train on what was known when the test period began; measure by what is known now."""
-    known = data.known_by_now()
-    known[: split.train.stop] = data.known_on(test_begin)[: split.train.stop]
-    return known
+    labels, known = data.known_by_now(), data.labelled_by_now()
+    if split.test.start < split.test.stop:
+        # what is tested has learnt from what was known when the test began
+        before, begin = slice(0, split.train.stop), end - test_days
+        labels[before] = data.known_on(begin)[before]
+        known[before] = data.labelled_on(begin)[before]
+    check_classes(source, labels, known, split, validate=validate)
+    return _Labelled(labels, known, split)
 
 
 def _check_labelled(data: LabelledData) -> None:

@@ -11,28 +11,39 @@ from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from training.dataset import Dataset
 from training.label_history import Changes, LabelHistory, known_after_days
 
+# A day that does not come.
+NEVER = int(np.iinfo(np.int32).max)
+
 
 @dataclass(frozen=True)
 class LabelledData:
     """Transactions with the labels of their file, and with the labels that came back.
 
-    The latest label of a transaction counts; without one, the file's; without that, it is honest.
+    The latest label of a transaction counts; without one, the file's; without that, it is unknown. Terminal
+    risk counts the frauds that are known, among all payments.
 
     Attributes:
         transactions: as they happened.
         history: the labels that came back; None where the file's own column says all.
         label_delay_days: how late labels come; an earlier label counts only when the delay is over.
+        unlabelled_is_honest: whether a transaction without any label counts as honest once the delay is over.
 
     """
 
     transactions: Dataset
     history: LabelHistory | None = None
     label_delay_days: int = LABEL_DELAY_DAYS
+    unlabelled_is_honest: bool = False
 
     @property
     def is_labelled(self) -> bool:
         """Whether anything says which transactions were fraud."""
         return self.transactions.label is not None or self.history is not None
+
+    @property
+    def unlabelled(self) -> str:
+        """What a transaction without a label counts as once the delay is over: `honest` or `unknown`."""
+        return "honest" if self.unlabelled_is_honest else "unknown"
 
     @property
     def sha256(self) -> str:
@@ -41,8 +52,52 @@ class LabelledData:
             return self.transactions.sha256
         return hashlib.sha256(f"{self.transactions.sha256} {self.history.sha256}".encode()).hexdigest()
 
+    @property
+    def as_of_day(self) -> int:
+        """The day after the last on which anything was heard, a payment or a label."""
+        last = int(self.transactions.days()[-1])
+        if self.history is not None and len(self.history.frame):
+            given = self.history.frame["labelled_at"].to_numpy().astype("datetime64[D]").astype(np.int64)
+            last = max(last, int(given.max()))
+        return last + 1
+
+    @property
+    def labelled_until_day(self) -> int:
+        """The first day whose labels' delay is not over; the day after the data where all are."""
+        end = int(self.transactions.days()[-1]) + 1
+        if self.transactions.label is not None:
+            # a file's own labels are of all its days
+            return end
+        return min(end, self.as_of_day - self.label_delay_days)
+
+    def labelled_on(self, day: int) -> NDArray[np.bool_]:
+        """Tell of which transactions it is known when a day begins whether they were fraud."""
+        over: NDArray[np.bool_] = self.transactions.days() + known_after_days(self.label_delay_days) <= day
+        if self.transactions.label is not None or self.unlabelled_is_honest:
+            return over
+        given = np.zeros(len(over), dtype=np.bool_)
+        if self.history is not None:
+            given[self._changes.rows[self._changes.known_days <= day]] = True
+        return given
+
+    def labelled_by_now(self) -> NDArray[np.bool_]:
+        """Tell of which transactions it is known today whether they were fraud."""
+        if self.transactions.label is not None:
+            return np.ones(len(self.transactions.frame), dtype=np.bool_)
+        return self.labelled_on(self.as_of_day)
+
+    def known_as_fraud_from(self) -> NDArray[np.int32]:
+        """Give the day from whose beginning on each transaction is known as a fraud, else NEVER."""
+        days = self.transactions.days()
+        known = np.where(self.known_in_time() == 1, days + known_after_days(self.label_delay_days), NEVER)
+        later = self.found_out_later()
+        if later is not None:
+            frauds = later.frauds == 1
+            np.minimum.at(known, later.rows[frauds], later.known_days[frauds])
+        return known.astype(np.int32)
+
     def known_on(self, day: int) -> NDArray[np.int8]:
-        """Give each transaction's label as known when a day begins; honest if none is known yet."""
+        """Give each transaction's label as known when a day begins; 0 if none is known yet."""
         over = self.transactions.days() + known_after_days(self.label_delay_days) <= day
         known = np.where(over, self.known_in_time(), 0).astype(np.int8)
         changes = self.found_out_later()

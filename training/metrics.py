@@ -65,17 +65,18 @@ def card_precision_top_k(
 def known_compromised(
     days: NDArray[np.int32],
     customer_ids: NDArray[np.object_],
-    labels: NDArray[np.int8],
-    label_delay_days: int,
+    known_as_fraud_from: NDArray[np.int32],
 ) -> NDArray[np.bool_]:
-    """Which transactions are of cards that are blocked by then, because their first fraud is known.
+    """Which transactions are of cards that are blocked by then, because a fraud of theirs is known.
 
-    A label of day D is known from day D + label_delay_days + 1 on, as features have it.
+    Args:
+        days: [transactions], since 1970-01-01.
+        customer_ids: [transactions].
+        known_as_fraud_from: [transactions], see `LabelledData`.
+
     """
-    frame = pd.DataFrame({"day": days, "card": customer_ids})
-    first_fraud = frame[labels == 1].groupby("card")["day"].min()
-    first = frame["card"].map(first_fraud)
-    return (frame["day"] - label_delay_days > first).to_numpy()
+    frame = pd.DataFrame({"day": days, "card": customer_ids, "known": known_as_fraud_from})
+    return (frame["day"] >= frame.groupby("card")["known"].transform("min")).to_numpy()
 
 
 def at_threshold(labels: NDArray[np.int8], scores: NDArray[np.float64], threshold: float) -> AtThreshold:

@@ -15,7 +15,7 @@ from training.dataset import Dataset, load
 from training.forest import Forest
 from training.instants import parse_instant
 from training.label_history import LabelHistory, read_label_history
-from training.labelled_data import LabelledData
+from training.labelled_data import NEVER, LabelledData
 from training.printable import warn
 from training.simulate import simulated_dataset
 from training.tables import DatasetError
@@ -84,6 +84,12 @@ def add_data(parser: argparse.ArgumentParser, *, tested: str) -> None:
         help=f"how late labels come (default: the settings' label_delay_days, else {LABEL_DELAY_DAYS})",
     )
     data.add_argument(
+        "--unlabelled",
+        choices=("honest", "unknown"),
+        help="what a transaction without any label counts as once the delay is over (default: honest where "
+        "the settings' unlabelled_is_honest says so, else unknown)",
+    )
+    data.add_argument(
         "--max-rows",
         type=positive,
         metavar="N",
@@ -122,9 +128,7 @@ def read(options: argparse.Namespace) -> LabelledData:
     for file, columns in (("data", "columns"), ("labels", "label_columns")):
         if getattr(options, columns) and not getattr(options, file):
             raise DatasetError(f"--{columns.replace('_', '-')} needs --{file}, whose columns it tells")
-    delay_days = options.label_delay
-    if delay_days is None:
-        delay_days = _label_delay_days(options.settings)
+    delay_days, unlabelled_is_honest = _of_labels(options)
     with step(f"Reading {options.data or 'a simulation'}"):
         if options.data:
             dataset = load(
@@ -145,22 +149,42 @@ def read(options: argparse.Namespace) -> LabelledData:
     with step(f"Reading labels from {options.labels}"):
         history = read_label_history(options.labels, options.settings, options.label_columns)
         history = history.before(options.until)
-        data = LabelledData(dataset, history, delay_days)
+        data = LabelledData(dataset, history, delay_days, unlabelled_is_honest)
         frauds = data.known_by_now() == 1
     warn(history.notes)
     labelled = dataset.frame["transaction_id"].isin(history.frame["transaction_id"]).to_numpy()
     _tell_labels(history, labelled, frauds)
     warn(_unjoined(history, dataset, cut=options.since is not None))
+    warn(_late(data))
     return data
 
 
-def _label_delay_days(settings_file: str | None) -> int:
-    try:
-        return load_settings(settings_file).label_delay_days
-    except NoSettingsError:
-        if settings_file:
-            raise
-        return LABEL_DELAY_DAYS
+def _of_labels(options: argparse.Namespace) -> tuple[int, bool]:
+    """Tell how late labels come, and whether a transaction without one is honest then."""
+    delay_days, unlabelled = options.label_delay, options.unlabelled
+    if delay_days is None or (unlabelled is None and options.labels):
+        try:
+            settings = load_settings(options.settings)
+        except NoSettingsError:
+            if options.settings:
+                raise
+        else:
+            delay_days = settings.label_delay_days if delay_days is None else delay_days
+            unlabelled = unlabelled or ("honest" if settings.unlabelled_is_honest else "unknown")
+    return LABEL_DELAY_DAYS if delay_days is None else delay_days, unlabelled == "honest"
+
+
+def _late(data: LabelledData) -> Iterator[str]:
+    """Say so where most frauds become known after the delay, when they are taken for honest."""
+    known, days = data.known_as_fraud_from(), data.transactions.days()
+    frauds = known < NEVER
+    waited = known[frauds] - days[frauds] - 1
+    if len(waited) and np.median(waited) > data.label_delay_days:
+        yield (
+            f"half of the frauds became known {int(np.median(waited))} days after they happened or later, "
+            f"but labels are said to come {data.label_delay_days} days late; --label-delay or "
+            "label_delay_days of the settings tells how late they are"
+        )
 
 
 def _tell_labels(history: LabelHistory, labelled: NDArray[np.bool_], frauds: NDArray[np.bool_]) -> None:
@@ -187,7 +211,7 @@ def _unjoined(history: LabelHistory, dataset: Dataset, *, cut: bool) -> Iterator
 
 def forest_of(options: argparse.Namespace) -> Forest:
     """Give the parameters of `add_forest`."""
-    return Forest(options.trees, options.max_depth, options.min_samples_leaf, options.seed)
+    return Forest(**{name: getattr(options, name) for name in Forest._fields})
 
 
 def add_threshold(parser: argparse.ArgumentParser) -> None:

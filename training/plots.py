@@ -132,5 +132,5 @@ def _band(
 
 def _pooled(evaluation: Evaluation) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
     """Labels and scores of all test periods."""
-    tested = evaluation.tested
+    tested = [each.labelled() for each in evaluation.tested]
     return np.concatenate([each.labels for each in tested]), np.concatenate([each.scores for each in tested])

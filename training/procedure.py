@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from flink_jobs.domain.features import FEATURE_NAMES
 from training import metrics
 from training.examples import Examples
+from training.threshold import Rule
 
 
 class Classifier(Protocol):
@@ -35,6 +36,7 @@ class Scored:
         model: trained on the period before it.
         matrix: [rows, features].
         labels: [rows], 1 for fraud.
+        known: [rows], whether it is known that the label is right.
         scores: [rows], 0 (honest) to 1 (fraud).
         days: [rows], since 1970-01-01.
         customers: [rows]; None where the data names none.
@@ -46,6 +48,7 @@ class Scored:
     model: Classifier
     matrix: NDArray[np.float32]
     labels: NDArray[np.int8]
+    known: NDArray[np.bool_]
     scores: NDArray[np.float64]
     days: NDArray[np.int32]
     customers: NDArray[np.object_] | None
@@ -66,15 +69,25 @@ class Scored:
         """Rows in the order of their scores, the highest first."""
         return np.argsort(-self.scores, kind="stable")
 
+    def labelled(self) -> "Scored":
+        """Leave out transactions of which it is not known whether they were fraud."""
+        return self if self.known.all() else self._only(self.known)
+
     def unblocked(self) -> "Scored":
-        """Leave out the cards that were known to be compromised, as the Fraud Detection Handbook does."""
-        return self._only(~self.blocked)
+        """Of these, leave out the cards that were known to be compromised, as the Handbook does."""
+        return self._only(self.known & ~self.blocked)
+
+    def threshold(self, rule: Rule) -> float:
+        """Choose a threshold; of alerts a day, all count."""
+        among = self if rule.name == "alerts_per_day" else self.labelled()
+        return rule.threshold(among.labels, among.scores, self.number_of_days)
 
     def _only(self, rows: NDArray[np.bool_]) -> "Scored":
         return replace(
             self,
             matrix=self.matrix[rows],
             labels=self.labels[rows],
+            known=self.known[rows],
             scores=self.scores[rows],
             days=self.days[rows],
             customers=None if self.customers is None else self.customers[rows],
@@ -120,7 +133,8 @@ def _score(
     return Scored(
         model=model,
         matrix=matrix,
-        labels=examples.labels[rows],
+        labels=np.where(examples.known[rows], examples.labels[rows], 0).astype(np.int8),
+        known=examples.known[rows],
         scores=model.predict_proba(matrix)[:, 1],
         days=examples.days[rows],
         customers=None if examples.customers is None else examples.customers[rows],
@@ -130,8 +144,13 @@ def _score(
 
 
 def ranking(tested: Scored) -> dict[str, float]:
-    """Measure what depends on no threshold, without the cards known to be compromised."""
+    """Measure what depends on no threshold, without the cards known to be compromised.
+
+    Nothing where that leaves no fraud, or nothing else: no order of these is better than another.
+    """
     free = tested.unblocked()
+    if len(np.unique(free.labels)) == 1:
+        return {}
     measured = {
         "auc": metrics.auc(free.labels, free.scores),
         "average_precision": metrics.average_precision(free.labels, free.scores),
@@ -144,11 +163,15 @@ def ranking(tested: Scored) -> dict[str, float]:
 
 
 def alerting(tested: Scored, threshold: float) -> dict[str, float]:
-    """Measure what a threshold brings, on all transactions: the job knows no blocked cards."""
-    at = metrics.at_threshold(tested.labels, tested.scores, threshold)
+    """Measure what a threshold brings, of compromised cards too: the job knows no blocked cards.
+
+    Alerts a day are those of all transactions, shares those among transactions with a label.
+    """
+    labelled = tested.labelled()
+    at = metrics.at_threshold(labelled.labels, labelled.scores, threshold)
     return {
         "precision": at.precision,
         "recall": at.recall,
         "false_positive_rate": at.false_positive_rate,
-        "alerts_per_day": at.alerts / tested.number_of_days,
+        "alerts_per_day": int((tested.scores >= threshold).sum()) / tested.number_of_days,
     }

@@ -10,6 +10,10 @@ from training.tables import DatasetError
 # Ready columns have no protocol for splits: the test part is the last fifth.
 TEST_SHARE = 0.2
 _FEWEST_FRAUDS = 2
+_UNLABELLED = (
+    ". Where all frauds are labelled, others count as honest by --unlabelled honest, or by "
+    "unlabelled_is_honest in the settings"
+)
 
 
 class Split(NamedTuple):
@@ -99,12 +103,15 @@ def split_by_share(times_s: NDArray[np.float64], *, test: bool = True) -> Split:
     )
 
 
-def check_classes(source: str, labels: NDArray[np.int8], split: Split, *, validate: bool) -> None:
+def check_classes(
+    source: str, labels: NDArray[np.int8], known: NDArray[np.bool_], split: Split, *, validate: bool
+) -> None:
     """Check that each part in use has frauds and honest transactions; a test part without rows is not.
 
     Args:
         source: names the data in errors.
         labels: of all rows of `split`.
+        known: of which of them it is known whether they were fraud.
         split: the parts.
         validate: whether the parts that choose a threshold are in use.
 
@@ -118,10 +125,11 @@ def check_classes(source: str, labels: NDArray[np.int8], split: Split, *, valida
     if validate:
         parts |= {"first training": split.fit, "validation": split.validation}
     for name, rows in parts.items():
-        frauds, total = int(labels[rows].sum()), len(labels[rows])
+        frauds, total = int(labels[rows][known[rows]].sum()), int(known[rows].sum())
         if frauds < _FEWEST_FRAUDS or total - frauds < _FEWEST_FRAUDS:
             raise DatasetError(
-                f"{source}: the {name} part has {total} transactions, {frauds} of them frauds; "
-                f"{_FEWEST_FRAUDS} of each kind are needed: give more data, other --train-days and "
-                "--test-days, or choose the --threshold yourself"
+                f"{source}: the {name} part has {total} {'' if known.all() else 'labelled '}transactions, "
+                f"{frauds} of them frauds; {_FEWEST_FRAUDS} of each kind are needed: give more data, other "
+                "--train-days and --test-days, or choose the --threshold yourself"
+                f"{_UNLABELLED if frauds == total and not known.all() else ''}"
             )

@@ -123,6 +123,7 @@ def train(data: LabelledData, prepared: Prepared, options: argparse.Namespace, f
         data={
             "source": data.transactions.source,
             "sha256": data.sha256,
+            **({"unlabelled": data.unlabelled} if data.transactions.label is None else {}),
             **prepared.final.period("train", split.train),
             **tested.facts,
             **_sampling(prepared.final, rows),
@@ -158,8 +159,7 @@ def _made(examples: Examples, parameters: Forest, rule: Rule, what: str) -> _Mad
     scored = learnt.validated
     if scored is None:
         return _Made(learnt.model, float(rule.limit or 0), {}, rows)
-    threshold = rule.threshold(scored.labels, scored.scores, scored.number_of_days)
-    return _Made(learnt.model, threshold, scored.facts, rows)
+    return _Made(learnt.model, scored.threshold(rule), scored.facts, rows)
 
 
 def _unseen(
@@ -232,8 +232,8 @@ def _fingerprint(data: LabelledData, options: argparse.Namespace) -> str:
     # where a file's own names tell, the mapping says nothing
     elsewhere |= {name for name in ("columns", "label_columns") if getattr(options, name) is None}
     parameters = {name: str(value) for name, value in vars(options).items() if name not in elsewhere}
-    # the delay in use, given by an option or by the settings
-    parameters["label_delay"] = str(data.label_delay_days)
+    # in use, given by options or by the settings
+    parameters |= {"label_delay": str(data.label_delay_days), "unlabelled": data.unlabelled}
     parts = {
         "data": data.sha256,
         "parameters": parameters,

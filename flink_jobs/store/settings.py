@@ -54,6 +54,8 @@ class Settings(msgspec.Struct, frozen=True):
 
     Attributes:
         label_delay_days: how late labels come, for models that are trained from now on.
+        unlabelled_is_honest: whether a transaction that nobody labelled counts as honest once the delay is
+            over, because all frauds are labelled by then; else it is unknown.
         currency: of all amounts; transactions that name another are refused.
 
     """
@@ -64,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True):
     buckets: Buckets
     label_delay_days: LabelDelay = LABEL_DELAY_DAYS
     currency: Currency = DEFAULT_CURRENCY
+    unlabelled_is_honest: bool = False
 
 
 class SettingsError(RuntimeError):

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -17,15 +18,20 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from memory_store import MemoryStore
 
+from flink_jobs.store.settings import Settings
 from training.dataset import Dataset, from_frame, load
-from training.examples import prepare
+from training.examples import check, prepare, prepare_each
+from training.forest import Forest
 from training.label_history import LabelHistory, read_label_history
 from training.labelled_data import LabelledData
+from training.procedure import alerting
+from training.procedure import test as score_test
 from training.simulate import simulate
 from training.tables import DatasetError
 from training.terminal_labels import TerminalLabels
 from training.train_sklearn_model import main
 
+FOREST = Forest(trees=4, max_depth=6)
 FIRST = date(2024, 3, 1)
 FIRST_DAY = (FIRST - date(1970, 1, 1)).days
 
@@ -151,10 +157,11 @@ def unlabelled(data: Dataset) -> Dataset:
 
 @pytest.mark.parametrize("days", [0, 3, 6.9])
 def test_labels_within_the_delay_are_as_good_as_a_column(town: Dataset, days: float) -> None:
-    expected = prepare(LabelledData(town), train_days=14, test_days=7, validate=False).twin
-    labelled = LabelledData(unlabelled(town), given_after(town, days))
+    end = FIRST_DAY + 52  # the delay of later ones is not over
+    expected = prepare_each(LabelledData(town), 14, 7, [end])[end]
+    labelled = LabelledData(unlabelled(town), given_after(town, days), unlabelled_is_honest=True)
     assert labelled.found_out_later() is None
-    found = prepare(labelled, train_days=14, test_days=7, validate=False).twin
+    found = prepare_each(labelled, 14, 7, [end])[end]
     assert np.array_equal(expected.matrix, found.matrix)
     assert np.array_equal(expected.labels, found.labels)
     assert expected.terminal_risk == found.terminal_risk
@@ -216,7 +223,7 @@ def test_a_label_from_the_future_moves_no_feature(
 
 
 def test_what_is_trained_on_is_what_was_known_when_the_test_began(town: Dataset) -> None:
-    labelled = LabelledData(unlabelled(town), given_after(town, 12))
+    labelled = LabelledData(unlabelled(town), given_after(town, 12), unlabelled_is_honest=True)
     found = prepare(labelled, train_days=28, test_days=7, validate=False).twin
     train, test = found.split.train, found.split.test
     begin = int(found.days[test][0])
@@ -225,6 +232,73 @@ def test_what_is_trained_on_is_what_was_known_when_the_test_began(town: Dataset)
     assert np.array_equal(found.labels[train], np.where(was_known, final, 0)[train])
     assert found.labels[train].sum() < final[train].sum()
     assert np.array_equal(found.labels[test], final[test])
+
+
+def test_what_nobody_labelled_is_unknown_and_honest_only_after_the_delay_where_that_is_said(
+    few: Dataset,
+) -> None:
+    labels = history(("a", 1, "2024-03-02"), ("b", 0, "2024-03-20"))
+    for honest, known in ((False, [[], ["a"], ["a", "b"]]), (True, [[], ["a", "b"], ["a", "b", "c"]])):
+        labelled = LabelledData(few, labels, unlabelled_is_honest=honest)
+        on = [labelled.labelled_on(FIRST_DAY + day) for day in (7, 9, 20)]
+        assert [few.frame["transaction_id"][each].tolist() for each in on] == known
+
+
+def test_what_is_unknown_is_neither_learnt_from_nor_measured(town: Dataset) -> None:
+    """Frauds alone are labelled, and every tenth honest transaction."""
+    frauds = given_after(town, 3)
+    honest = town.frame[town.frame["is_fraud"] == 0].iloc[::10]
+    frame = honest[["transaction_id"]].assign(is_fraud=np.int8(0), labelled_at=honest["event_time"])
+    frame = pd.concat([frauds.frame, frame]).sort_values("labelled_at", kind="stable", ignore_index=True)
+    labelled = LabelledData(unlabelled(town), replace(frauds, frame=frame))
+    twin = prepare(labelled, train_days=28, test_days=7).twin
+    _, labels, _ = twin.learnt_from(twin.split.train)
+    facts = twin.period("train", twin.split.train)
+    assert labels.sum() == facts["train_frauds"] > 10
+    assert 0.08 < (len(labels) - labels.sum()) / int(facts["train_transactions"] or 0) < 0.12
+    tested = score_test(FOREST.fit(*twin.learnt_from(twin.split.train)), twin)
+    assert len(tested.labelled().labels) < 0.2 * len(tested.labels)
+    everywhere = alerting(tested, 0.0)
+    assert everywhere["alerts_per_day"] == len(tested.labels) / 7
+    assert everywhere["precision"] == tested.labels.sum() / tested.known.sum()
+
+
+def test_frauds_alone_are_no_labels_to_train_on_unless_the_others_are_said_to_be_honest(
+    town: Dataset,
+) -> None:
+    labelled = LabelledData(unlabelled(town), given_after(town, 3))
+    with pytest.raises(DatasetError, match=r"the training part has .* --unlabelled honest"):
+        check(labelled, 28, 7)
+    check(replace(labelled, unlabelled_is_honest=True), 28, 7)
+
+
+@pytest.mark.parametrize(("late_days", "days"), [(30, 120), (90, 230)])
+def test_chargebacks_that_come_months_late_are_trained_on(late_days: int, days: int) -> None:
+    """As on a lake: the last labels are those of transactions of months ago."""
+    town = from_frame(simulate(customers=300, terminals=400, days=days, start=FIRST, seed=0), "town", "")
+    now = np.datetime64(FIRST, "us") + np.timedelta64(days, "D")
+    labels = given_after(town, late_days).before(str(now))
+    labelled = LabelledData(unlabelled(town), labels, late_days, unlabelled_is_honest=True)
+    check(labelled, 28, 7)
+    assert abs(labelled.labelled_until_day - (FIRST_DAY + days - late_days)) <= 1
+    prepared = prepare(labelled, 28, 7)
+    final = town.frame["is_fraud"].to_numpy()[-len(prepared.twin.labels) :]
+    for each in prepared:
+        assert np.array_equal(each.labels[each.split.train], final[each.split.train])
+        assert each.labels[each.split.train].sum() > 2
+    assert np.array_equal(prepared.twin.labels[prepared.twin.split.test], final[prepared.twin.split.test])
+    assert prepared.final.days[prepared.final.split.train][-1] == labelled.labelled_until_day - 1
+
+
+def test_a_card_is_blocked_when_its_fraud_is_known_not_before(town: Dataset) -> None:
+    end = FIRST_DAY + 60
+    blocked = []
+    for late in (3, 12):
+        labels = given_after(town, late)
+        labelled = LabelledData(unlabelled(town), labels, unlabelled_is_honest=True)
+        blocked.append(prepare_each(labelled, 28, 7, [end])[end].known_compromised())
+    assert (blocked[1] <= blocked[0]).all()
+    assert 0 < blocked[1].sum() < blocked[0].sum()
 
 
 # Where they are read from
@@ -366,7 +440,11 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_lake_and_its_labels_train_a_model(
-    store: MemoryStore, settings_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    store: MemoryStore,
+    settings: Settings,
+    settings_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     frame = simulate(customers=150, terminals=200, days=60, start=FIRST, seed=0)
     frame["TX_DATETIME"] = frame["TX_DATETIME"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -384,7 +462,13 @@ def test_the_lake_and_its_labels_train_a_model(
     arguments += ["--threshold", "0.5", "--output", str(tmp_path / "model")]
     assert main(arguments) == 1
     assert "--labels s3://datalake/labels" in capsys.readouterr().err
-    assert main([*arguments, "--labels", "s3://datalake/labels"]) == 0
+    arguments += ["--labels", "s3://datalake/labels"]
+    assert main(arguments) == 1
+    assert "unlabelled_is_honest in the settings" in capsys.readouterr().err
+    honest = msgspec.structs.replace(settings, unlabelled_is_honest=True)
+    settings_file.write_bytes(msgspec.json.encode(honest))
+    assert main(arguments) == 0
+    assert json.loads((tmp_path / "model/manifest.json").read_text())["data"]["unlabelled"] == "honest"
     shown = capsys.readouterr().out
     assert f"{len(frauds):,} of these are frauds" in shown
     assert "trained on" in shown

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from training.labelled_data import NEVER
 from training.metrics import (
     at_threshold,
     auc,
@@ -46,8 +47,8 @@ def test_card_precision_blocks_a_card_once_it_is_found() -> None:
 def test_a_card_is_blocked_once_its_fraud_is_known() -> None:
     days = np.array([1, 2, 8, 9, 9], dtype=np.int32)
     cards = np.array(["a", "a", "a", "a", "b"], dtype=object)
-    labels = np.array([1, 0, 0, 1, 1], dtype=np.int8)
-    assert known_compromised(days, cards, labels, 7).tolist() == [False, False, False, True, False]
+    known_from = np.array([9, NEVER, NEVER, 17, 17], dtype=np.int32)
+    assert known_compromised(days, cards, known_from).tolist() == [False, False, False, True, False]
 
 
 def test_alerts_at_a_threshold_include_it() -> None:

@@ -46,10 +46,13 @@ def test_shares_keep_equal_times_together() -> None:
 def test_a_part_without_frauds_is_named() -> None:
     labels = np.zeros(100, dtype=np.int8)
     labels[:60:2] = 1
-    split = split_by_share(np.arange(100.0))
+    split, known = split_by_share(np.arange(100.0)), np.ones(100, dtype=bool)
     with pytest.raises(DatasetError, match=r"file: the test part has 20 transactions, 0 of them frauds"):
-        check_classes("file", labels, split, validate=True)
+        check_classes("file", labels, known, split, validate=True)
     labels[80:90] = 1
     with pytest.raises(DatasetError, match="the validation part has 16 transactions, 0 of them frauds"):
-        check_classes("file", labels, split, validate=True)
-    check_classes("file", labels, split, validate=False)
+        check_classes("file", labels, known, split, validate=True)
+    check_classes("file", labels, known, split, validate=False)
+    known[labels == 0] = False
+    with pytest.raises(DatasetError, match=r"has 30 labelled transactions, 30 .* --unlabelled honest"):
+        check_classes("file", labels, known, split, validate=False)
