@@ -233,6 +233,36 @@ class _Labelled(NamedTuple):
     split: Split
 
 
+class Rows(NamedTuple):
+    """Labelled transactions of a span of days: [rows, features], and [rows] of each other."""
+
+    matrix: NDArray[np.float32]
+    labels: NDArray[np.int8]
+    days: NDArray[np.int32]
+    customers: NDArray[np.object_]
+
+
+def rows_from(data: LabelledData, first_day: int, end_day: int) -> Rows:
+    """Compute features of the transactions with a label from a day on to before another."""
+    dataset, days = data.transactions, data.transactions.days()
+    begin, stop = np.searchsorted(days, (first_day, max(first_day, end_day)))
+    wanted = np.zeros(len(days), dtype=np.bool_)
+    wanted[begin:stop] = data.labelled_by_now()[begin:stop]
+    if not wanted.any():
+        nothing = np.zeros(0, np.int32)
+        return Rows(
+            np.zeros((0, len(FEATURE_NAMES)), np.float32),
+            nothing.astype(np.int8),
+            nothing,
+            np.zeros(0, object),
+        )
+    terminals = _terminals(data)
+    first = int(np.searchsorted(days, first_day - WARM_UP_DAYS))
+    matrix = replay_dataset(dataset.tail(first), terminals, wanted[first:])
+    customers = dataset.frame["customer_id"].to_numpy()
+    return Rows(matrix, data.known_by_now()[wanted], days[wanted], customers[wanted])
+
+
 def _terminals(data: LabelledData) -> TerminalLabels:
     return TerminalLabels(
         data.transactions.frame["terminal_id"].tolist(),

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import msgspec
 
+from flink_jobs.domain.manifest import Manifest
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.release import Promoted, Release
 from flink_jobs.store.settings import SettingsError, defaults_named, load_settings
-from training.options import positive
+from training.gate import champion_of, compare_on, refusal, why_forced
+from training.options import positive, read_lake
 from training.printable import printable
 from training.promotions import InUse, Promotions
 from training.publish import PublishError, upload
 from training.release_writer import PromotionError
+from training.tables import DatasetError
 
 _EPILOG = """\
 A running job takes a change over within seconds, between two batches; nothing is lost or scored again.
@@ -42,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], None] = options.command
     try:
         command(options)
-    except (ObjectStoreError, PromotionError, PublishError, SettingsError) as error:
+    except (DatasetError, ObjectStoreError, PromotionError, PublishError, SettingsError) as error:
         print(f"fraud-models: {printable(str(error))}", file=sys.stderr)
         return 1
     return 0
@@ -146,7 +149,31 @@ def _upload(options: argparse.Namespace) -> None:
 
 def _promote(options: argparse.Namespace) -> None:
     promotions = _promotions(options)
-    _tell_promoted(promotions, promotions.promote(promotions.find(options.version), options.why))
+    version = promotions.find(options.version)
+    why = _gate(promotions, promotions.verify(version), options)
+    _tell_promoted(promotions, promotions.promote(version, why))
+
+
+def _gate(promotions: Promotions, manifest: Manifest, options: argparse.Namespace) -> str:
+    """Let a model pass that is not worse than the promoted one, or is forced; gives why, for the log.
+
+    Raises:
+        GateError: it must not take the promoted model's place.
+        DatasetError: there are no transactions and labels to compare the two on.
+
+    """
+    champion = champion_of(promotions, manifest)
+    why: str = options.why
+    if champion is None:
+        return why
+    if options.force is not None:
+        return why_forced(options.force, why)
+    data = read_lake(options.settings, options.data, options.labels)
+    comparison = compare_on(data, promotions.load(manifest.version), champion)
+    if not comparison.passes:
+        raise refusal(comparison)
+    print(comparison)
+    return f"{f'{why}; ' if why else ''}{comparison}"
 
 
 def _rollback(options: argparse.Namespace) -> None:
@@ -251,6 +278,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     for change in changes:
         change.add_argument("--why", default="", metavar="TEXT", help="goes into the log")
+    promote = changes[0]
+    promote.add_argument(
+        "--force", metavar="REASON", help="without a comparison with the promoted model; goes into the log"
+    )
+    promote.add_argument("--data", metavar="FILE", help="to compare the two on (default: the lake)")
+    promote.add_argument(
+        "--labels", metavar="FILE", help="that came back (default: the lake's, without --data)"
+    )
     for change in changes[:2]:
         change.add_argument("version", metavar="VERSION")
     add("log", _log, "what was released, by whom and why, the latest first").add_argument(

@@ -27,11 +27,12 @@ TRAIN_DAYS = 28
 _FEW_JOINED = 0.5
 
 
-def add_data(parser: argparse.ArgumentParser, *, tested: str) -> None:
+def add_data(parser: argparse.ArgumentParser, *, tested: str, unless_given: str = "a simulation") -> None:
     """Add the options of the data and of its split.
 
     Args:
         parser: the command's.
+        unless_given: says in the help what data is used without `--data`.
         tested: says in the help where the test period lies.
 
     """
@@ -41,7 +42,7 @@ def add_data(parser: argparse.ArgumentParser, *, tested: str) -> None:
         type=location,
         metavar="FILE",
         help="CSV or Parquet, a path or s3://bucket/key, or the lake's folder "
-        "s3://datalake/raw/transactions (default: a simulation)",
+        f"s3://datalake/raw/transactions (default: {unless_given})",
     )
     data.add_argument(
         "--labels",
@@ -157,6 +158,27 @@ def read(options: argparse.Namespace) -> LabelledData:
     warn(_unjoined(history, dataset, cut=options.since is not None))
     warn(_late(data))
     return data
+
+
+def read_lake(settings_file: str | None, data: str | None = None, labels: str | None = None) -> LabelledData:
+    """Read transactions and labels of the lake, or of files.
+
+    Raises:
+        DatasetError: as for `read`.
+        SettingsError: there are no settings, or they cannot be read.
+
+    """
+    none = ("columns", "label_columns", "since", "until", "label_delay", "unlabelled")
+    options = argparse.Namespace(settings=settings_file, data=data, labels=labels, **dict.fromkeys(none))
+    name_lake(options)
+    return read(options)
+
+
+def name_lake(options: argparse.Namespace) -> None:
+    """Name the lake's transactions and labels where the options name no data."""
+    if not options.data:
+        lake = f"s3://{load_settings(options.settings).buckets.datalake}"
+        options.data, options.labels = f"{lake}/raw/transactions", options.labels or f"{lake}/labels"
 
 
 def _of_labels(options: argparse.Namespace) -> tuple[int, bool]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from flink_jobs.domain.manifest import Manifest
+from flink_jobs.domain.model import ServedModel
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.store.model_registry import (
     MANIFEST_FILE,
@@ -100,6 +101,19 @@ class Promotions:
 
         """
         return self._manifest(version)[0]
+
+    def load(self, version: str) -> ServedModel:
+        """Load a model as the job does.
+
+        Raises:
+            PromotionError: it cannot be served.
+            ObjectStoreError: the store does not answer.
+
+        """
+        try:
+            return self._registry.load_model(self._manifest(version)[1])
+        except ValueError as error:
+            raise PromotionError(f"model {version} is refused: {error}") from None
 
     def current(self) -> str | None:
         """Tell the promoted version; None where there is none."""

@@ -168,8 +168,8 @@ def upload(folder: Path, settings: Settings) -> Manifest:
     return manifest
 
 
-def promote(folder: Path, settings: Settings) -> InUse:
-    """Upload what `write` left in a folder, and make it the current model.
+def promote(folder: Path, settings: Settings, why: str = "") -> InUse:
+    """Upload what `write` left in a folder, and make it the current model; `why` goes into the log.
 
     Raises:
         PublishError: as for `upload`.
@@ -177,7 +177,7 @@ def promote(folder: Path, settings: Settings) -> InUse:
         ObjectStoreError: as for `upload`.
 
     """
-    return Promotions(settings).promote(upload(folder, settings).version)
+    return Promotions(settings).promote(upload(folder, settings).version, why)
 
 
 def promoted_manifest(settings: Settings) -> Manifest | None:

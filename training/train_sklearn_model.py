@@ -17,13 +17,15 @@ from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import check_features
 from flink_jobs.store.object_store import ObjectStoreError
-from flink_jobs.store.settings import SettingsError, load_settings
+from flink_jobs.store.settings import Settings, SettingsError, load_settings
 from training.examples import Examples, Prepared, check, prepare
 from training.forest import Forest
+from training.gate import champion_of, compare_twin, refusal, why_forced
 from training.labelled_data import LabelledData
 from training.options import add_data, add_forest, add_threshold, forest_of, read, rule_of, step
 from training.printable import printable
 from training.procedure import Scored, alerting, learn, ranking, test
+from training.promotions import Promotions
 from training.publish import (
     Candidate,
     PublishError,
@@ -56,26 +58,37 @@ def _run(options: argparse.Namespace) -> int:
         print(f"unchanged: {promoted.version} is promoted, and this version can serve it")
         return 0
     data = read(options)
-    fingerprint = _fingerprint(data, options)
+    fingerprint = fingerprint_of(data, options)
     if options.if_changed and promoted is not None and promoted.fingerprint == fingerprint:
         print(f"unchanged: {promoted.version} was trained on this data with these parameters")
         return 0
-    with step(f"Preparing features of {len(data.transactions.frame):,} transactions"):
-        prepared = prepare(
-            data,
-            options.train_days,
-            options.test_days,
-            validate=options.threshold is None,
-            max_rows=options.max_rows,
-        )
-    candidate = train(data, prepared, options, fingerprint)
+    candidate, tested = train(data, prepare_for(data, options), options, fingerprint)
     with step(f"Writing {options.output}, ONNX held to scikit-learn"):
         manifest = write(candidate, options.output)
     _report(candidate)
     if settings is not None and options.promote:
-        in_use = promote(options.output, settings)
+        in_use = promote(options.output, settings, _gate(settings, manifest, tested, options.force))
         print(f"Promoted {manifest.version} to {settings.s3.endpoint_url}; {in_use.terminals}")
     return 0
+
+
+def _gate(settings: Settings, manifest: Manifest, tested: Scored, force: str | None) -> str:
+    """Let a model pass that is not worse than the promoted one, or is forced; gives why, for the log.
+
+    Raises:
+        GateError: it must not take the promoted model's place.
+
+    """
+    champion = champion_of(Promotions(settings), manifest)
+    if champion is None:
+        return ""
+    if force is not None:
+        return why_forced(force)
+    with step("Comparing the twin with the promoted model"):
+        comparison = compare_twin(tested, manifest, champion)
+    if not comparison.passes:
+        raise refusal(comparison)
+    return f"its twin had {comparison}"
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -102,15 +115,34 @@ def _check(options: argparse.Namespace) -> int:
     return 0
 
 
-def train(data: LabelledData, prepared: Prepared, options: argparse.Namespace, fingerprint: str) -> Candidate:
-    """Train a forest to serve on the latest days, and its twin, which is measured, on earlier ones."""
+def prepare_for(data: LabelledData, options: argparse.Namespace) -> Prepared:
+    """Prepare examples as the options say; DatasetError as for `prepare`."""
+    with step(f"Preparing features of {len(data.transactions.frame):,} transactions"):
+        return prepare(
+            data,
+            options.train_days,
+            options.test_days,
+            validate=options.threshold is None,
+            max_rows=options.max_rows,
+        )
+
+
+def train(
+    data: LabelledData, prepared: Prepared, options: argparse.Namespace, fingerprint: str
+) -> tuple[Candidate, Scored]:
+    """Train a forest to serve on the latest days, and its twin, which is measured, on earlier ones.
+
+    Returns:
+        What is to be served, and the twin's test.
+
+    """
     parameters, rule = forest_of(options), rule_of(options)
     twin, twin_threshold, _, learnt_rows = _made(prepared.twin, parameters, rule, "the twin that is measured")
     tested = test(twin, prepared.twin)
     final, threshold, chosen, rows = _made(prepared.final, parameters, rule, "the model to serve")
     split = prepared.final.split
     holdout, scores = _unseen(prepared, final, tested)
-    return Candidate(
+    candidate = Candidate(
         forest=final,
         kind=data.transactions.kind,
         features=prepared.final.features,
@@ -140,6 +172,7 @@ def train(data: LabelledData, prepared: Prepared, options: argparse.Namespace, f
         terminal_risk=prepared.final.terminal_risk,
         label_delay_days=data.label_delay_days,
     )
+    return candidate, tested
 
 
 class _Made(NamedTuple):
@@ -226,9 +259,19 @@ def _report(candidate: Candidate) -> None:
     print()
 
 
-def _fingerprint(data: LabelledData, options: argparse.Namespace) -> str:
+def fingerprint_of(data: LabelledData, options: argparse.Namespace) -> str:
     """Digest of all that decides the model: data, parameters and version."""
-    elsewhere = {"data", "labels", "output", "promote", "if_changed", "if_missing", "check", "settings"}
+    elsewhere = {
+        "data",
+        "labels",
+        "output",
+        "promote",
+        "force",
+        "if_changed",
+        "if_missing",
+        "check",
+        "settings",
+    }
     # where a file's own names tell, the mapping says nothing
     elsewhere |= {name for name in ("columns", "label_columns") if getattr(options, name) is None}
     parameters = {name: str(value) for name, value in vars(options).items() if name not in elsewhere}
@@ -262,7 +305,14 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="train nothing; only check that the data can be used, and that some of it comes after --until",
     )
-    result.add_argument("--promote", action="store_true", help="upload to MinIO and make it the served model")
+    result.add_argument(
+        "--promote",
+        action="store_true",
+        help="upload to MinIO and make it the served model, unless its twin is worse than that model",
+    )
+    result.add_argument(
+        "--force", metavar="REASON", help="promote it without a comparison; the reason goes into the log"
+    )
     unless = result.add_mutually_exclusive_group()
     unless.add_argument(
         "--if-changed",

@@ -97,6 +97,8 @@ def test_a_table_of_ready_columns_is_trained_on_promoted_and_scored(
         "--until",
         since,
         "--promote",
+        "--force",
+        "other columns",
         "--output",
         str(tmp_path / "model"),
     )

@@ -79,6 +79,7 @@ def test_a_dry_run_asks_too(ask: Run, tmp_path: Path, options: list[str]) -> Non
         "flink-health --wait 2 --job ml_inference_job --job kafka_to_minio_job",
         "systemctl show --property=ExecMainExitTimestamp,Result risk-renewal.service",
         "systemctl show --property=ExecMainExitTimestamp,Result lake-compaction.service",
+        "systemctl show --property=ExecMainExitTimestamp,Result retraining.service",
     }
 
 

@@ -36,5 +36,6 @@ def test_a_promoted_model_gives_way_only_to_one_that_was_asked_for(
     assert ran.returncode == 0, ran.stdout + ran.stderr
     asked = (tmp_path / "asked").read_text().split()
     assert {argument for argument in asked if argument.startswith("--if-")} == {unless}, asked
+    assert any(argument.startswith("--force=") for argument in asked) == (unless == "--if-changed"), asked
     columns = [f"--columns={variables['model_columns']}"] if "model_columns" in variables else []
     assert [argument for argument in asked if argument.startswith("--columns")] == columns

@@ -82,7 +82,12 @@ def publish(written: Callable[[int, ModelKind], Path], settings: Settings, store
 
 @pytest.fixture
 def run(settings_file: Path) -> Run:
-    return lambda *arguments: main(["--settings", str(settings_file), *arguments])
+    def run_command(*arguments: str) -> int:
+        # what the gate does is told in test_gate.py
+        forced = ["--force", "a test"] if arguments[0] == "promote" else []
+        return main(["--settings", str(settings_file), *arguments, *forced])
+
+    return run_command
 
 
 def listed(run: Run, capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:

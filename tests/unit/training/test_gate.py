@@ -1,0 +1,227 @@
+"""A model takes another's place only where it is not worse on days that neither has learnt from."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from memory_store import MemoryStore
+
+from flink_jobs.store.settings import Settings
+from training import metrics, retraining_command
+from training.draws import Ranked
+from training.gate import GateError, compare
+from training.model_command import main as models
+from training.promotions import Promotions
+from training.retraining_command import challenged_since
+from training.retraining_command import main as retrain
+from training.train_sklearn_model import main as train
+
+GOOD = ["--trees", "20", "--max-depth", "8"]
+BAD = ["--trees", "1", "--max-depth", "1", "--min-samples-leaf", "2000"]
+EARLIER, LATER = "2024-04-16", "2024-04-30"
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory, handbook_frame: pd.DataFrame) -> str:
+    path = tmp_path_factory.mktemp("data") / "town.parquet"
+    handbook_frame.to_parquet(path)
+    return str(path)
+
+
+@pytest.fixture
+def promotions(settings: Settings, store: MemoryStore) -> Promotions:
+    del store
+    return Promotions(settings)
+
+
+@pytest.fixture
+def arguments(file: str, settings_file: Path, tmp_path: Path) -> list[str]:
+    return ["--data", file, "--settings", str(settings_file), "--output", str(tmp_path / "model")]
+
+
+def releases(store: MemoryStore) -> list[dict[str, Any]]:
+    return [
+        json.loads(content) for key, content in sorted(store.objects["models"].items()) if "releases/" in key
+    ]
+
+
+def made_up(noise: float, days: int = 14) -> tuple[Any, ...]:
+    """Scores of 5,000 transactions with 100 frauds by two models, the second of which knows less."""
+    random = np.random.default_rng(1)
+    labels = (np.arange(5_000) % 50 == 0).astype(np.int8)
+    first = np.round(0.6 * labels + random.uniform(0, 0.7, 5_000), 2)
+    second = np.where(random.random(5_000) < noise, random.uniform(0, 1, 5_000), first)
+    at = np.sort(random.integers(0, days, 5_000)).astype(np.int32)
+    cards = np.array([f"card-{n}" for n in random.integers(0, 500, 5_000)], dtype=object)
+    return at, cards, labels, first, second
+
+
+def test_average_precision_of_rows_that_count_more_is_that_of_repeated_rows() -> None:
+    _, _, labels, scores, _ = made_up(0)
+    ranked = Ranked.of(labels, scores)
+    assert len(ranked.ends) < 150, "scores tie"
+    assert ranked.average_precision(np.ones(5_000)) == pytest.approx(
+        metrics.average_precision(labels, scores)
+    )
+    counts = np.random.default_rng(0).integers(0, 4, 5_000)
+    repeated = [np.repeat(each, counts) for each in (labels, scores)]
+    assert ranked.average_precision(counts.astype(float)) == pytest.approx(
+        metrics.average_precision(*repeated)
+    )
+
+
+def test_the_same_scores_differ_by_nothing_and_worse_ones_are_refused() -> None:
+    same = compare(*made_up(0))
+    assert (same.lower, same.upper) == (0, 0)
+    assert same.passes
+    worse = compare(*made_up(0.3))
+    assert worse.lower < worse.challenger - worse.champion < worse.upper < 0
+    assert not worse.passes
+    assert compare(*made_up(0.3)) == worse
+
+
+def test_the_bound_counts_not_the_difference() -> None:
+    made = made_up(0.002)
+    found = compare(*made)
+    assert -0.02 < found.challenger - found.champion < 0
+    assert not found.passes
+    often = [np.tile(each, 40) for each in made]
+    often[1] = np.array([f"card-{n}" for n in np.random.default_rng(0).integers(0, 9_000, len(often[1]))])
+    more = compare(*often)
+    assert more.challenger - more.champion == pytest.approx(found.challenger - found.champion)
+    assert more.passes
+
+
+@pytest.mark.parametrize("days", [1, 6])
+def test_too_few_days_are_no_comparison(days: int) -> None:
+    with pytest.raises(GateError, match=f"cannot be compared yet: {days} days"):
+        compare(*made_up(0, days))
+
+
+def test_a_worse_model_is_not_promoted_by_training_unless_forced(
+    arguments: list[str], store: MemoryStore, promotions: Promotions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train([*arguments, *GOOD, "--until", EARLIER, "--promote"]) == 0
+    good = promotions.current()
+    assert train([*arguments, *BAD, "--until", LATER, "--promote"]) == 1
+    refused = capsys.readouterr().err
+    assert "refused, as it may be worse by more than 0.02" in refused
+    assert "from 2024-04-23 to 2024-04-29" in refused
+    assert promotions.current() == good
+    assert train([*arguments, *BAD, "--until", LATER, "--promote", "--force", "a trial"]) == 0
+    assert [each["why"] for each in releases(store)] == ["", "forced: a trial"]
+    # the promoted one has learnt from all but a day of this test
+    assert train([*arguments, *GOOD, "--until", "2024-04-24", "--promote"]) == 1
+    assert "cannot be compared yet: 1 days" in capsys.readouterr().err
+
+
+def test_a_better_model_is_promoted_and_the_log_says_why(
+    arguments: list[str], store: MemoryStore, promotions: Promotions
+) -> None:
+    assert train([*arguments, *BAD, "--until", EARLIER, "--promote"]) == 0
+    bad = promotions.current()
+    assert train([*arguments, *GOOD, "--until", LATER, "--promote"]) == 0
+    assert promotions.current() != bad
+    assert "difference +0." in releases(store)[-1]["why"]
+
+
+def test_a_model_that_is_promoted_by_hand_is_compared_on_later_days(  # noqa: PLR0913, PLR0917 - fixtures
+    arguments: list[str],
+    store: MemoryStore,
+    promotions: Promotions,
+    settings_file: Path,
+    tmp_path: Path,
+    file: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["--settings", str(settings_file)]
+    assert train([*arguments, *GOOD, "--until", EARLIER, "--promote"]) == 0
+    good = promotions.current()
+    assert train([*arguments, *BAD, "--until", "2024-04-20"]) == 0
+    assert models([*command, "upload", str(tmp_path / "model")]) == 0
+    (bad,) = set(promotions.versions()) - {good}
+    assert models([*command, "promote", bad, "--data", file]) == 1
+    shown = capsys.readouterr().err
+    # the later of the two has learnt until April 12
+    assert "refused, as it may be worse by more than 0.02" in shown
+    assert "from 2024-04-13 to 2024-04-29" in shown
+    assert models([*command, "promote", bad, "--force", "a trial", "--why", "to see"]) == 0
+    assert releases(store)[-1]["why"] == "to see; forced: a trial"
+    assert models([*command, "promote", str(good), "--data", file]) == 0
+    assert promotions.current() == good
+    # nothing is compared with itself
+    assert models([*command, "promote", str(good)]) == 0
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Challenges began a month ago."""
+    month_ago = datetime.now(UTC) - timedelta(days=30)
+    monkeypatch.setattr(retraining_command, "challenged_since", lambda *_: month_ago)
+
+
+def test_a_retrained_model_challenges_waits_and_is_promoted(
+    arguments: list[str],
+    promotions: Promotions,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> None:
+    assert retrain(arguments) == 1
+    assert "no model is promoted" in capsys.readouterr().err
+    assert train([*arguments, *BAD, "--until", EARLIER, "--promote"]) == 0
+    bad = promotions.current()
+    command = [*arguments, *GOOD]
+    assert retrain([*command, "--until", "2024-04-23"]) == 0
+    challenger = promotions.challenger()
+    assert challenger is not None
+    assert promotions.current() == bad
+    assert challenged_since(promotions, challenger) > datetime.now(UTC) - timedelta(minutes=10)
+    assert retrain(command) == 0
+    assert f"{challenger} is in the shadow since" in capsys.readouterr().out
+    request.getfixturevalue("judged")
+    assert retrain(command) == 0
+    assert "it passes the gate" in capsys.readouterr().out
+    assert promotions.challenger() == challenger
+    assert retrain([*command, "--auto-promote"]) == 0
+    assert promotions.current() == challenger
+    assert promotions.challenger() is None
+
+
+@pytest.mark.usefixtures("judged")
+def test_a_retrained_model_that_is_worse_challenges_nobody_and_is_dropped(
+    arguments: list[str], promotions: Promotions, settings_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train([*arguments, *GOOD, "--until", EARLIER, "--promote"]) == 0
+    good = promotions.current()
+    assert retrain([*arguments, *BAD, "--until", LATER]) == 0
+    assert "does not challenge the promoted one" in capsys.readouterr().out
+    assert promotions.versions() == [good]
+    # one that came in by hand is judged as well
+    assert train([*arguments, *BAD, "--until", "2024-04-20"]) == 0
+    assert models(["--settings", str(settings_file), "upload", arguments[-1]]) == 0
+    (bad,) = set(promotions.versions()) - {good}
+    promotions.challenge(bad)
+    assert retrain([*arguments, "--auto-promote"]) == 0
+    assert f"dropped {bad}" in capsys.readouterr().out
+    assert (promotions.current(), promotions.challenger()) == (good, None)
+
+
+def test_a_challenge_begins_anew_with_another_champion(
+    arguments: list[str], promotions: Promotions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter(f"2024-05-0{day}T00:00:00Z" for day in range(1, 9))
+    monkeypatch.setattr("training.release_writer.now", lambda: next(times))
+    versions = []
+    for seed in ("1", "2", "3"):
+        assert train([*arguments, *BAD, "--seed", seed]) == 0
+        assert models([*arguments[2:4], "upload", arguments[-1]]) == 0
+        versions.append(next(each for each in promotions.versions() if each not in versions))
+    promotions.promote(versions[0])
+    promotions.challenge(versions[2])
+    assert challenged_since(promotions, versions[2]).day == 2
+    promotions.promote(versions[1])
+    assert challenged_since(promotions, versions[2]).day == 3

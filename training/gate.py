@@ -1,0 +1,204 @@
+"""The gate: a model takes another's place only where it is not worse on days that neither has learnt from.
+
+The two score the same transactions, so the difference of their average precision is uncertain only by which
+cards these days happened to have: cards are drawn again and again, each with all its transactions.
+"""
+
+from datetime import date, timedelta
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flink_jobs.domain.manifest import Manifest
+from flink_jobs.domain.model import ServedModel, check_features
+from training.draws import Ranked, interval
+from training.examples import rows_from
+from training.labelled_data import LabelledData
+from training.procedure import Scored
+from training.promotions import Promotions
+from training.release_writer import PromotionError
+
+# A model is refused where it may be worse than the other by more, with a confidence of 95 %.
+WORST_DIFFERENCE = -0.02
+# Weekends and weekdays are told apart by no fewer.
+FEWEST_DAYS = 7
+_FEWEST_FRAUDS = 2
+_DRAWS = 1_000
+_EPOCH = date(1970, 1, 1)
+
+
+class GateError(PromotionError):
+    """A model that must not take the place of the promoted one, or was not compared with it; says why."""
+
+
+class Comparison(NamedTuple):
+    """Two models on the same transactions.
+
+    Attributes:
+        first_day: of them, as is last_day.
+        transactions: their number, as is frauds.
+        champion: average precision of the promoted model.
+        challenger: that of the other.
+        lower: the difference is above this with a confidence of 95 %.
+        upper: and below this.
+
+    """
+
+    first_day: date
+    last_day: date
+    transactions: int
+    frauds: int
+    champion: float
+    challenger: float
+    lower: float
+    upper: float
+
+    @property
+    def passes(self) -> bool:
+        """Whether the other model may take the promoted one's place."""
+        return self.lower >= WORST_DIFFERENCE
+
+    def __str__(self) -> str:
+        return (
+            f"average precision {self.challenger:.3f}, {self.champion:.3f} of the promoted model, on "
+            f"{self.transactions:,} transactions from {self.first_day} to {self.last_day}, {self.frauds:,} "
+            f"of them frauds, from which neither learnt; difference {self.lower:+.3f} to {self.upper:+.3f}"
+        )
+
+
+def compare(
+    days: NDArray[np.int32],
+    customers: NDArray[np.object_],
+    labels: NDArray[np.int8],
+    champion: NDArray[np.float64],
+    challenger: NDArray[np.float64],
+) -> Comparison:
+    """Compare two models' scores of the same transactions; equal arguments give equal bounds.
+
+    Args:
+        days: [transactions], since 1970-01-01, as are all that follow.
+        customers: whose card.
+        labels: 1 for fraud.
+        champion: scores of the promoted model.
+        challenger: those of the other.
+
+    Raises:
+        GateError: they are too few.
+
+    """
+    frauds, number_of_days = int(labels.sum()), len(np.unique(days))
+    if number_of_days < FEWEST_DAYS or not _FEWEST_FRAUDS <= frauds < len(labels):
+        raise GateError(
+            f"the models cannot be compared yet: {number_of_days} days with {frauds} known frauds have "
+            f"labels and were learnt from by neither; {FEWEST_DAYS} days and {_FEWEST_FRAUDS} frauds are "
+            "needed. --force REASON overrides"
+        )
+    champions, challengers = (Ranked.of(labels, scores) for scores in (champion, challenger))
+
+    def difference(counts: NDArray[np.float64]) -> float:
+        return challengers.average_precision(counts) - champions.average_precision(counts)
+
+    bounds = interval(difference, customers, len(labels), _DRAWS)
+    if bounds is None:
+        raise GateError("the frauds are of too few cards to compare models on; --force REASON overrides")
+    ones = np.ones(len(labels))
+    before, after = (each.average_precision(ones) for each in (champions, challengers))
+    first, last = (_EPOCH + timedelta(days=int(day)) for day in (days.min(), days.max()))
+    return Comparison(first, last, len(labels), frauds, before, after, *bounds)
+
+
+def compare_on(data: LabelledData, challenger: ServedModel, champion: ServedModel) -> Comparison:
+    """Compare two models on the days after what both have learnt from.
+
+    Raises:
+        GateError: they take other features, or have too few such days.
+
+    """
+    _check(challenger.manifest, champion.manifest)
+    first = max(learnt_until(challenger.manifest), learnt_until(champion.manifest)) + timedelta(days=1)
+    end = data.labelled_until_day if len(data.transactions.frame) else 0
+    found = rows_from(data, (first - _EPOCH).days, end)
+    days, customers, labels = found.days, found.customers, found.labels
+    if not len(days):
+        raise GateError(f"the models cannot be compared yet: no day from {first} on has labels")
+    scores = (model.score(found.matrix).astype(np.float64) for model in (champion, challenger))
+    return compare(days, customers, labels, *scores)
+
+
+def compare_twin(tested: Scored, challenger: Manifest, champion: ServedModel) -> Comparison:
+    """Compare a new model's twin with the promoted model, on the days of the test that neither learnt from.
+
+    Raises:
+        GateError: as for `compare_on`.
+
+    """
+    _check(challenger, champion.manifest)
+    labelled = tested.labelled()
+    if labelled.customers is None:
+        raise GateError(
+            "tables of ready columns name no cards, so models cannot be compared on them; --force REASON "
+            "overrides"
+        )
+    rows = labelled.days > (learnt_until(champion.manifest) - _EPOCH).days
+    return compare(
+        labelled.days[rows],
+        labelled.customers[rows],
+        labelled.labels[rows],
+        champion.score(labelled.matrix[rows]).astype(np.float64),
+        labelled.scores[rows],
+    )
+
+
+def champion_of(promotions: Promotions, challenger: Manifest) -> ServedModel | None:
+    """Give the promoted model that another has to be compared with.
+
+    None where there is none, it is the same forest, or it cannot be served by this version.
+    """
+    current = promotions.current()
+    if current is None or current == challenger.version:
+        return None
+    try:
+        champion = promotions.load(current)
+        check_features(champion.manifest)
+    except (PromotionError, ValueError):
+        # nothing that is served could become worse
+        return None
+    return None if champion.manifest.files == challenger.files else champion
+
+
+def why_forced(reason: str, why: str = "") -> str:
+    """Say for the log of releases that nothing was compared."""
+    return f"{f'{why}; ' if why else ''}forced: {reason}"
+
+
+def refusal(comparison: Comparison) -> GateError:
+    """Say why a model is refused that was compared."""
+    return GateError(
+        f"refused, as it may be worse by more than {-WORST_DIFFERENCE}: {comparison}. "
+        "--force REASON overrides"
+    )
+
+
+def learnt_until(manifest: Manifest) -> date:
+    """Give the last day that a model learnt from.
+
+    Raises:
+        GateError: its manifest does not say.
+
+    """
+    try:
+        return date.fromisoformat(str(manifest.data.get("train_to")))
+    except ValueError:
+        raise GateError(
+            f"model {manifest.version} does not say which days it learnt from; --force REASON overrides"
+        ) from None
+
+
+def _check(challenger: Manifest, champion: Manifest) -> None:
+    one, other = ((each.kind, each.features, each.label_delay_days) for each in (challenger, champion))
+    if one != other:
+        raise GateError(
+            f"model {challenger.version} takes other features than the promoted {champion.version}, or "
+            "labels of another delay, so the two cannot be compared; --force REASON overrides"
+        )

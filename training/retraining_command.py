@@ -1,0 +1,149 @@
+"""`fraud-retrain`: train on the lake, let the model challenge the promoted one, and judge it after its time.
+
+Each run does the next step. Without a challenger it trains one; its twin must pass the gate. A challenger
+that has been in the shadow for long enough is compared with the promoted model on days that neither has
+learnt from; with `--auto-promote` it is promoted or dropped by that, else it is only reported on.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from flink_jobs.store.object_store import ObjectStoreError
+from flink_jobs.store.settings import SettingsError, load_settings
+from training.gate import Comparison, champion_of, compare_on, compare_twin
+from training.labelled_data import LabelledData
+from training.options import add_data, add_forest, add_threshold, name_lake, positive, read, step
+from training.printable import printable
+from training.promotions import Promotions
+from training.publish import PublishError, upload, write
+from training.release_writer import PromotionError
+from training.tables import DatasetError
+from training.train_sklearn_model import fingerprint_of, prepare_for, train
+
+SHADOW_DAYS = 14
+# A challenge is looked for in so many releases; terminal risk is renewed hourly.
+_RELEASES = 5_000
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 0 when the step was done, or there was nothing to do."""
+    options = _parser().parse_args(argv)
+    try:
+        _run(options)
+    except (DatasetError, ObjectStoreError, PromotionError, PublishError, SettingsError) as error:
+        print(f"fraud-retrain: {printable(str(error))}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    settings = load_settings(options.settings)
+    promotions = Promotions(settings)
+    if promotions.current() is None:
+        raise PromotionError("no model is promoted; `fraud-train --promote` makes the first")
+    name_lake(options)
+    challenger = promotions.challenger()
+    if challenger is None:
+        _train(promotions, options)
+        return
+    since = challenged_since(promotions, challenger)
+    over = since + timedelta(days=options.shadow_days)
+    if datetime.now(UTC) < over:
+        print(f"{challenger} is in the shadow since {since:%Y-%m-%d %H:%M} UTC, until {over:%Y-%m-%d %H:%M}")
+        return
+    _judge(promotions, challenger, read(options), auto_promote=options.auto_promote)
+
+
+def _train(promotions: Promotions, options: argparse.Namespace) -> None:
+    """Train a model, and let it challenge the promoted one, unless its twin is worse."""
+    settings = load_settings(options.settings)
+    data = read(options)
+    candidate, tested = train(data, prepare_for(data, options), options, fingerprint_of(data, options))
+    with tempfile.TemporaryDirectory() as folder:
+        output = options.output or Path(folder)
+        with step("Writing the model, ONNX held to scikit-learn"):
+            manifest = write(candidate, output)
+        champion = champion_of(promotions, manifest)
+        if champion is None:
+            print("unchanged: the promoted model is the same, or cannot be served; `fraud-train --promote`")
+            return
+        comparison = compare_twin(tested, manifest, champion)
+        print(comparison)
+        if not comparison.passes:
+            print("unchanged: the new model may be worse, and does not challenge the promoted one")
+            return
+        version = upload(output, settings).version
+    promotions.challenge(version, f"retrained; its twin had {comparison}")
+    print(f"{version} challenges {champion.manifest.version} for {options.shadow_days} days")
+
+
+def _judge(promotions: Promotions, version: str, data: LabelledData, *, auto_promote: bool) -> None:
+    """Compare a challenger with the promoted model, and where asked, promote or drop it."""
+    champion = promotions.load(str(promotions.current()))
+    comparison = compare_on(data, promotions.load(version), champion)
+    print(f"{version}: {comparison}")
+    if not auto_promote:
+        print(f"it {_would(comparison)} the gate; `fraud-models promote` or `unchallenge` is for you to say")
+    elif comparison.passes:
+        print(promotions.promote(version, f"retrained; {comparison}").terminals)
+        print(f"promoted {version}")
+    else:
+        promotions.unchallenge(f"may be worse; {comparison}")
+        print(f"dropped {version}")
+
+
+def _would(comparison: Comparison) -> str:
+    return "passes" if comparison.passes else "does not pass"
+
+
+def challenged_since(promotions: Promotions, version: str) -> datetime:
+    """Tell since when a model is the challenger of the promoted one.
+
+    A promotion begins the time anew, as it is another model that is challenged.
+    """
+    began = None
+    for stored in promotions.releases.log(_RELEASES):
+        release = stored.release
+        if release is None:
+            continue
+        challenger = release.challenger
+        if challenger is None or challenger.version != version or (began and release.model != began.model):
+            break
+        began = release
+    if began is None:
+        raise PromotionError(f"{version} challenges no more")
+    return datetime.fromisoformat(began.when)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fraud-retrain",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_data(parser, tested="which ends where labels do; the twin is tested on it", unless_given="the lake")
+    add_forest(parser)
+    add_threshold(parser)
+    shadow = parser.add_argument_group("challenge")
+    shadow.add_argument(
+        "--shadow-days",
+        type=positive,
+        default=SHADOW_DAYS,
+        metavar="N",
+        help="how long a new model scores beside the promoted one before it is judged (default: %(default)s)",
+    )
+    shadow.add_argument(
+        "--auto-promote", action="store_true", help="then promote or drop it by the gate; else only report"
+    )
+    shadow.add_argument(
+        "--output", type=Path, metavar="DIR", help="keep the model's files there as well (default: nowhere)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
