@@ -22,7 +22,7 @@ class AlertedTransaction(msgspec.Struct, frozen=True, gc=False):
 class ReceivedAlert(msgspec.Struct, frozen=True, gc=False):
     """What the clients read of an alert; partition, offset and Kafka's timestamp are the transaction's.
 
-    Alerts of models without an explainer have no reasons; neither have old alerts.
+    Alerts of models without an explainer have no reasons; neither have old alerts, nor a probability.
     """
 
     transaction_id: str
@@ -36,6 +36,7 @@ class ReceivedAlert(msgspec.Struct, frozen=True, gc=False):
     scored_at_ms: int
     reasons: list[Reason] = []
     history_exact_from_ms: int | None = None
+    probability: float | None = None
 
 
 decode_alert = msgspec.json.Decoder(ReceivedAlert).decode
@@ -68,6 +69,7 @@ def shown(alert: ReceivedAlert, received: datetime) -> str:
         f"customer {transaction.customer_id or '-':<6} terminal {transaction.terminal_id or '-':<6} "
         f"amount {transaction.amount:>9,.2f}  score {alert.score:.3f} (alert at {alert.threshold:.3f})  "
         f"model {alert.model_version}  {latency_ms:,.0f} ms"
+        f"{'' if alert.probability is None else f'  fraud with a probability of {alert.probability:.0%}'}"
     )
     reasons = (f"{reason.contribution:>+20.3f}  {reason.text}" for reason in alert.reasons)
     return "\n".join(map(printable, (line, *reasons, *_approximate(alert.history_exact_from_ms))))

@@ -17,6 +17,7 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.ensemble import RandomForestClassifier
 
+from flink_jobs.domain.calibration import Calibration
 from flink_jobs.domain.drift import SCORE, Distribution, distribution
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.domain.manifest import Manifest, ModelKind
@@ -53,6 +54,7 @@ class Candidate:
     Attributes:
         metrics: of the twin, which was trained in the same way on earlier days.
         twin: its digest, threshold and training period.
+        calibration: of the scores; None for none.
         holdout: [transactions, features], the latest not learnt from; shows that ONNX scores as scikit-learn
             does, and what features are like.
         scores: [transactions] of `holdout`, by a model that has not learnt from it.
@@ -68,6 +70,7 @@ class Candidate:
     metrics: dict[str, float]
     data: dict[str, str | int | float | None]
     twin: dict[str, str | int | float | None]
+    calibration: Calibration | None
     fingerprint: str
     holdout: NDArray[np.float32]
     scores: NDArray[np.float64]
@@ -216,6 +219,7 @@ def _describe(candidate: Candidate, files: dict[str, bytes]) -> Manifest:
         metrics=candidate.metrics,
         data=candidate.data,
         twin=candidate.twin,
+        calibration=candidate.calibration,
         libraries=_library_versions(),
         files=digests,
         fingerprint=candidate.fingerprint,

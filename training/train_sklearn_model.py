@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
+from flink_jobs.domain.calibration import Calibration
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import check_features
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import Settings, SettingsError, load_settings
+from training.calibration import calibrate
 from training.examples import Examples, Prepared, check, prepare
 from training.forest import Forest
 from training.gate import champion_of, compare_twin, refusal, why_forced
@@ -137,9 +139,11 @@ def train(
 
     """
     parameters, rule = forest_of(options), rule_of(options)
-    twin, twin_threshold, _, learnt_rows = _made(prepared.twin, parameters, rule, "the twin that is measured")
+    twin, twin_threshold, validated, learnt_rows = _made(
+        prepared.twin, parameters, rule, "the twin that is measured"
+    )
     tested = test(twin, prepared.twin)
-    final, threshold, chosen, rows = _made(prepared.final, parameters, rule, "the model to serve")
+    final, threshold, chosen_on, rows = _made(prepared.final, parameters, rule, "the model to serve")
     split = prepared.final.split
     holdout, scores = _unseen(prepared, final, tested)
     candidate = Candidate(
@@ -147,7 +151,11 @@ def train(
         kind=data.transactions.kind,
         features=prepared.final.features,
         threshold=threshold,
-        threshold_choice={"rule": rule.name, "limit": rule.limit, **chosen},
+        threshold_choice={
+            "rule": rule.name,
+            "limit": rule.limit,
+            **({} if chosen_on is None else chosen_on.facts),
+        },
         metrics={
             name: round(value, 4)
             for name, value in (ranking(tested) | alerting(tested, twin_threshold)).items()
@@ -166,6 +174,7 @@ def train(
             **prepared.twin.period("train", prepared.twin.split.train),
             **_sampling(prepared.twin, learnt_rows),
         },
+        calibration=_calibration([each for each in (validated, tested) if each is not None]),
         fingerprint=fingerprint,
         holdout=holdout,
         scores=scores,
@@ -176,11 +185,11 @@ def train(
 
 
 class _Made(NamedTuple):
-    """A forest, its threshold, the period that this was chosen on, and the number of rows learnt from."""
+    """A forest, its threshold, what this was chosen on, and the number of rows learnt from."""
 
     forest: RandomForestClassifier
     threshold: float
-    chosen: dict[str, str | int | float | None]
+    validated: Scored | None
     rows: int
 
 
@@ -191,8 +200,16 @@ def _made(examples: Examples, parameters: Forest, rule: Rule, what: str) -> _Mad
         learnt = learn(examples, parameters.fit, validate=rule.name != "given")
     scored = learnt.validated
     if scored is None:
-        return _Made(learnt.model, float(rule.limit or 0), {}, rows)
-    return _Made(learnt.model, scored.threshold(rule), scored.facts, rows)
+        return _Made(learnt.model, float(rule.limit or 0), None, rows)
+    return _Made(learnt.model, scored.threshold(rule), scored, rows)
+
+
+def _calibration(unseen: list[Scored]) -> Calibration:
+    """Calibrate on what the twin, and the model that chose its threshold, scored and did not learn from."""
+    labelled = [each.labelled() for each in unseen]
+    return calibrate(
+        np.concatenate([each.labels for each in labelled]), np.concatenate([each.scores for each in labelled])
+    )
 
 
 def _unseen(

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 import msgspec
 
+from flink_jobs.domain.calibration import Calibration
 from flink_jobs.domain.drift import Distribution
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.domain.json_errors import NOT_THE_JSON
@@ -27,6 +28,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         metrics: of the twin, measured on a period after the twin's training data; those at a threshold are at
             the twin's, and of all transactions.
         data: source, rows and periods that it was trained on, and its twin tested on.
+        calibration: of the score, on days that the twin did not learn from; None in older models.
         twin: a model that was made in the same way of earlier days, to be measured: digest (of its ONNX),
             threshold and training period; empty in older models, which were measured themselves.
         libraries: versions that made it.
@@ -52,6 +54,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     label_delay_days: int = LABEL_DELAY_DAYS
     distributions: dict[str, Distribution] = {}
     twin: dict[str, str | int | float | None] = {}
+    calibration: Calibration | None = None
 
     def to_json(self) -> bytes:
         """Give indented JSON, for people."""

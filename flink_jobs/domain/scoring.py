@@ -67,6 +67,7 @@ class Alert(msgspec.Struct, gc=False, omit_defaults=True):
         history_exact_from_ms: only where the customer made so many payments that the history has those before
             this time by the hour: then the customer's counts, means and largest amount may be off by the
             payments of the hour in which a window begins or ends, and by repeats among those before.
+        probability: of fraud, as calibrated; left out where the model has no calibration.
 
     """
 
@@ -82,6 +83,7 @@ class Alert(msgspec.Struct, gc=False, omit_defaults=True):
     scored_at_ms: int
     reasons: list[Reason]
     history_exact_from_ms: int | None = None
+    probability: float | None = None
 
 
 class DeadLetter(msgspec.Struct, gc=False):
@@ -275,6 +277,7 @@ class Scorer:
             int(now_s * 1000),
             explained.reasons,
             None if explained.exact_from_s is None else int(explained.exact_from_s * 1000),
+            None if manifest.calibration is None else manifest.calibration.probability(prediction.score),
         )
 
     def _challenge(self, matrix: NDArray[np.float32]) -> tuple[Sequence[float | None], str | None]:

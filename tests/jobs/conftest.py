@@ -38,6 +38,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
             metrics={},
             data={},
             twin={},
+            calibration=None,
             fingerprint="",
             holdout=matrix,
             scores=np.linspace(0, 1, len(matrix)),

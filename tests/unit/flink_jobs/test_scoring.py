@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from map_state import MapState
 
+from flink_jobs.domain.calibration import Calibration
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest, ModelKind
 from flink_jobs.domain.model import ServedModel
@@ -76,6 +77,21 @@ def test_a_high_score_raises_an_alert_with_the_whole_record_and_what_the_model_s
     assert alert.features["terminal_risk_30d"] == 0.25
     sent = json.loads(msgspec.json.encode(alert))
     assert sent["transaction"]["channel"] == "web"
+
+
+def test_an_alert_says_how_probable_fraud_is_where_the_model_is_calibrated(
+    scorer: Scorer, published: Publish
+) -> None:
+    _, alert = score(scorer, record(7, amount=190.0))
+    assert isinstance(alert, Alert)
+    assert alert.probability is None
+    manifest, onnx = published("history")
+    calibration = Calibration([0.0, alert.score, 1.0], [0.0, 0.25, 1.0])
+    calibrated = msgspec.structs.replace(manifest, calibration=calibration)
+    model = ServedModel.from_onnx(Manifest.from_json(calibrated.to_json()), onnx)
+    _, alert = score(Scorer(model, scorer.terminal_risk), record(7, amount=190.0))
+    assert isinstance(alert, Alert)
+    assert alert.probability == pytest.approx(0.25, abs=1e-5)
 
 
 def test_an_alert_is_one_line_however_the_record_was_written(scorer: Scorer) -> None:

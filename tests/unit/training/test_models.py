@@ -59,6 +59,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, ModelKin
                 metrics={"auc": 0.9, "average_precision": 0.7},
                 data={"source": "test"},
                 twin={},
+                calibration=None,
                 fingerprint="f",
                 holdout=matrix,
                 scores=forest.predict_proba(matrix)[:, 1],

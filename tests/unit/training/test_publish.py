@@ -41,6 +41,7 @@ def candidate() -> Candidate:
         metrics={"auc": 0.9},
         data={"source": "test"},
         twin={},
+        calibration=None,
         fingerprint="f",
         holdout=matrix,
         scores=forest.predict_proba(matrix)[:, 1],
