@@ -41,4 +41,6 @@ class Forest(NamedTuple):
         if self.fraud_weight != 1:
             counted = np.where(labels == 1, np.float32(self.fraud_weight), np.float32(1))
             weights = counted if weights is None else counted * weights
-        return forest.fit(matrix, labels, weights)
+        forest.fit(matrix, labels, weights)
+        # threads add the trees' scores in any order, which changes their last digits
+        return forest.set_params(n_jobs=1)

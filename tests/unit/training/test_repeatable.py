@@ -1,0 +1,40 @@
+"""Same data, seed and versions: the same bytes of the forest, and the same report."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from training.evaluate import main as evaluate
+from training.train_sklearn_model import main as train
+
+
+@pytest.fixture
+def arguments(handbook_frame: pd.DataFrame, tmp_path: Path) -> list[str]:
+    handbook_frame.to_parquet(tmp_path / "town.parquet")
+    return ["--data", str(tmp_path / "town.parquet"), "--trees", "12"]
+
+
+def test_a_model_that_is_trained_again_is_the_same_to_the_byte(arguments: list[str], tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("once", "again")]
+    for folder in folders:
+        assert train([*arguments, "--output", str(folder)]) == 0
+    once, again = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders)
+    described = [json.loads(files.pop("manifest.json")) for files in (once, again)]
+    assert once.keys() >= {"model.joblib", "model.onnx", "explainer.onnx", "terminal_risk.parquet"}
+    assert once == again
+    for each in described:
+        each.pop("created_at")
+        each["version"] = each["version"].partition("-")[2]
+    assert described[0] == described[1]
+
+
+def test_an_evaluation_that_is_run_again_is_the_same_to_the_byte(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    pages = []
+    for name in ("once", "again"):
+        assert evaluate([*arguments, "--splits", "1", "--output", str(tmp_path / name)]) == 0
+        pages.append([(tmp_path / name / f"evaluation.{kind}").read_bytes() for kind in ("json", "html")])
+    assert pages[0] == pages[1]
