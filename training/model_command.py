@@ -96,7 +96,9 @@ def _show(options: argparse.Namespace) -> None:
         "chosen by": _pairs(manifest.threshold_choice),
         **{f"metric {name}": f"{value:.4f}" for name, value in manifest.metrics.items()},
         **{f"data {name}": str(value) for name, value in manifest.data.items()},
+        **{f"twin {name}": str(value) for name, value in manifest.twin.items()},
         "libraries": _pairs(manifest.libraries),
+        "card": promotions.card(version, manifest),
         "in use since": _since(promotions, version),
     }
     print(version)

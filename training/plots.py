@@ -9,8 +9,8 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve
 
+from training.axes import BLUE, GREY, RED, new_axes, png
 from training.evaluation import Evaluation
-from training.page import BLUE, GREY, RED, new_axes, png
 from training.procedure import Scored
 
 MOST_ALERTS = 300

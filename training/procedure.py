@@ -82,6 +82,10 @@ class Scored:
         among = self if rule.name == "alerts_per_day" else self.labelled()
         return rule.threshold(among.labels, among.scores, self.number_of_days)
 
+    def during(self, begin: int, end: int) -> "Scored":
+        """Give the transactions of the days from one on to before another."""
+        return self._only((self.days >= begin) & (self.days < end))
+
     def _only(self, rows: NDArray[np.bool_]) -> "Scored":
         return replace(
             self,

@@ -29,6 +29,7 @@ from flink_jobs.store.release import (
     RiskReference,
 )
 from flink_jobs.store.settings import Settings
+from training.model_card import CARD_HTML, CARD_JSON
 from training.release_writer import PromotionError, ReleaseWriter, now
 
 # As many steps back as anybody will go.
@@ -114,6 +115,12 @@ class Promotions:
             return self._registry.load_model(self._manifest(version)[1])
         except ValueError as error:
             raise PromotionError(f"model {version} is refused: {error}") from None
+
+    def card(self, version: str, manifest: Manifest) -> str:
+        """Say where a model's card lies."""
+        if CARD_HTML not in manifest.files:
+            return "none; it was published without one"
+        return f"s3://{self._models}/{model_key(version, CARD_HTML)}, and {CARD_JSON} beside it"
 
     def current(self) -> str | None:
         """Tell the promoted version; None where there is none."""

@@ -1,10 +1,9 @@
 """Write a trained forest to files, and upload these to MinIO, where the job finds them."""
 
 import hashlib
-import importlib.metadata
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,14 +30,16 @@ from flink_jobs.store.model_registry import (
 from flink_jobs.store.object_store import s3_client, write_object
 from flink_jobs.store.settings import Settings
 from training.explainer import base_score, explainer_onnx
+from training.model_card import CARD_HTML, CARD_JSON, card_html, card_json, model_card
+from training.procedure import Scored
 from training.promotions import InUse, Promotions
 from training.release_writer import PromotionError
+from training.source_code import code_sha256, commit, library_versions
 from training.terminal_labels import to_parquet
 
 JOBLIB_FILE = "model.joblib"
 LARGEST_DIFFERENCE = 1e-5
 
-_LIBRARIES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "pandas")
 # Read by onnxruntime 1.14 and later.
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 
@@ -59,6 +60,8 @@ class Candidate:
             does, and what features are like.
         scores: [transactions] of `holdout`, by a model that has not learnt from it.
         terminal_risk: the snapshot that goes with the model; None for a model that takes ready columns.
+        tested: the twin's test, for the card; None for no card.
+        parameters: of the forest, for the card.
 
     """
 
@@ -76,10 +79,12 @@ class Candidate:
     scores: NDArray[np.float64]
     terminal_risk: pa.Table | None
     label_delay_days: int = LABEL_DELAY_DAYS
+    tested: Scored | None = None
+    parameters: dict[str, int] = field(default_factory=dict)
 
 
 def write(candidate: Candidate, folder: Path) -> Manifest:
-    """Write model.joblib, model.onnx, explainer.onnx, manifest.json and terminal_risk.parquet.
+    """Write model.joblib, model.onnx, explainer.onnx, manifest.json, terminal_risk.parquet and a card.
 
     Raises:
         PublishError: ONNX and scikit-learn disagree, contributions do not add up to the scores, or the
@@ -97,6 +102,12 @@ def write(candidate: Candidate, folder: Path) -> Manifest:
     served = ServedModel.from_onnx(manifest, files[ONNX_FILE], files[EXPLAINER_FILE])
     verify_parity(candidate.forest, served, candidate.holdout)
     manifest = msgspec.structs.replace(manifest, distributions=_distributions(candidate))
+    if candidate.tested is not None:
+        code = {"sha256": code_sha256(), "commit": commit()}
+        card = model_card(manifest, candidate.tested, candidate.parameters, code)
+        files |= {CARD_JSON: card_json(card), CARD_HTML: card_html(card)}
+        digests = {name: _sha256(content) for name, content in files.items()}
+        manifest = msgspec.structs.replace(manifest, files=digests)
     files[MANIFEST_FILE] = manifest.to_json()
     if candidate.terminal_risk is not None:
         files[RISK_FILE] = to_parquet(candidate.terminal_risk)
@@ -141,7 +152,7 @@ def verify_parity(forest: RandomForestClassifier, served: ServedModel, holdout: 
                 f"{what} and scikit-learn disagree on {int((differences >= LARGEST_DIFFERENCE).sum())} of "
                 f"{len(holdout)} test transactions, by {differences[worst]:.2g} on number {worst + 1} "
                 f"(allowed: less than {LARGEST_DIFFERENCE:g}); nothing was written. "
-                f"Versions: {_library_versions()}"
+                f"Versions: {library_versions()}"
             )
 
 
@@ -198,14 +209,6 @@ def promoted_manifest(settings: Settings) -> Manifest | None:
         return None
 
 
-def package_version() -> str:
-    """Version of this project as installed."""
-    try:
-        return importlib.metadata.version("fraud-detection")
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
 def _describe(candidate: Candidate, files: dict[str, bytes]) -> Manifest:
     now = datetime.now(UTC)
     digests = {name: _sha256(content) for name, content in files.items()}
@@ -220,7 +223,7 @@ def _describe(candidate: Candidate, files: dict[str, bytes]) -> Manifest:
         data=candidate.data,
         twin=candidate.twin,
         calibration=candidate.calibration,
-        libraries=_library_versions(),
+        libraries=library_versions(),
         files=digests,
         fingerprint=candidate.fingerprint,
         label_delay_days=candidate.label_delay_days,
@@ -234,10 +237,6 @@ def _distributions(candidate: Candidate) -> dict[str, Distribution]:
     }
     # with the threshold as an edge, the shares tell that of alerts
     return found | {SCORE: distribution(candidate.scores, [candidate.threshold])}
-
-
-def _library_versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in _LIBRARIES}
 
 
 def _sha256(content: bytes) -> str:

@@ -31,13 +31,13 @@ from training.promotions import Promotions
 from training.publish import (
     Candidate,
     PublishError,
-    package_version,
     promote,
     promoted_manifest,
     to_onnx_bytes,
     write,
 )
 from training.release_writer import PromotionError
+from training.source_code import code_sha256, library_versions, package_version
 from training.tables import DatasetError
 from training.threshold import Rule
 
@@ -180,6 +180,8 @@ def train(
         scores=scores,
         terminal_risk=prepared.final.terminal_risk,
         label_delay_days=data.label_delay_days,
+        tested=tested,
+        parameters=parameters._asdict(),
     )
     return candidate, tested
 
@@ -277,7 +279,7 @@ def _report(candidate: Candidate) -> None:
 
 
 def fingerprint_of(data: LabelledData, options: argparse.Namespace) -> str:
-    """Digest of all that decides the model: data, parameters and version."""
+    """Digest of all that decides the model: data, parameters, code and libraries."""
     elsewhere = {
         "data",
         "labels",
@@ -298,6 +300,8 @@ def fingerprint_of(data: LabelledData, options: argparse.Namespace) -> str:
         "data": data.sha256,
         "parameters": parameters,
         "package": package_version(),
+        "code": code_sha256(),
+        "libraries": library_versions(),
         "features": FEATURE_NAMES,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -334,7 +338,7 @@ def _parser() -> argparse.ArgumentParser:
     unless.add_argument(
         "--if-changed",
         action="store_true",
-        help="do nothing if the served model came from the same data, parameters and version",
+        help="do nothing if the served model came from the same data, parameters, code and libraries",
     )
     unless.add_argument(
         "--if-missing",

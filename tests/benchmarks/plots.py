@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.ticker import NullFormatter
 
-from training.page import BLUE, GREY, RED, new_axes, png
+from training.axes import BLUE, GREY, RED, new_axes, png
 
 WAYS = {
     "pass_through": ("Flink SQL alone", "the same JSON from topic to topic: no features, no Python"),
