@@ -14,9 +14,10 @@ from flink_jobs.store.settings import SettingsError
 from training.evaluation import Evaluation, Plan, evaluate_plan, importance, quality, thresholds
 from training.evaluation_page import evaluation_page
 from training.labelled_data import LabelledData
-from training.options import add_data, add_forest, forest_of, positive, read, step
+from training.options import add_data, add_forest, forest_of, positive, read
 from training.printable import printable
 from training.procedure import Fit
+from training.steps import step
 from training.tables import DatasetError
 
 

@@ -12,7 +12,7 @@ from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.release import Promoted, Release
 from flink_jobs.store.settings import SettingsError, defaults_named, load_settings
 from training.gate import champion_of, compare_on, refusal, why_forced
-from training.options import positive, read_lake
+from training.options import lake_data, positive
 from training.printable import printable
 from training.promotions import InUse, Promotions
 from training.publish import PublishError, upload
@@ -170,7 +170,7 @@ def _gate(promotions: Promotions, manifest: Manifest, options: argparse.Namespac
         return why
     if options.force is not None:
         return why_forced(options.force, why)
-    data = read_lake(options.settings, options.data, options.labels)
+    data = lake_data(options.settings, options.data, options.labels)
     comparison = compare_on(data, promotions.load(manifest.version), champion)
     if not comparison.passes:
         raise refusal(comparison)

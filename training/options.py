@@ -1,9 +1,7 @@
 """Command line options of `fraud-train` and `fraud-evaluate`, and the data and parameters that they name."""
 
 import argparse
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +16,7 @@ from training.label_history import LabelHistory, read_label_history
 from training.labelled_data import NEVER, LabelledData
 from training.printable import warn
 from training.simulate import simulated_dataset
+from training.steps import step
 from training.tables import DatasetError
 from training.threshold import Rule
 
@@ -160,7 +159,7 @@ def read(options: argparse.Namespace) -> LabelledData:
     return data
 
 
-def read_lake(settings_file: str | None, data: str | None = None, labels: str | None = None) -> LabelledData:
+def lake_data(settings_file: str | None, data: str | None = None, labels: str | None = None) -> LabelledData:
     """Read transactions and labels of the lake, or of files.
 
     Raises:
@@ -170,6 +169,7 @@ def read_lake(settings_file: str | None, data: str | None = None, labels: str | 
     """
     none = ("columns", "label_columns", "since", "until", "label_delay", "unlabelled")
     options = argparse.Namespace(settings=settings_file, data=data, labels=labels, **dict.fromkeys(none))
+    options.columns_option = "--columns"
     name_lake(options)
     return read(options)
 
@@ -260,19 +260,6 @@ def rule_of(options: argparse.Namespace) -> Rule:
     if options.max_false_positive_rate is not None:
         return Rule("false_positive_rate", options.max_false_positive_rate)
     return Rule("best_f1")
-
-
-@contextmanager
-def step(name: str) -> Iterator[None]:
-    """Say what is being done, and how long it took."""
-    print(f"{name} …", end="", flush=True)
-    begun = time.monotonic()
-    try:
-        yield
-    except BaseException:
-        print()
-        raise
-    print(f" {time.monotonic() - begun:.1f} s")
 
 
 def instant_text(text: str) -> str:

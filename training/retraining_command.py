@@ -14,15 +14,26 @@ from pathlib import Path
 
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import SettingsError, load_settings
+from training.candidate import fingerprint_of, train
+from training.examples import prepare
 from training.gate import Comparison, champion_of, compare_on, compare_twin
 from training.labelled_data import LabelledData
-from training.options import add_data, add_forest, add_threshold, name_lake, positive, read, step
+from training.options import (
+    add_data,
+    add_forest,
+    add_threshold,
+    forest_of,
+    name_lake,
+    positive,
+    read,
+    rule_of,
+)
 from training.printable import printable
 from training.promotions import Promotions
 from training.publish import PublishError, upload, write
 from training.release_writer import PromotionError
+from training.steps import step
 from training.tables import DatasetError
-from training.train_sklearn_model import fingerprint_of, prepare_for, train
 
 SHADOW_DAYS = 14
 # A challenge is looked for in so many releases; terminal risk is renewed hourly.
@@ -62,7 +73,16 @@ def _train(promotions: Promotions, options: argparse.Namespace) -> None:
     """Train a model, and let it challenge the promoted one, unless its twin is worse."""
     settings = load_settings(options.settings)
     data = read(options)
-    candidate, tested = train(data, prepare_for(data, options), options, fingerprint_of(data, options))
+    with step(f"Preparing features of {len(data.transactions.frame):,} transactions"):
+        prepared = prepare(
+            data,
+            options.train_days,
+            options.test_days,
+            validate=options.threshold is None,
+            max_rows=options.max_rows,
+        )
+    fingerprint = fingerprint_of(data, vars(options))
+    candidate, tested = train(data, prepared, forest_of(options), rule_of(options), fingerprint)
     with tempfile.TemporaryDirectory() as folder:
         output = options.output or Path(folder)
         with step("Writing the model, ONNX held to scikit-learn"):

@@ -13,9 +13,10 @@ from flink_jobs.store.settings import SettingsError
 from training.evaluation import Plan, spread
 from training.examples import Examples, prepare_each
 from training.forest import Forest
-from training.options import add_data, add_forest, forest_of, positive, read, step
+from training.options import add_data, add_forest, forest_of, positive, read
 from training.printable import printable
 from training.procedure import learn, ranking, test
+from training.steps import step
 from training.tables import DatasetError
 
 # One after another, each where those before were best.

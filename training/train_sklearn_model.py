@@ -1,45 +1,32 @@
 """`fraud-train`: train a random forest on labelled transactions, measure it, write it, promote it."""
 
 import argparse
-import hashlib
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
-
-from flink_jobs.domain.calibration import Calibration
-from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import check_features
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import Settings, SettingsError, load_settings
-from training.calibration import calibrate
-from training.examples import Examples, Prepared, check, prepare
-from training.forest import Forest
+from training.candidate import fingerprint_of, train
+from training.examples import check, prepare
 from training.gate import champion_of, compare_twin, refusal, why_forced
-from training.labelled_data import LabelledData
-from training.options import add_data, add_forest, add_threshold, forest_of, read, rule_of, step
+from training.options import add_data, add_forest, add_threshold, forest_of, read, rule_of
 from training.printable import printable
-from training.procedure import Scored, alerting, learn, ranking, test
+from training.procedure import Scored
 from training.promotions import Promotions
 from training.publish import (
     Candidate,
     PublishError,
     promote,
     promoted_manifest,
-    to_onnx_bytes,
     write,
 )
 from training.release_writer import PromotionError
-from training.source_code import code_sha256, library_versions, package_version
+from training.steps import step
 from training.tables import DatasetError
-from training.threshold import Rule
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,11 +47,19 @@ def _run(options: argparse.Namespace) -> int:
         print(f"unchanged: {promoted.version} is promoted, and this version can serve it")
         return 0
     data = read(options)
-    fingerprint = fingerprint_of(data, options)
+    fingerprint = fingerprint_of(data, vars(options))
     if options.if_changed and promoted is not None and promoted.fingerprint == fingerprint:
         print(f"unchanged: {promoted.version} was trained on this data with these parameters")
         return 0
-    candidate, tested = train(data, prepare_for(data, options), options, fingerprint)
+    with step(f"Preparing features of {len(data.transactions.frame):,} transactions"):
+        prepared = prepare(
+            data,
+            options.train_days,
+            options.test_days,
+            validate=options.threshold is None,
+            max_rows=options.max_rows,
+        )
+    candidate, tested = train(data, prepared, forest_of(options), rule_of(options), fingerprint)
     with step(f"Writing {options.output}, ONNX held to scikit-learn"):
         manifest = write(candidate, options.output)
     _report(candidate)
@@ -117,125 +112,6 @@ def _check(options: argparse.Namespace) -> int:
     return 0
 
 
-def prepare_for(data: LabelledData, options: argparse.Namespace) -> Prepared:
-    """Prepare examples as the options say; DatasetError as for `prepare`."""
-    with step(f"Preparing features of {len(data.transactions.frame):,} transactions"):
-        return prepare(
-            data,
-            options.train_days,
-            options.test_days,
-            validate=options.threshold is None,
-            max_rows=options.max_rows,
-        )
-
-
-def train(
-    data: LabelledData, prepared: Prepared, options: argparse.Namespace, fingerprint: str
-) -> tuple[Candidate, Scored]:
-    """Train a forest to serve on the latest days, and its twin, which is measured, on earlier ones.
-
-    Returns:
-        What is to be served, and the twin's test.
-
-    """
-    parameters, rule = forest_of(options), rule_of(options)
-    twin, twin_threshold, validated, learnt_rows = _made(
-        prepared.twin, parameters, rule, "the twin that is measured"
-    )
-    tested = test(twin, prepared.twin)
-    final, threshold, chosen_on, rows = _made(prepared.final, parameters, rule, "the model to serve")
-    split = prepared.final.split
-    holdout, scores = _unseen(prepared, final, tested)
-    candidate = Candidate(
-        forest=final,
-        kind=data.transactions.kind,
-        features=prepared.final.features,
-        threshold=threshold,
-        threshold_choice={
-            "rule": rule.name,
-            "limit": rule.limit,
-            **({} if chosen_on is None else chosen_on.facts),
-        },
-        metrics={
-            name: round(value, 4)
-            for name, value in (ranking(tested) | alerting(tested, twin_threshold)).items()
-        },
-        data={
-            "source": data.transactions.source,
-            "sha256": data.sha256,
-            **({"unlabelled": data.unlabelled} if data.transactions.label is None else {}),
-            **prepared.final.period("train", split.train),
-            **tested.facts,
-            **_sampling(prepared.final, rows),
-        },
-        twin={
-            "sha256": hashlib.sha256(to_onnx_bytes(twin)).hexdigest(),
-            "threshold": twin_threshold,
-            **prepared.twin.period("train", prepared.twin.split.train),
-            **_sampling(prepared.twin, learnt_rows),
-        },
-        calibration=_calibration([each for each in (validated, tested) if each is not None]),
-        fingerprint=fingerprint,
-        holdout=holdout,
-        scores=scores,
-        terminal_risk=prepared.final.terminal_risk,
-        label_delay_days=data.label_delay_days,
-        tested=tested,
-        parameters=parameters._asdict(),
-    )
-    return candidate, tested
-
-
-class _Made(NamedTuple):
-    """A forest, its threshold, what this was chosen on, and the number of rows learnt from."""
-
-    forest: RandomForestClassifier
-    threshold: float
-    validated: Scored | None
-    rows: int
-
-
-def _made(examples: Examples, parameters: Forest, rule: Rule, what: str) -> _Made:
-    """Run the procedure once."""
-    rows = len(examples.learnt_from(examples.split.train)[1])
-    with step(f"Training {what}, {parameters.trees} trees on {rows:,} transactions; threshold: {rule}"):
-        learnt = learn(examples, parameters.fit, validate=rule.name != "given")
-    scored = learnt.validated
-    if scored is None:
-        return _Made(learnt.model, float(rule.limit or 0), None, rows)
-    return _Made(learnt.model, scored.threshold(rule), scored, rows)
-
-
-def _calibration(unseen: list[Scored]) -> Calibration:
-    """Calibrate on what the twin, and the model that chose its threshold, scored and did not learn from."""
-    labelled = [each.labelled() for each in unseen]
-    return calibrate(
-        np.concatenate([each.labels for each in labelled]), np.concatenate([each.scores for each in labelled])
-    )
-
-
-def _unseen(
-    prepared: Prepared, final: RandomForestClassifier, tested: Scored
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Give the latest rows that the model has not learnt from, and their scores.
-
-    These are those of the labels' delay; where it is shorter than the test part, the test part, as the twin
-    scored it.
-    """
-    after = prepared.final.split.train.stop
-    latest = prepared.final.matrix[after:]
-    if len(np.unique(prepared.final.days[after:])) >= tested.number_of_days:
-        return latest, final.predict_proba(latest)[:, 1]
-    return tested.matrix, tested.scores
-
-
-def _sampling(examples: Examples, rows: int) -> dict[str, str | int | float | None]:
-    """Say in the manifest what was learnt from, where that is not all."""
-    if examples.weights is None:
-        return {}
-    return {"train_rows": rows, "train_honest_share": round(examples.honest_share, 6)}
-
-
 def _report(candidate: Candidate) -> None:
     data, measured = candidate.data, candidate.metrics
     print()
@@ -276,35 +152,6 @@ def _report(candidate: Candidate) -> None:
         )
     print(f"  {'served':<20}{candidate.threshold:.3f}   is the threshold of the model that is served")
     print()
-
-
-def fingerprint_of(data: LabelledData, options: argparse.Namespace) -> str:
-    """Digest of all that decides the model: data, parameters, code and libraries."""
-    elsewhere = {
-        "data",
-        "labels",
-        "output",
-        "promote",
-        "force",
-        "if_changed",
-        "if_missing",
-        "check",
-        "settings",
-    }
-    # where a file's own names tell, the mapping says nothing
-    elsewhere |= {name for name in ("columns", "label_columns") if getattr(options, name) is None}
-    parameters = {name: str(value) for name, value in vars(options).items() if name not in elsewhere}
-    # in use, given by options or by the settings
-    parameters |= {"label_delay": str(data.label_delay_days), "unlabelled": data.unlabelled}
-    parts = {
-        "data": data.sha256,
-        "parameters": parameters,
-        "package": package_version(),
-        "code": code_sha256(),
-        "libraries": library_versions(),
-        "features": FEATURE_NAMES,
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from memory_store import MemoryStore
 
-from training import train_sklearn_model
+from training import candidate
 from training.model_command import main as models
 from training.source_code import code_sha256
 from training.train_sklearn_model import main as train
@@ -66,9 +66,9 @@ def test_other_code_or_libraries_are_a_change(
     assert train(command) == 0
     assert "unchanged: " in capsys.readouterr().out
     assert len(store.written) == written
-    monkeypatch.setattr(train_sklearn_model, "code_sha256", lambda: "other")
+    monkeypatch.setattr(candidate, "code_sha256", lambda: "other")
     assert train(command) == 0
     assert len(store.written) == 2 * written
-    monkeypatch.setattr(train_sklearn_model, "library_versions", lambda: {"scikit-learn": "9"})
+    monkeypatch.setattr(candidate, "library_versions", lambda: {"scikit-learn": "9"})
     assert train(command) == 0
     assert len(store.written) == 3 * written

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from flink_jobs.domain.calibration import Calibration
-from training.calibration import calibrate
+from training.isotonic import calibrate
 from training.train_sklearn_model import main
 
 
