@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from training.evaluate import main as evaluate
+from training.forest import Forest
 from training.train_sklearn_model import main as train
 
 
@@ -47,3 +49,14 @@ def test_an_evaluation_that_is_run_again_is_the_same_to_the_byte(
         assert evaluate([*arguments, "--splits", "1", "--output", str(tmp_path / name)]) == 0
         pages.append([(tmp_path / name / f"evaluation.{kind}").read_bytes() for kind in ("json", "html")])
     assert pages[0] == pages[1]
+
+
+def test_the_scores_of_trees_are_added_in_their_order() -> None:
+    """In another order, as threads have it, the last digits differ."""
+    matrix = np.random.default_rng(0).normal(size=(4_000, 5)).astype(np.float32)
+    forest = Forest(trees=50).fit(matrix, (matrix[:, 0] + matrix[:, 1] > 1).astype(np.int8))
+    added = np.zeros((len(matrix), 2))
+    for tree in forest.estimators_:
+        added += tree.predict_proba(matrix)
+    for _ in range(20):
+        assert np.array_equal(forest.predict_proba(matrix), added / 50)
