@@ -18,7 +18,7 @@ ROLE = Path(__file__).parents[3] / "ansible/roles/flink_job"
 
 
 # where Ansible puts them before it runs the module
-flink_cluster, flink_lock, _, _ = (
+flink_cluster, flink_lock, _, flink_snapshots = (
     load(f"ansible.module_utils.{name}", ROLE / f"module_utils/{name}.py")
     for name in ("flink_cluster", "flink_lock", "flink_rescale", "flink_snapshots")
 )
@@ -366,6 +366,23 @@ def test_only_a_job_without_state_is_told_how_to_begin_without_it(run: Run, clus
     assert run(arguments=["--batch-ms=9"])["action"] == "unchanged"
     assert run(arguments=["--batch-ms=8"], arguments_without_state=["--from-lake"])["action"] == "replaced"
     assert cluster.commands[-1][-1] == "--batch-ms=8"
+
+
+def test_a_savepoint_that_is_there_no_more_is_not_begun_with(
+    run: Run, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    there: list[flink_snapshots.Snapshot] = []
+    folder = tmp_path / "savepoints"
+    monkeypatch.setattr(flink_job, "list_snapshots", lambda *_: there)
+    monkeypatch.setattr(
+        cluster, "configuration", lambda: {"execution.checkpointing.savepoint-dir": f"{folder}/"}
+    )
+    told = [(2.0, f"{folder}/count/savepoint-2", 1), (1.0, "/elsewhere/savepoint-1", 1)]
+    monkeypatch.setattr(cluster, "savepoints", lambda _name: told)
+    assert run()["snapshot"] == "/elsewhere/savepoint-1"
+    cluster.jobs.clear()
+    there.append(flink_snapshots.Snapshot(*told[0]))
+    assert run()["snapshot"] == f"{folder}/count/savepoint-2"
 
 
 def test_two_runs_at_once_submit_the_job_once(run: Run, cluster: FakeCluster) -> None:

@@ -272,7 +272,14 @@ class Deployment:
             snapshot
             for base in bases
             for snapshot in list_snapshots(base, self.name, self.configuration, self.environment)
-        ] + [Snapshot(*found) for found in self.cluster.savepoints(self.name)]
+        ]
+        # the JobManager remembers savepoints that are there no more; those in the folders were just found
+        listed = tuple(f"{base.rstrip('/')}/" for base in bases)
+        snapshots += [
+            found
+            for found in (Snapshot(*told) for told in self.cluster.savepoints(self.name))
+            if not found.path.startswith(listed)
+        ]
         if not snapshots:
             return None
         latest = max(snapshots)
