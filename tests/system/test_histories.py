@@ -48,22 +48,48 @@ def test_state_that_is_gone_comes_back_from_the_lake(
         time.sleep(20)
         lose_state(jobmanager, flink)
         playbook("playbooks/jobs.yml")
-        began_ms = int(time.time() * 1000)
-        alerts = read_from(settings, settings.topics.fraud_alerts, began_ms, lambda found: len(found) >= 5)
-    assert alerts, "no alert came after the state was lost"
-    frame = load("s3://datalake/raw/transactions").frame
-    for _, alert in alerts:
-        transaction = alert["transaction"]
-        happened = datetime.fromisoformat(transaction["event_time"]).astimezone(UTC).replace(tzinfo=None)
-        past = frame[(frame["customer_id"] == transaction["customer_id"]) & (frame["event_time"] <= happened)]
+    # the lake's latest customers make a payment that is large enough for an alert
+    frame = load("s3://datalake/raw/transactions").frame.sort_values("event_time", kind="stable")
+    latest = frame.drop_duplicates("customer_id", keep="last").tail(20)
+    began_ms = int(time.time() * 1000)
+    payments = {
+        f"large-{began_ms}-{row.customer_id}": {
+            "transaction_id": f"large-{began_ms}-{row.customer_id}",
+            "event_time": f"{row.event_time.isoformat()}Z",
+            "customer_id": row.customer_id,
+            "terminal_id": row.terminal_id,
+            "amount": 100_000.0,
+        }
+        for row in latest.itertuples()
+    }
+    producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers.split(","))
+    for payment in payments.values():
+        producer.send(settings.topics.transactions, json.dumps(payment).encode())
+    producer.close()
+    alerts = {
+        key: alert
+        for key, alert in read_from(
+            settings,
+            settings.topics.fraud_alerts,
+            began_ms,
+            lambda found: payments.keys() <= {key for key, _ in found},
+            timeout_s=30,
+        )
+        if key in payments
+    }
+    assert alerts, "none of the large payments raised an alert"
+    for key, alert in alerts.items():
         folded = FoldedTransactions({}.get)
-        for row in past.itertuples():
+        for row in frame[frame["customer_id"] == payments[key]["customer_id"]].itertuples():
             folded.add("c", row.event_time.replace(tzinfo=UTC).timestamp(), row.amount, row.transaction_id)
+        happened_s = datetime.fromisoformat(payments[key]["event_time"]).timestamp()
+        folded.add("c", happened_s, 100_000.0, key)
         windows = folded.windows()
-        for number, days in enumerate(WINDOW_DAYS):
-            count, total = windows.counts[-1, number], windows.totals[-1, number]
+        counts, totals = windows.counts[-1], windows.totals[-1]
+        assert counts[-1] > 1, "the lake knows nothing of the customer"
+        for days, count, mean in zip(WINDOW_DAYS, counts, totals / counts, strict=True):
             seen = [alert["features"][f"customer_{what}_{days}d"] for what in ("count", "mean")]
-            assert seen == [count, total / count], (transaction, len(past))
+            assert seen == [count, mean], f"{key}: {days} days"
 
 
 @pytest.mark.slow
@@ -72,7 +98,12 @@ def test_one_busy_customer_stops_nobody(tmp_path: Path, flink: Flink, settings: 
     producer = KafkaProducer(
         bootstrap_servers=settings.kafka.bootstrap_servers.split(","), compression_type="lz4", linger_ms=20
     )
-    run_id = f"{time.time():.0f}"
+    began_ms = int(time.time() * 1000)
+    run_id = str(began_ms)
+
+    def all_are_scored(found: list[Any]) -> bool:
+        return any(each["transaction_id"] == f"busy-{run_id}-{BUSY - 1}" for _, each in found[-20_000:])
+
     with nothing_is_lost(tmp_path):
         for number in range(BUSY):
             record = {
@@ -84,7 +115,11 @@ def test_one_busy_customer_stops_nobody(tmp_path: Path, flink: Flink, settings: 
             }
             producer.send(settings.topics.transactions, json.dumps(record).encode())
         producer.flush()
+        predictions = read_from(
+            settings, settings.topics.predictions, began_ms, all_are_scored, timeout_s=240
+        )
     producer.close()
+    assert all_are_scored(predictions), "the busy customer's last payment has no prediction"
     # neither restarted nor replaced
     assert scoring(flink) == [before]
     assert flink(f"/jobs/{before}")["timestamps"]["RESTARTING"] == 0
