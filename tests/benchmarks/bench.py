@@ -152,8 +152,16 @@ class Bench(Runs):
         """Records a second into the lake, from one completed checkpoint to another."""
         total = self._lab.records(topic)
         with (
-            self._lab.topics("labels") as (labels,),
-            self._lab.job(LAKE_JOB, {"transactions": topic, "fraud_labels": labels}),
+            self._lab.topics("labels", "alerts", "dlq") as (labels, alerts, dlq),
+            self._lab.job(
+                LAKE_JOB,
+                {
+                    "transactions": topic,
+                    "fraud_labels": labels,
+                    "fraud_alerts": alerts,
+                    "transactions_dlq": dlq,
+                },
+            ),
         ):
             seen = [(time.monotonic(), 0)]
             while seen[-1][1] < total:

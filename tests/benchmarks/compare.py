@@ -104,15 +104,15 @@ class Comparison:
     @contextmanager
     def _jobs(self, path: str) -> Iterator[Any]:
         with self._runs.topics() as topics, self._lab.topics("labels") as (labels,):
-            source = topics["transactions"]
-            lake = {"transactions": source, "fraud_labels": labels}
+            # what the lake keeps besides transactions costs as well
+            lake = topics | {"fraud_labels": labels}
             scripts = (f"{path}/flink_jobs/{name}.py" for name in ("kafka_to_minio_job", "ml_inference_job"))
             kafka_to_minio, ml_inference = scripts
             with (
                 self._lab.job(kafka_to_minio, lake, python_path=path),
                 self._lab.job(ml_inference, topics, python_path=path),
             ):
-                yield self._runs.done(topics), lambda: self._lab.committed(LAKE_GROUP, source)
+                yield self._runs.done(topics), lambda: self._lab.committed(LAKE_GROUP, lake["transactions"])
 
 
 def main() -> int:
