@@ -224,7 +224,7 @@ def test_records_off_the_wire_have_the_features_that_were_trained_on() -> None:
         # as `fraud-train` publishes it beside a model of the days before
         past = dataset.between(None, f"{date(2024, 3, 1) + timedelta(days=day)}")
         assert len(past.frame) == first
-        snapshot = prepare(LabelledData(past), train_days=7, test_days=5, validate=False).terminal_risk
+        snapshot = prepare(LabelledData(past), train_days=7, test_days=5, validate=False).final.terminal_risk
         risk = TerminalRisk.from_parquet(to_parquet(snapshot))
         expected = trained[first:end]
         assert expected.any(axis=0).all(), "each feature has to take part"
@@ -256,7 +256,7 @@ def test_days_that_a_table_does_not_have_are_replayed_as_they_are_served() -> No
 def test_leaving_out_what_lies_before_the_windows_changes_no_example() -> None:
     frame = simulate(100, 100, 100, date(2024, 1, 1), 0)
     dataset = from_frame(frame, "simulated", "")
-    examples = prepare(LabelledData(dataset), train_days=14, test_days=7, validate=False)
+    examples = prepare(LabelledData(dataset), train_days=14, test_days=7, validate=False).twin
     labels = TerminalLabels(
         dataset.frame["terminal_id"].tolist(), dataset.days(), dataset.frame["is_fraud"].to_numpy()
     )

@@ -67,7 +67,7 @@ def test_a_file_twice_over_trains_the_same_model(tmp_path: Path) -> None:
     twice = frame.loc[frame.index.repeat(2)]
     twice.to_parquet(tmp_path / "twice.parquet", index=False)
     once, again = (
-        prepare(LabelledData(load(tmp_path / name)), train_days=14, test_days=7, validate=False)
+        prepare(LabelledData(load(tmp_path / name)), train_days=14, test_days=7, validate=False).twin
         for name in ("once.parquet", "twice.parquet")
     )
     assert once.matrix.tobytes() == again.matrix.tobytes()

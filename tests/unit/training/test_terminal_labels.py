@@ -87,11 +87,13 @@ def test_days_outside_the_data_count_nothing(data: Dataset) -> None:
 @pytest.mark.parametrize("planted_day", [35, 45, 59])
 def test_a_label_of_the_future_moves_no_feature(data: Dataset, planted_day: int) -> None:
     """Whatever is known of a day and the seven before it may not be seen in that day's features."""
-    before = prepare(LabelledData(data), train_days=14, test_days=7, validate=False)
+    before = prepare(LabelledData(data), train_days=14, test_days=7, validate=False).twin
     days = data.days() - data.days()[0]
     labels = data.frame["is_fraud"]
     planted = data.frame.assign(is_fraud=labels.where(days < planted_day, 1 - labels).astype(np.int8))
-    after = prepare(LabelledData(replace(data, frame=planted)), train_days=14, test_days=7, validate=False)
+    after = prepare(
+        LabelledData(replace(data, frame=planted)), train_days=14, test_days=7, validate=False
+    ).twin
     untouched = before.days - data.days()[0] < planted_day + 8
     assert np.array_equal(before.matrix[untouched], after.matrix[untouched])
     assert untouched.any()
