@@ -25,7 +25,7 @@ def test_a_promoted_model_is_whole(host: Host, current: dict[str, Any]) -> None:
     content = read(host, f"models/{current['model']['version']}/manifest.json")
     assert hashlib.sha256(content).hexdigest() == current["model"]["manifest_sha256"]
     files = json.loads(content)["files"]
-    assert files.keys() == {"model.joblib", "model.onnx", "explainer.onnx"}
+    assert files.keys() == {"model.joblib", "model.onnx", "explainer.onnx", "card.html", "card.json"}
     folder = f"lab/models/{current['model']['version']}"
     for name, checksum in files.items():
         assert host.check_output(f"mc cat {folder}/{name} | sha256sum").split()[0] == checksum
