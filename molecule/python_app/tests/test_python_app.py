@@ -46,6 +46,8 @@ def test_settings_are_for_the_group_alone(host: Host) -> None:
         "fraud-label",
         "fraud-models",
         "fraud-producer",
+        "fraud-renew-risk",
+        "fraud-retrain",
         "fraud-train",
     ],
 )
