@@ -10,6 +10,7 @@ from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.store.settings import MAX_LABEL_DELAY_DAYS, NoSettingsError, defaults_named, load_settings
 from training.column_option import add_columns, columns_given, location
 from training.dataset import Dataset, load
+from training.examples import Prepared, prepare
 from training.forest import Forest
 from training.instants import parse_instant
 from training.label_history import LabelHistory, read_label_history
@@ -249,6 +250,18 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
         metavar="R",
         help="the share of honest transactions that may raise an alert, such as 0.001",
     )
+
+
+def prepare_for(options: argparse.Namespace, data: LabelledData) -> Prepared:
+    """Prepare the data for training as the options say, and say so; errors are those of `prepare`."""
+    with step(f"Preparing features of {len(data.transactions.frame):,} transactions"):
+        return prepare(
+            data,
+            options.train_days,
+            options.test_days,
+            validate=options.threshold is None,
+            max_rows=options.max_rows,
+        )
 
 
 def rule_of(options: argparse.Namespace) -> Rule:

@@ -15,7 +15,6 @@ from pathlib import Path
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import SettingsError, load_settings
 from training.candidate import fingerprint_of, train
-from training.examples import prepare
 from training.gate import Comparison, champion_of, compare_on, compare_twin
 from training.labelled_data import LabelledData
 from training.options import (
@@ -25,6 +24,7 @@ from training.options import (
     forest_of,
     name_lake,
     positive,
+    prepare_for,
     read,
     rule_of,
 )
@@ -73,14 +73,7 @@ def _train(promotions: Promotions, options: argparse.Namespace) -> None:
     """Train a model, and let it challenge the promoted one, unless its twin is worse."""
     settings = load_settings(options.settings)
     data = read(options)
-    with step(f"Preparing features of {len(data.transactions.frame):,} transactions"):
-        prepared = prepare(
-            data,
-            options.train_days,
-            options.test_days,
-            validate=options.threshold is None,
-            max_rows=options.max_rows,
-        )
+    prepared = prepare_for(options, data)
     fingerprint = fingerprint_of(data, vars(options))
     candidate, tested = train(data, prepared, forest_of(options), rule_of(options), fingerprint)
     with tempfile.TemporaryDirectory() as folder:

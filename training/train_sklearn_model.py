@@ -11,9 +11,9 @@ from flink_jobs.domain.model import check_features
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import Settings, SettingsError, load_settings
 from training.candidate import fingerprint_of, train
-from training.examples import check, prepare
+from training.examples import check
 from training.gate import champion_of, compare_twin, refusal, why_forced
-from training.options import add_data, add_forest, add_threshold, forest_of, read, rule_of
+from training.options import add_data, add_forest, add_threshold, forest_of, prepare_for, read, rule_of
 from training.printable import printable
 from training.procedure import Scored
 from training.promotions import Promotions
@@ -51,14 +51,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.if_changed and promoted is not None and promoted.fingerprint == fingerprint:
         print(f"unchanged: {promoted.version} was trained on this data with these parameters")
         return 0
-    with step(f"Preparing features of {len(data.transactions.frame):,} transactions"):
-        prepared = prepare(
-            data,
-            options.train_days,
-            options.test_days,
-            validate=options.threshold is None,
-            max_rows=options.max_rows,
-        )
+    prepared = prepare_for(options, data)
     candidate, tested = train(data, prepared, forest_of(options), rule_of(options), fingerprint)
     with step(f"Writing {options.output}, ONNX held to scikit-learn"):
         manifest = write(candidate, options.output)
