@@ -131,12 +131,6 @@ class StoredHistories:
             if bucket in added:
                 self._added.put_all(bucket, added[bucket])
 
-    def items(self) -> Iterator[tuple[str, bytes]]:
-        """Give every customer's id and history."""
-        for bucket in self._buckets:
-            for customer_id, whole in self._histories.items(bucket):
-                yield customer_id, whole + (self._added.get(bucket, customer_id) or b"")
-
     def house_keep(self, now_s: float) -> int:
         """Look at a few customers if it is time, and forget those not seen for as long as a history reaches.
 

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import msgspec
 import numpy as np
 import pytest
-from buckets_in_memory import histories_in_memory
+from buckets_in_memory import HistoriesInMemory
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,7 +78,7 @@ class Risks:
 
 def few_copies() -> StoredHistories:
     """Make histories with room for few copies: most are read back from both parts of the state."""
-    return histories_in_memory(3000)
+    return HistoriesInMemory(3000)
 
 
 def served(

@@ -34,6 +34,14 @@ class BucketsInMemory:
         return {name: kept for bucket in self.kept.values() for name, kept in bucket.items()}
 
 
-def histories_in_memory(most_bytes: int = 1_000_000) -> StoredHistories:
+class HistoriesInMemory(StoredHistories):
     """Histories of all buckets."""
-    return StoredHistories(BucketsInMemory(), BucketsInMemory(), range(BUCKETS), most_bytes)
+
+    def __init__(self, most_bytes: int = 1_000_000) -> None:
+        self.written, self.added = BucketsInMemory(), BucketsInMemory()
+        super().__init__(self.written, self.added, range(BUCKETS), most_bytes)
+
+    def by_customer(self) -> dict[str, bytes]:
+        """Every customer's history, as the two parts of the state have it."""
+        added = self.added.customers()
+        return {name: whole + added.get(name, b"") for name, whole in self.written.customers().items()}

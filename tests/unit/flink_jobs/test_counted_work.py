@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 import pytest
-from buckets_in_memory import histories_in_memory
+from buckets_in_memory import HistoriesInMemory
 from counted import count_c_calls, count_instructions
 from numpy.typing import NDArray
 
@@ -75,7 +75,7 @@ def work() -> Callable[[], object]:
     ]
     risk = TerminalRisk(pa.Table.from_pylist(known, SCHEMA))
     scorer = Scorer(StandInModel(manifest), risk)  # type: ignore[arg-type]
-    store = histories_in_memory()
+    store = HistoriesInMemory()
     for number in range(60):
         scorer.score(unpack_batch(batch(number)), store, 1_800_000_000.0)
     # each one is new: a repeat takes another way

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from buckets_in_memory import histories_in_memory
+from buckets_in_memory import HistoriesInMemory
 from memory_store import MemoryStore
 
 from flink_jobs import lost_state
@@ -85,27 +85,27 @@ def stored(records: Iterable[Sent]) -> Lake:
 
 def never_lost(records: Iterable[Sent]) -> dict[str, bytes]:
     """The histories of a job that read all of these from the topic."""
-    histories = histories_in_memory()
+    histories = HistoriesInMemory()
     for record in records:
         fold_only([(record.payload, record.came.timestamp())], histories, "EUR")
-    return dict(histories.items())
+    return histories.by_customer()
 
 
 def test_histories_from_the_lake_are_those_that_were_lost() -> None:
     records = sent(days=20)
-    histories = histories_in_memory()
+    histories = HistoriesInMemory()
     folded = fold_lake(stored(records), {0: 10**9, 1: 10**9}, histories, EVERY_BUCKET)
     expected = never_lost(records)
-    assert dict(histories.items()) == expected
+    assert histories.by_customer() == expected
     assert len(expected) == 30
     assert folded == sum(len(history) // 20 - 1 for history in expected.values())
 
 
 def test_records_from_an_offset_on_are_left_to_the_topic() -> None:
     records = sent(days=5)
-    histories = histories_in_memory()
+    histories = HistoriesInMemory()
     fold_lake(stored(records), {0: 40}, histories, EVERY_BUCKET)
-    assert dict(histories.items()) == never_lost(
+    assert histories.by_customer() == never_lost(
         record for record in records if (record.partition, record.offset) < (0, 40)
     )
 
@@ -116,26 +116,26 @@ def test_each_subtask_folds_its_own_customers() -> None:
     halves = [range(64), range(64, BUCKETS)]
     found = []
     for half in halves:
-        histories = histories_in_memory()
+        histories = HistoriesInMemory()
         fold_lake(lake, {0: 10**9, 1: 10**9}, histories, half)
-        found.append(dict(histories.items()))
+        found.append(histories.by_customer())
         assert {bucket_of(customer) in half for customer in found[-1]} == {True}
     assert found[0] | found[1] == never_lost(records)
 
 
 def test_what_came_before_a_history_reaches_is_not_read() -> None:
     records = sent(days=60, a_day=4)
-    histories = histories_in_memory()
+    histories = HistoriesInMemory()
     folded = fold_lake(stored(records), {0: 10**9, 1: 10**9}, histories, EVERY_BUCKET)
     reached = [record for record in records if record.after >= timedelta(days=59 - 38)]
-    assert dict(histories.items()) == never_lost(reached)
+    assert histories.by_customer() == never_lost(reached)
     assert folded < len(reached) < len(records)
 
 
 def test_an_empty_lake_gives_nothing() -> None:
-    histories = histories_in_memory()
+    histories = HistoriesInMemory()
     assert fold_lake(stored([]), {0: 1}, histories, EVERY_BUCKET) == 0
-    assert dict(histories.items()) == {}
+    assert histories.by_customer() == {}
 
 
 def test_the_lake_ends_after_each_partitions_last_record() -> None:

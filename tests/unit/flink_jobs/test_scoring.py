@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 import pytest
-from map_state import MapState
+from plain_histories import PlainHistories
 
 from flink_jobs.domain.calibration import Calibration
 from flink_jobs.domain.features import FEATURE_NAMES
@@ -45,9 +45,9 @@ def scorer(published: Publish, explainer: Explainer) -> Scorer:
 
 
 def score(
-    scorer: Scorer, *records: Record, store: MapState | None = None
+    scorer: Scorer, *records: Record, store: PlainHistories | None = None
 ) -> list[Prediction | Alert | DeadLetter]:
-    predictions, alerts, dead_letters = scorer.score(records, store or MapState(), NOW_S)
+    predictions, alerts, dead_letters = scorer.score(records, store or PlainHistories(), NOW_S)
     return [*predictions, *alerts, *dead_letters]
 
 
@@ -195,7 +195,7 @@ def test_a_record_without_a_value_is_called_empty(scorer: Scorer) -> None:
 
 
 def test_a_customers_history_is_written_once_a_batch_and_goes_on_in_the_next(scorer: Scorer) -> None:
-    store = MapState()
+    store = PlainHistories()
     score(scorer, *(record(offset) for offset in range(5)), store=store)
     assert store.writes == 1
     *_, alert = score(scorer, record(30, amount=190.0), store=store)
@@ -206,7 +206,7 @@ def test_a_customers_history_is_written_once_a_batch_and_goes_on_in_the_next(sco
 def test_a_batch_may_be_cut_anywhere(scorer: Scorer) -> None:
     records = [record(offset, customer_id=f"c{offset % 3}", amount=offset * 20.0) for offset in range(10)]
     at_once = score(scorer, *records)
-    store = MapState()
+    store = PlainHistories()
     one_by_one = [outcome for single in records for outcome in score(scorer, single, store=store)]
     assert {type(outcome) for outcome in at_once} == {Prediction, Alert}
     # by kind, as each goes to a topic of its own, and in their order
@@ -214,7 +214,7 @@ def test_a_batch_may_be_cut_anywhere(scorer: Scorer) -> None:
 
 
 def test_only_bad_records_write_no_state(scorer: Scorer) -> None:
-    store = MapState()
+    store = PlainHistories()
     score(scorer, record(7, amount=-1), store=store)
     assert not store.kept
 
@@ -225,7 +225,7 @@ def test_ready_columns_go_to_the_model_as_they_are(published: Publish, explainer
     fraud = record(7, customer_id=None, terminal_id=None, features={"Amount": 1, "V1": 190, "V2": 3, "V3": 9})
     lacking = record(8, features={"Amount": 1, "V1": 190})
     none = record(9)
-    store = MapState()
+    store = PlainHistories()
     outcomes = score(scorer, fraud, lacking, none, store=store)
     alerts = [outcome for outcome in outcomes if isinstance(outcome, Alert)]
     letters = [outcome for outcome in outcomes if isinstance(outcome, DeadLetter)]

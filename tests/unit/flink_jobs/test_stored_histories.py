@@ -4,7 +4,7 @@ import tracemalloc
 from collections.abc import Mapping
 
 import pytest
-from buckets_in_memory import BucketsInMemory
+from buckets_in_memory import BucketsInMemory, HistoriesInMemory
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,8 +47,7 @@ def fold_twice_a_day(stored: StoredHistories, customer: str, count: int, start_s
 def test_what_is_read_is_what_was_put(
     most_bytes: int, most_entries: int, steps: list[tuple[str, float]]
 ) -> None:
-    histories, added = BucketsInMemory(), BucketsInMemory()
-    stored = StoredHistories(histories, added, range(BUCKETS), most_bytes)
+    stored = HistoriesInMemory(most_bytes)
     plain = dict[str, bytes]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(histories_module, "MOST_ENTRIES", most_entries)
@@ -57,10 +56,10 @@ def test_what_is_read_is_what_was_put(
             stored.put_all({customer: history})
             plain[customer] = history
             # what another instance reads after a restart, without copies
-            restored = StoredHistories(histories, added, range(BUCKETS), 0)
+            restored = StoredHistories(stored.written, stored.added, range(BUCKETS), 0)
             for each in "abcd":
                 assert stored.get(each) == restored.get(each) == plain.get(each)
-    assert dict(stored.items()) == plain
+    assert stored.by_customer() == plain
 
 
 def test_a_transaction_writes_a_few_entries_of_a_long_history() -> None:
