@@ -103,7 +103,9 @@ def last_seen_s(history: bytes) -> float:
 
 
 def fold(history: bytes, time_s: float, amount: float, transaction_id: str) -> tuple[bytes, int]:
-    """Put a transaction in its place by event time; one that is there already changes nothing.
+    """Put a transaction in its place by event time, or add it to its hour if that is summed.
+
+    One that is there by itself already changes nothing.
 
     Expired entries, too old for the windows of any record that may still come, are dropped once there are
     DROPPED_AT_ONCE of them.
@@ -231,16 +233,15 @@ def _sum_older(hours: bytes, entries: bytes, time_s: float) -> tuple[bytes, int]
         time_s: of the transaction that was folded last.
 
     """
-    horizon_s = last_seen_s(entries) - KEPT_S
-    entries = _without_expired(entries, horizon_s + KEPT_S, at_once=1)
+    now_s = last_seen_s(entries)
+    entries = _without_expired(entries, now_s, at_once=1)
     found = np.frombuffer(entries, ENTRY, offset=ENTRY_BYTES)
     if len(found) > MOST_ENTRIES:
         boundary_s = (found["time_s"][len(found) - MOST_ENTRIES - 1] // HOUR_S + 1) * HOUR_S
         older = int(np.searchsorted(found["time_s"], boundary_s))
         hours += _sums(found[:older]).tobytes()
         entries = _pack(boundary_s, 0.0, _SUMMED) + entries[(1 + older) * ENTRY_BYTES :]
-    hours = _without_expired_hours(hours, horizon_s)
-    history = _join(hours, entries)
+    history = _join(_without_expired_hours(hours, now_s - KEPT_S), entries)
     return history, _end_of(history, time_s)
 
 
