@@ -385,6 +385,17 @@ def test_a_savepoint_that_is_there_no_more_is_not_begun_with(
     assert run()["snapshot"] == f"{folder}/count/savepoint-2"
 
 
+@pytest.mark.parametrize("place", ["savepoint-2", "counter/savepoint-2"])
+def test_a_savepoint_that_an_operator_made_is_begun_with(
+    run: Run, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
+) -> None:
+    """`flink stop` writes into the cluster's folder, above those of the jobs."""
+    folder = f"{tmp_path}/savepoints"
+    monkeypatch.setattr(cluster, "configuration", lambda: {"execution.checkpointing.savepoint-dir": folder})
+    monkeypatch.setattr(cluster, "savepoints", lambda _name: [(2.0, f"{folder}/{place}", 1)])
+    assert run()["snapshot"] == f"{folder}/{place}"
+
+
 def test_two_runs_at_once_submit_the_job_once(run: Run, cluster: FakeCluster) -> None:
     results: list[dict[str, Any]] = []
     runs = [threading.Thread(target=lambda: results.append(run())) for _ in range(2)]

@@ -24,6 +24,7 @@ from ansible.module_utils.flink_lock import sole_run
 from ansible.module_utils.flink_rescale import check_rescale, check_shards
 from ansible.module_utils.flink_snapshots import (
     Snapshot,
+    in_own_folder,
     list_snapshots,
     read_environment,
     snapshot_folder,
@@ -273,12 +274,12 @@ class Deployment:
             for base in bases
             for snapshot in list_snapshots(base, self.name, self.configuration, self.environment)
         ]
-        # the JobManager remembers savepoints that are there no more; those in the folders were just found
-        listed = tuple(f"{base.rstrip('/')}/" for base in bases)
+        # The JobManager remembers savepoints that are there no more; those in the job's folders were just
+        # found. One by `flink stop` is not among them: it lies in the folder above.
         snapshots += [
             found
             for found in (Snapshot(*told) for told in self.cluster.savepoints(self.name))
-            if not found.path.startswith(listed)
+            if not any(in_own_folder(found.path, base, self.name) for base in bases)
         ]
         if not snapshots:
             return None

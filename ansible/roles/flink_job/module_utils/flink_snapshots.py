@@ -38,6 +38,12 @@ def snapshot_folder(base: str, name: str, form: int) -> str:
     return f"{base.rstrip('/')}/{name}{f'.form{form}' if form > 1 else ''}"
 
 
+def in_own_folder(path: str, base: str, name: str) -> bool:
+    """Tell whether a snapshot lies in a job's folder under `base`, for state of any form."""
+    folder = re.escape(snapshot_folder(base, name, 1))
+    return bool(re.match(rf"{folder}(\.form\d+)?/", path))
+
+
 def list_snapshots(
     base: str, name: str, configuration: dict[str, str], environment: dict[str, str]
 ) -> list[Snapshot]:
