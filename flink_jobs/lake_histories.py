@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 
 import numpy as np
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from flink_jobs.domain.buckets import bucket_of
 from flink_jobs.domain.feature_batch import Histories, fold_only
 from flink_jobs.domain.history import DAY_S, KEPT_S
+from flink_jobs.lost_state import Beginning
 from flink_jobs.store.lake import Lake
-from flink_jobs.store.lake_files import MICROSECONDS, records_of
+from flink_jobs.store.lake_files import MICROSECONDS, came_us, records_of
 
 _COLUMNS = ("kafka_time", "payload", "customer_id")
 _TOLD_EVERY_S = 10.0
@@ -22,14 +23,14 @@ _TOLD_EVERY_S = 10.0
 _log = logging.getLogger(__name__)
 
 
-def fold_lake(lake: Lake, until: Mapping[int, int], histories: Histories, buckets: Collection[int]) -> int:
+def fold_lake(lake: Lake, beginning: Beginning, histories: Histories, buckets: Collection[int]) -> int:
     """Fold what came in the lake's last 37 days into the histories of customers.
 
     A history does not depend on the order in which its transactions come, so files are read as they lie.
 
     Args:
         lake: of transactions.
-        until: by partition, the offset from which on records are left out.
+        beginning: of the job; what it reads from the topic is left out.
         histories: of these buckets.
         buckets: whose customers are wanted.
 
@@ -48,7 +49,7 @@ def fold_lake(lake: Lake, until: Mapping[int, int], histories: Histories, bucket
     read = folded = 0
     for batch in lake.batches(_COLUMNS, since_day):
         read += len(batch)
-        wanted = _before(batch, until) & _in_buckets(batch["customer_id"], buckets)
+        wanted = _not_in_topic(batch, beginning) & _in_buckets(batch["customer_id"], buckets)
         if wanted.any():
             folded += fold_only(_records(batch.filter(pa.array(wanted))), histories, lake.currency)
         if time.monotonic() > told_s + _TOLD_EVERY_S:
@@ -66,12 +67,17 @@ def fold_lake(lake: Lake, until: Mapping[int, int], histories: Histories, bucket
     return folded
 
 
-def _before(batch: pa.RecordBatch, until: Mapping[int, int]) -> NDArray[np.bool_]:
+def _not_in_topic(batch: pa.RecordBatch, beginning: Beginning) -> NDArray[np.bool_]:
+    """Tell which records the job does not read from the topic."""
     partitions, offsets = batch["kafka_partition"].to_numpy(), batch["kafka_offset"].to_numpy()
     known, codes = np.unique(partitions, return_inverse=True)
-    ends = np.array([until.get(partition, 0) for partition in known.tolist()], dtype=np.int64)
-    before: NDArray[np.bool_] = offsets < ends[codes]
-    return before
+    starts = np.array([beginning.start.get(each, 0) for each in known.tolist()], dtype=np.int64)
+    # where the topic had no record, what came later it has
+    firsts_ms = np.array(
+        [beginning.first_ms.get(each, beginning.found_ms) for each in known.tolist()], dtype=np.int64
+    )
+    found: NDArray[np.bool_] = (offsets < starts[codes]) | (came_us(batch) // 1000 < firsts_ms[codes])
+    return found
 
 
 def _in_buckets(customer_ids: pa.Array, buckets: Collection[int]) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ only folded into them; the topic is read from where that ends.
 """
 
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from flink_jobs.store.kafka_servers import answering_servers
-from flink_jobs.store.lake import open_lake
+from flink_jobs.store.lake import LakeEnd, open_lake
 from flink_jobs.store.settings import Settings
 
 _BOOTSTRAP_TIMEOUT_MS = 10_000
@@ -27,27 +28,34 @@ class TopicOffsets(NamedTuple):
         first: of the first record that the topic still has.
         end: after the last record.
         committed: after the last record that a consumer group has read; none where it has read nothing.
+        first_ms: when the first record came, in ms since 1970; none where there is no record.
 
     """
 
     first: dict[int, int]
     end: dict[int, int]
     committed: dict[int, int]
+    first_ms: dict[int, int]
 
 
 class Beginning(NamedTuple):
-    """Where a job without state begins, each by partition.
+    """Where a job without state begins, by partition.
 
     Attributes:
         start: the offset from which on the topic is read.
-        folded: records of the lake before this offset are folded, and are not read from the topic.
+        first_ms: when the topic's first record came, in ms since 1970; none where the topic had no record.
+            The lake's records before `start` are folded, and those that came before this time, whatever their
+            offset: they lay in a topic that was lost.
         scored: records before this offset have a prediction, and are only folded.
+        found_ms: when this was found. What came later has no prediction, whatever its offset: the topic may
+            be lost later.
 
     """
 
     start: dict[int, int]
-    folded: dict[int, int]
+    first_ms: dict[int, int]
     scored: dict[int, int]
+    found_ms: int
 
 
 class LostStateError(Exception):
@@ -62,38 +70,50 @@ def find_beginning(settings: Settings, group: str) -> Beginning:
         LakeError: the lake cannot be read.
 
     """
+    found_ms = int(time.time() * 1000)
     topic = read_offsets(settings, group)
-    return begin(open_lake(settings).ends(set(topic.first)), topic)
+    lake_ends = open_lake(settings).ends(
+        topic.first_ms.keys(), min(topic.first_ms.values(), default=found_ms)
+    )
+    return begin(lake_ends, topic, found_ms)
 
 
-def begin(lake_ends: Mapping[int, int], topic: TopicOffsets) -> Beginning:
+def begin(lake_ends: Mapping[int, LakeEnd], topic: TopicOffsets, found_ms: int) -> Beginning:
     """Choose where to begin.
 
     Args:
-        lake_ends: by partition, the offset after the last record that the lake has.
+        lake_ends: by partition, where the lake ends; none where it ends long before the topic's first record.
         topic: of the transactions; `committed` by the job's group.
+        found_ms: the time, in ms since 1970.
 
     """
-    start, folded, scored = {}, {}, {}
+    start, scored = {}, {}
     for partition, first in topic.first.items():
-        in_lake = lake_ends.get(partition, 0)
+        in_lake, came_ms = lake_ends.get(partition, LakeEnd(0, 0))
+        if came_ms < topic.first_ms.get(partition, found_ms):
+            # the topic has none of the lake's records; if it was made anew, offsets do not compare
+            in_lake = min(in_lake, first)
         done = topic.committed.get(partition, 0)
-        if max(in_lake, done) > topic.end[partition]:
-            # the topic was made anew: its offsets say nothing about the lake's
-            start[partition], folded[partition], scored[partition] = first, in_lake, 0
-            continue
-        if in_lake < first and (in_lake or done):
+        if done > topic.end[partition]:
+            done = 0  # of the topic before
+        if in_lake < first and partition in topic.first_ms and (lake_ends or done):
             _log.warning(
-                "partition %d: the lake ends at offset %d, and the topic begins at %d only: "
-                "histories lack what lay between",
+                "partition %d: the topic begins at offset %d only, and the lake does not have the record "
+                "before: histories lack what lay between",
                 partition,
-                in_lake,
+                first,
+            )
+        if 0 < done < first:
+            _log.warning(
+                "partition %d: all was scored up to offset %d, and the topic begins at %d only: "
+                "what lay between has no prediction",
+                partition,
+                done,
                 first,
             )
         start[partition] = max(min(in_lake, done), first)
-        folded[partition] = start[partition]
         scored[partition] = done
-    return Beginning(start, folded, scored)
+    return Beginning(start, topic.first_ms, scored, found_ms)
 
 
 def read_offsets(settings: Settings, group: str) -> TopicOffsets:
@@ -122,10 +142,12 @@ def read_offsets(settings: Settings, group: str) -> TopicOffsets:
                     "ansible-playbook playbooks/kafka.yml makes it"
                 )
             committed = {each.partition: consumer.committed(each) for each in partitions}
+            earliest = consumer.offsets_for_times(dict.fromkeys(partitions, 0))
             return TopicOffsets(
                 {each.partition: offset for each, offset in consumer.beginning_offsets(partitions).items()},
                 {each.partition: offset for each, offset in consumer.end_offsets(partitions).items()},
                 {partition: offset for partition, offset in committed.items() if offset is not None},
+                {each.partition: found.timestamp for each, found in earliest.items() if found is not None},
             )
         finally:
             consumer.close()

@@ -96,7 +96,11 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
 
     def _pass_over_scored(self, records: list[Record], beginning: Beginning) -> list[Record]:
         """Fold the records that have a prediction; give the others."""
-        scored = [record.offset < beginning.scored.get(record.partition, 0) for record in records]
+        scored = [
+            record.offset < beginning.scored.get(record.partition, 0)
+            and record.timestamp_ms < beginning.found_ms
+            for record in records
+        ]
         if not any(scored):
             return records
         fold_only(
@@ -113,7 +117,7 @@ def take_from_lake(
     """Fold the lake into the histories of those buckets that have not taken theirs from it yet."""
     missing = [bucket for bucket in state.buckets if state.from_lake.get(bucket, _DONE) is None]
     if missing:
-        fold_lake(lake, beginning.folded, histories, frozenset(missing))
+        fold_lake(lake, beginning, histories, frozenset(missing))
         for bucket in missing:
             state.from_lake.put_all(bucket, {_DONE: b"1"})
 

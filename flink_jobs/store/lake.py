@@ -8,8 +8,9 @@ count. Whatever lies there twice, the reader gives each record once.
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,7 @@ from flink_jobs.store.lake_files import (
     LakeFiles,
     LakeRecord,
     Places,
+    came_us,
     is_finished,
     read_records,
     records_of,
@@ -70,6 +72,19 @@ def days_touched(first: datetime, last: datetime) -> list[str]:
     """List the UTC days that `first` to `last` touches, as in the folders' names."""
     day, end = first.astimezone(UTC).date(), last.astimezone(UTC).date()
     return [(day + timedelta(days=n)).isoformat() for n in range((end - day).days + 1)]
+
+
+class LakeEnd(NamedTuple):
+    """Where the lake ends for a partition.
+
+    Attributes:
+        offset: after the last record.
+        came_ms: when the last record came, in ms since 1970.
+
+    """
+
+    offset: int
+    came_ms: int
 
 
 class PlaceCounts(Protocol):
@@ -126,23 +141,31 @@ class Lake:
         """
         return self._files.while_listed(lambda: self._count_new(counts, started_at, ended_at))
 
-    def ends(self, partitions: Collection[int]) -> dict[int, int]:
-        """Give the offset after the last record of each partition; those without any have none.
+    def ends(self, partitions: Collection[int], since_ms: int = 0) -> dict[int, LakeEnd]:
+        """Tell where the lake ends, by partition; those without any record have none.
 
         Reads the latest days until each partition was met, and the day before: a record's day may be that of
-        the producer's clock.
+        the producer's clock. Days long before `since_ms`, in ms since 1970, are not read.
         """
-        ends: dict[int, int] = {}
-        for day in reversed(self._files.days()):
+        ends: dict[int, LakeEnd] = {}
+        for day in reversed(self._files.days(_day_before(since_ms / 1000))):
             met_all = ends.keys() >= set(partitions)
-            for batch in self._files.batches_of_day(day, PLACE_COLUMNS):
-                numbers, offsets = (batch[name].to_numpy() for name in PLACE_COLUMNS)
-                for partition in np.unique(numbers).tolist():
-                    end = int(offsets[numbers == partition].max()) + 1
-                    ends[partition] = max(end, ends.get(partition, 0))
+            self._files.while_listed(partial(self._note_ends, day, ends))
             if met_all and day:
                 break
         return ends
+
+    def _note_ends(self, day: str, ends: dict[int, LakeEnd]) -> None:
+        for file in self._files.of_day(day):
+            columns = [*PLACE_COLUMNS, "kafka_time"]
+            for batch in self._files.batches(self._files.opened(file), file.key, columns):
+                numbers, offsets = (batch[name].to_numpy() for name in PLACE_COLUMNS)
+                came = came_us(batch)
+                for partition in np.unique(numbers).tolist():
+                    rows = np.flatnonzero(numbers == partition)
+                    last = int(rows[offsets[rows].argmax()])
+                    end = LakeEnd(int(offsets[last]) + 1, int(came[last]) // 1000)
+                    ends[partition] = max(end, ends.get(partition, end))
 
     def last_day(self) -> str:
         """Give the last day of Kafka's clock that has records, such as 2026-06-15; "" where there is none."""

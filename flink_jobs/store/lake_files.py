@@ -198,6 +198,12 @@ def _microseconds(times: pa.Array) -> pa.Array:
     return times.cast(pa.timestamp("us", times.type.tz), safe=False).cast(pa.int64())
 
 
+def came_us(batch: pa.RecordBatch) -> NDArray[np.int64]:
+    """Give when the records of a batch came, in microseconds since 1970."""
+    microseconds: NDArray[np.int64] = _microseconds(batch["kafka_time"]).to_numpy()
+    return microseconds
+
+
 def times_s(batch: pa.RecordBatch) -> NDArray[np.float64]:
     """Give event times of a batch in seconds since 1970; NaN where SQL read none."""
     microseconds = _microseconds(batch["event_time"]).to_numpy(zero_copy_only=False)

@@ -294,7 +294,8 @@ def test_a_job_without_state_has_the_histories_that_the_lake_gives(
     pq.write_table(table, buffer)
     place = {"Bucket": settings.buckets.datalake, "Key": "raw/transactions/dt=2026-03-01/part-0"}
     s3_client(settings.s3).put_object(**place, Body=buffer.getvalue())
-    beginning = Beginning({7: len(rows)}, {7: len(rows)}, {7: len(rows) + len(CUSTOMERS)})
+    found_ms = int(datetime(2026, 4, 1, tzinfo=UTC).timestamp() * 1000)
+    beginning = Beginning({7: len(rows)}, {7: 0}, {7: len(rows) + len(CUSTOMERS)}, found_ms)
     with scoring.run(beginning=beginning) as job:
         feed(2)
         feed(3)

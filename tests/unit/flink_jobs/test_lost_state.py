@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from buckets_in_memory import HistoriesInMemory
+from kafka.structs import OffsetAndTimestamp
 from memory_store import MemoryStore
 
 from flink_jobs import lost_state
@@ -19,11 +20,15 @@ from flink_jobs.domain.feature_batch import fold_only
 from flink_jobs.lake_histories import fold_lake
 from flink_jobs.lost_state import Beginning, LostStateError, TopicOffsets, begin, read_offsets
 from flink_jobs.store.folders import BucketFolder
-from flink_jobs.store.lake import Lake
+from flink_jobs.store.lake import Lake, LakeEnd
+from flink_jobs.store.lake_files import LakeFiles
 from flink_jobs.store.settings import S3, Buckets, Kafka, Settings, Topics
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 EVERY_BUCKET = range(BUCKETS)
+FOUND_MS = int(datetime(2026, 8, 1, tzinfo=UTC).timestamp() * 1000)
+# the topic has no record, so all of the lake is folded
+EVERYTHING = Beginning({}, {}, {}, FOUND_MS)
 
 
 class Sent(NamedTuple):
@@ -37,6 +42,10 @@ class Sent(NamedTuple):
     @property
     def came(self) -> datetime:
         return START + self.after
+
+    @property
+    def came_ms(self) -> int:
+        return int(self.came.timestamp() * 1000)
 
 
 def sent(days: int, a_day: int = 40) -> list[Sent]:
@@ -94,7 +103,7 @@ def never_lost(records: Iterable[Sent]) -> dict[str, bytes]:
 def test_histories_from_the_lake_are_those_that_were_lost() -> None:
     records = sent(days=20)
     histories = HistoriesInMemory()
-    folded = fold_lake(stored(records), {0: 10**9, 1: 10**9}, histories, EVERY_BUCKET)
+    folded = fold_lake(stored(records), EVERYTHING, histories, EVERY_BUCKET)
     expected = never_lost(records)
     assert histories.by_customer() == expected
     assert len(expected) == 30
@@ -104,10 +113,28 @@ def test_histories_from_the_lake_are_those_that_were_lost() -> None:
 def test_records_from_an_offset_on_are_left_to_the_topic() -> None:
     records = sent(days=5)
     histories = HistoriesInMemory()
-    fold_lake(stored(records), {0: 40}, histories, EVERY_BUCKET)
+    first_ms = int(START.timestamp() * 1000)
+    beginning = Beginning({0: 40, 1: 0}, {0: first_ms, 1: first_ms}, {}, FOUND_MS)
+    fold_lake(stored(records), beginning, histories, EVERY_BUCKET)
     assert histories.by_customer() == never_lost(
         record for record in records if (record.partition, record.offset) < (0, 40)
     )
+
+
+def test_what_a_topic_that_was_lost_had_is_folded_whatever_its_offset() -> None:
+    """The topic was made anew with one partition: its offsets went on from 0, and lie in the lake too."""
+    lost = sent(days=5)
+    anew = [
+        Sent(0, number, timedelta(days=6, minutes=number), each.payload)
+        for number, each in enumerate(sent(days=3))
+    ]
+    histories = HistoriesInMemory()
+    topic = TopicOffsets({0: 0}, {0: len(anew)}, {0: 70}, {0: anew[0].came_ms})
+    lake = stored([*lost, *anew[:100]])
+    beginning = begin(lake.ends({0}, anew[0].came_ms), topic, FOUND_MS)
+    assert beginning.start == {0: 70}
+    fold_lake(lake, beginning, histories, EVERY_BUCKET)
+    assert histories.by_customer() == never_lost([*lost, *anew[:70]])
 
 
 def test_each_subtask_folds_its_own_customers() -> None:
@@ -117,7 +144,7 @@ def test_each_subtask_folds_its_own_customers() -> None:
     found = []
     for half in halves:
         histories = HistoriesInMemory()
-        fold_lake(lake, {0: 10**9, 1: 10**9}, histories, half)
+        fold_lake(lake, EVERYTHING, histories, half)
         found.append(histories.by_customer())
         assert {bucket_of(customer) in half for customer in found[-1]} == {True}
     assert found[0] | found[1] == never_lost(records)
@@ -126,7 +153,7 @@ def test_each_subtask_folds_its_own_customers() -> None:
 def test_what_came_before_a_history_reaches_is_not_read() -> None:
     records = sent(days=60, a_day=4)
     histories = HistoriesInMemory()
-    folded = fold_lake(stored(records), {0: 10**9, 1: 10**9}, histories, EVERY_BUCKET)
+    folded = fold_lake(stored(records), EVERYTHING, histories, EVERY_BUCKET)
     reached = [record for record in records if record.after >= timedelta(days=59 - 38)]
     assert histories.by_customer() == never_lost(reached)
     assert folded < len(reached) < len(records)
@@ -138,49 +165,71 @@ def test_an_empty_lake_gives_nothing() -> None:
     assert histories.by_customer() == {}
 
 
+def ends_of(records: Iterable[Sent]) -> dict[int, LakeEnd]:
+    return {record.partition: LakeEnd(record.offset + 1, record.came_ms) for record in records}
+
+
 def test_the_lake_ends_after_each_partitions_last_record() -> None:
     records = sent(days=5)
-    ends = {
-        partition: 1 + max(record.offset for record in records if record.partition == partition)
-        for partition in (0, 1)
-    }
+    ends = ends_of(records)
     assert stored(records).ends({0, 1}) == stored(records).ends({0, 1, 7}) == ends
     # one whose last record came days ago
     quiet = [record for record in records if record.partition == 1 or record.after < timedelta(days=2)]
-    ends[0] = 1 + max(record.offset for record in quiet if record.partition == 0)
-    assert stored(quiet).ends({0, 1}) == ends
+    assert stored(quiet).ends({0, 1}) == ends_of(quiet)
     assert stored([]).ends({0}) == {}
 
 
+def test_days_long_before_the_topics_first_record_are_not_read_for_the_lakes_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    records = [record for record in sent(days=10) if record.partition == 1]
+    read: list[str] = []
+    of_day = LakeFiles.of_day
+    monkeypatch.setattr(LakeFiles, "of_day", lambda self, day: read.append(day) or of_day(self, day))
+    # of partition 0, which it has, nothing lies in the lake
+    assert stored(records).ends({0, 1}, records[-1].came_ms) == ends_of(records)
+    assert min(filter(None, read)) == "dt=2026-03-08"
+
+
 @pytest.mark.parametrize(
-    ("lake", "committed", "start", "folded", "scored"),
+    ("lake", "committed", "start", "scored"),
     [
-        pytest.param(None, None, 10, 10, 0, id="the very first start"),
-        pytest.param(60, 80, 60, 60, 80, id="scored further than the lake has"),
-        pytest.param(80, 60, 60, 60, 60, id="the lake has more than was scored"),
-        pytest.param(80, None, 10, 10, 0, id="nobody knows what was scored"),
-        pytest.param(None, 80, 10, 10, 80, id="the lake is empty"),
-        pytest.param(5, 5, 10, 10, 5, id="the topic lost records that nobody has"),
-        pytest.param(90, 90, 90, 90, 90, id="all was scored and is in the lake"),
-        pytest.param(500, 700, 10, 500, 0, id="the topic was made anew"),
+        pytest.param(None, None, 10, 0, id="the very first start"),
+        pytest.param(60, 80, 60, 80, id="scored further than the lake has"),
+        pytest.param(80, 60, 60, 60, id="the lake has more than was scored"),
+        pytest.param(80, None, 10, 0, id="nobody knows what was scored"),
+        pytest.param(None, 80, 10, 80, id="the lake is empty"),
+        pytest.param(-5, 5, 10, 5, id="the topic lost records that nobody has"),
+        pytest.param(90, 90, 90, 90, id="all was scored and is in the lake"),
+        pytest.param(-500, 700, 10, 0, id="the topic was made anew"),
+        pytest.param(-500, 70, 10, 70, id="the topic was made anew and scored since"),
+        pytest.param(-50, 70, 10, 70, id="the topic was made anew and has more records than before"),
     ],
 )
 def test_a_job_begins_where_lake_and_scores_end(
-    lake: int | None, committed: int | None, start: int, folded: int, scored: int
+    lake: int | None, committed: int | None, start: int, scored: int
 ) -> None:
-    def known(offset: int | None) -> dict[int, int]:
-        return {} if offset is None else {3: offset}
-
-    found = begin(known(lake), TopicOffsets({3: 10}, {3: 90}, known(committed)))
-    assert found == Beginning({3: start}, {3: folded}, {3: scored})
+    """A negative end of the lake came before the topic's first record."""
+    ends = {} if lake is None else {3: LakeEnd(abs(lake), 999 if lake < 0 else 2000)}
+    done = {} if committed is None else {3: committed}
+    first_ms = {3: 1000}
+    found = begin(ends, TopicOffsets({3: 10}, {3: 90}, done, first_ms), FOUND_MS)
+    assert found == Beginning({3: start}, first_ms, {3: scored}, FOUND_MS)
 
 
 def test_records_that_nobody_has_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    begin({}, TopicOffsets({3: 10}, {3: 90}, {}))
-    assert not caplog.messages
-    begin({3: 5}, TopicOffsets({3: 10}, {3: 90}, {3: 5}))
-    (told,) = caplog.messages
-    assert told.startswith("partition 3: the lake ends at offset 5, and the topic begins at 10 only")
+    def told(lake: dict[int, LakeEnd], committed: dict[int, int]) -> list[str]:
+        caplog.clear()
+        begin(lake, TopicOffsets({3: 10}, {3: 90}, committed, {3: 1000}), FOUND_MS)
+        return caplog.messages
+
+    assert told({}, {}) == told({3: LakeEnd(10, 999)}, {3: 10}) == told({3: LakeEnd(70, 2000)}, {3: 50}) == []
+    (lacking,) = told({3: LakeEnd(5, 999)}, {3: 20})
+    assert lacking.startswith("partition 3: the topic begins at offset 10 only, and the lake does not have")
+    (unscored,) = told({3: LakeEnd(70, 2000)}, {3: 4})
+    assert unscored.endswith(
+        "scored up to offset 4, and the topic begins at 10 only: what lay between has no prediction"
+    )
 
 
 SETTINGS = Settings(
@@ -212,13 +261,19 @@ class Consumer:
     def end_offsets(self, partitions: list[Any]) -> dict[Any, int]:
         return {each: 9 + each.partition for each in partitions}
 
+    def offsets_for_times(self, since_ms: dict[Any, int]) -> dict[Any, Any]:
+        assert set(since_ms.values()) == {0}
+        return {each: OffsetAndTimestamp(4, 123, 0) if each.partition else None for each in since_ms}
+
     def close(self) -> None:
         Consumer.closed = True
 
 
 def test_offsets_are_read_by_partition(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lost_state, "KafkaConsumer", Consumer)
-    assert read_offsets(SETTINGS, "ml_inference_job") == TopicOffsets({0: 3, 1: 4}, {0: 9, 1: 10}, {1: 7})
+    assert read_offsets(SETTINGS, "ml_inference_job") == TopicOffsets(
+        {0: 3, 1: 4}, {0: 9, 1: 10}, {1: 7}, {1: 123}
+    )
     assert Consumer.closed
 
 

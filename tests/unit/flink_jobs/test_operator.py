@@ -3,7 +3,6 @@
 import itertools
 import json
 import time
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -173,15 +172,16 @@ def test_buckets_take_their_histories_from_the_lake_once(
 ) -> None:
     taken: list[frozenset[int]] = []
 
-    def fold(_lake: object, until: Mapping[int, int], _histories: object, buckets: frozenset[int]) -> int:
-        assert until == {0: 7}
+    beginning = Beginning({0: 7}, {0: 1}, {0: 9}, 1)
+
+    def fold(_lake: object, found: Beginning, _histories: object, buckets: frozenset[int]) -> int:
+        assert found is beginning
         taken.append(buckets)
         return 0
 
     monkeypatch.setattr(score_batches, "fold_lake", fold)
     state = open_state(backend, shards=4)  # type: ignore[arg-type]
     histories = StoredHistories(state.histories, state.added, state.buckets, 0)
-    beginning = Beginning({0: 7}, {0: 7}, {0: 9})
     take_from_lake(None, beginning, state, histories)  # type: ignore[arg-type]
     take_from_lake(None, beginning, state, histories)  # type: ignore[arg-type]
     assert taken == [state.buckets]
@@ -190,3 +190,14 @@ def test_buckets_take_their_histories_from_the_lake_once(
     state.from_lake.remove(some, "done")
     take_from_lake(None, beginning, state, histories)  # type: ignore[arg-type]
     assert taken == [state.buckets, {some}]
+
+
+def test_a_record_of_a_topic_that_was_made_anew_later_is_scored_whatever_its_offset(
+    operator: ScoreBatches, backend: KeyedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (customer,) = own_customers(backend, 1)
+    # scores() has records that came at this time, from offset 0 on
+    came_ms = 1_700_000_000_000
+    for found_ms, expected in ((came_ms + 1, []), (came_ms, [2.0])):
+        monkeypatch.setattr(operator, "_beginning", Beginning({0: 0}, {0: 0}, {0: 9}, found_ms))
+        assert scores(operator, backend, (customer, "2023-11-14")) == expected
