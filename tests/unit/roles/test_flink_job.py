@@ -42,6 +42,7 @@ class FakeCluster:
         self.submissions = 0
         self.stopped: list[str] = []
         self.ended: dict[str, int] = {}
+        self.remembered: dict[str, dict[str, str]] = {}
         self.folders: list[str | None] = []
         self.options: dict[str, str] = {}
         self.commands: list[list[str]] = []
@@ -65,13 +66,16 @@ class FakeCluster:
             for number, job_id in enumerate(self.stopped)
         ]
 
+    def made_by(self, _name: str, snapshot: str) -> dict[str, str]:
+        return self.remembered.get(snapshot, {})
+
     def wait_for_state(self, _job_id: str, _wanted: set[str], _timeout_s: float) -> str:
         return "RUNNING"
 
     def stop_with_savepoint(self, job_id: str, folder: str | None, _timeout_s: float) -> str:
         self.folders.append(folder)
         self.ended[job_id] = int(self.jobs[job_id].get("state", 1))
-        del self.jobs[job_id]
+        self.remembered[f"savepoint of {job_id}"] = self.jobs.pop(job_id)
         self.stopped.append(job_id)
         return f"savepoint of {job_id}"
 
@@ -309,6 +313,8 @@ def test_a_rescale_that_takes_two_steps_is_refused_with_them(  # noqa: PLR0913 -
     check_mode: bool,
 ) -> None:
     first = run(**sized(*former))["job_id"]
+    # as after the loss of TaskManagers: no step may need more slots than what is wanted
+    cluster.total_slots = wanted[0]
     with pytest.raises(flink_cluster.JobError, match="Nothing was stopped") as refusal:
         run(**sized(*wanted), state=state, check_mode=check_mode)
     assert list(cluster.jobs) == [first]
@@ -318,6 +324,40 @@ def test_a_rescale_that_takes_two_steps_is_refused_with_them(  # noqa: PLR0913 -
     # the advice is taken, and then what was refused
     assert run(**sized(*between))["action"] == "replaced"
     assert run(**sized(*wanted))["action"] == "replaced"
+
+
+def test_a_job_that_was_stopped_is_rescaled_in_two_steps_too(run: Run, cluster: FakeCluster) -> None:
+    run(**sized(4))
+    run(**sized(4), state="stopped")
+    with pytest.raises(flink_cluster.JobError, match="has 8 shards, which 3 subtasks cannot share"):
+        run(**sized(3))
+    assert not cluster.jobs
+    # a job that begins anew has none
+    assert run(**sized(3), restore="none")["action"] == "submitted"
+
+
+def test_a_job_is_known_by_the_snapshot_that_it_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {
+        "/jobs/overview": {
+            "jobs": [
+                {"jid": "a", "name": "count", "state": "FAILED"},
+                {"jid": "b", "name": "count", "state": "FINISHED"},
+                {"jid": "c", "name": "sum", "state": "FINISHED"},
+            ]
+        },
+        "/jobs/a/checkpoints": {
+            "latest": {"savepoint": None, "completed": {"external_path": "file:/flink/a/chk-7"}}
+        },
+        "/jobs/b/checkpoints": {"latest": {"savepoint": {"external_path": "s3://flink/count/savepoint-b-1"}}},
+    }
+    for job_id in "ab":
+        parameters = {"deployed.shards": job_id, "other": "x"}
+        answers[f"/jobs/{job_id}/config"] = {"execution-config": {"user-config": parameters}}
+    known = flink_cluster.Cluster("http://192.0.2.1:8081")
+    monkeypatch.setattr(known, "request", answers.__getitem__)
+    assert known.made_by("count", "file:///flink/a/chk-7") == {"shards": "a"}
+    assert known.made_by("count", "s3://flink/count/savepoint-b-1") == {"shards": "b"}
+    assert known.made_by("count", "file:///flink/a/chk-6") == {}
 
 
 @pytest.mark.parametrize("parallelism", [1, 2, 4])

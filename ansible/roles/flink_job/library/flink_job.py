@@ -418,6 +418,8 @@ class Deployment:
             snapshot = self.release(job_id)
         else:
             snapshot = self.latest_snapshot() if self.parameters["restore"] == "latest" else None
+            if snapshot:
+                self.check_shards(self.cluster.made_by(self.name, snapshot))
         action = "replaced" if job_id else "resumed" if snapshot else "submitted"
         new_id = self.submit(snapshot, wanted, lock)
         # somebody may have submitted one by hand meanwhile
@@ -437,15 +439,14 @@ class Deployment:
             )
 
     def check_shards(self, deployed: dict[str, str]) -> None:
-        """Refuse shards that subtasks cannot share, be they the running job's or those of this one."""
+        """Refuse shards that subtasks cannot share, be they the former job's or those of this one."""
         if not self.parameters["shards"]:
             return
         wanted = parallelism(self.parameters), self.parameters["shards"]
         check_shards(self.name, *wanted)
         former = int(deployed.get("shards", self.parameters["shards_before"] if deployed else 0))
         if former:
-            former_parallelism = int(deployed["parallelism"]) if "parallelism" in deployed else None
-            check_rescale(self.name, *wanted, former_parallelism, former)
+            check_rescale(self.name, *wanted, former)
 
     def check_slots(self) -> None:
         """Refuse more subtasks than the cluster has slots; between two versions it may get more of them."""

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from http import HTTPStatus
+from pathlib import PurePath
 from typing import Any
 
 ENDED = {"FINISHED", "CANCELED", "FAILED"}
@@ -117,6 +118,19 @@ class Cluster:
             for job_id, savepoint in latest.items()
             if savepoint and not savepoint.get("discarded")
         ]
+
+    def made_by(self, name: str, snapshot: str) -> dict[str, str]:
+        """Give the fingerprint of the ended job of that name which left a snapshot; {} if it is forgotten."""
+        for job in self.request("/jobs/overview")["jobs"]:
+            if job["name"] == name and job["state"] in ENDED:
+                latest = self.request(f"/jobs/{job['jid']}/checkpoints").get("latest", {})
+                left = [latest.get(kind) or {} for kind in ("savepoint", "completed")]
+                # file:/flink and file:///flink are the same folder
+                if PurePath(snapshot).parts[-2:] in [
+                    PurePath(each.get("external_path") or "").parts[-2:] for each in left
+                ]:
+                    return self.deployed(job["jid"])
+        return {}
 
     def stop_with_savepoint(self, job_id: str, folder: str | None, timeout_s: float) -> str:
         """Stop the job and give the savepoint's path."""

@@ -35,22 +35,21 @@ def check_shards(name: str, parallelism: int, shards: int) -> None:
         )
 
 
-def check_rescale(
-    name: str, parallelism: int, shards: int, former_parallelism: int | None, former_shards: int
-) -> None:
+def check_rescale(name: str, parallelism: int, shards: int, former_shards: int) -> None:
     """Check that a job can go on from a snapshot of a job with other shards.
 
     Raises:
-        JobError: it cannot; says which steps lead there.
+        JobError: it cannot; says which steps lead there, none of which needs more subtasks.
 
     """
     if former_shards % parallelism == 0:
         return
-    between = former_parallelism or math.gcd(former_shards, parallelism)
-    between_shards = shards if shards % between == 0 else math.lcm(between, parallelism)
-    if between_shards > MOST_SHARDS:
-        between = math.gcd(former_shards, parallelism)
-        between_shards = shards
+    between, between_shards = max(
+        (subtasks, shards if shards % subtasks == 0 else math.lcm(subtasks, parallelism))
+        for subtasks in range(1, parallelism)
+        if former_shards % subtasks == 0
+        and (shards % subtasks == 0 or math.lcm(subtasks, parallelism) <= MOST_SHARDS)
+    )
     raise JobError(
         f"{name} has {former_shards} shards, which {parallelism} subtasks cannot share, and what is being "
         "gathered stays with them. Nothing was stopped. Go there in two steps: first "
