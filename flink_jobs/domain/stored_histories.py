@@ -15,6 +15,8 @@ from flink_jobs.domain.transaction import InvalidTransaction
 MOST_ADDED = 24
 # What a copy takes beside the history and the customer's id: objects of Python, and its place in a dict.
 COPY_BYTES = 256
+# A character beyond ASCII makes each of its id take four bytes, and up to four more once Java has read it.
+_WIDE_BYTES = 8
 # House-keeping looks at so many customers a second, and at two for each new one, so that what has expired
 # stays less than the customers that are kept; and at no more than these after one batch.
 LOOKED_AT_A_SECOND = 32
@@ -178,12 +180,17 @@ class StoredHistories:
 
     def _copy(self, customer_id: str, history: bytes, written: int, bucket: int) -> None:
         self._recent[customer_id] = history, written, bucket
-        self._bytes += len(history) + len(customer_id) + COPY_BYTES
+        self._bytes += _copy_bytes(customer_id, history)
         while self._bytes > self._most_bytes:
             self._drop(next(iter(self._recent)))
 
     def _drop(self, customer_id: str) -> tuple[bytes, int, int] | None:
         copied = self._recent.pop(customer_id, None)
         if copied is not None:
-            self._bytes -= len(copied[0]) + len(customer_id) + COPY_BYTES
+            self._bytes -= _copy_bytes(customer_id, copied[0])
         return copied
+
+
+def _copy_bytes(customer_id: str, history: bytes) -> int:
+    id_bytes = len(customer_id) * (1 if customer_id.isascii() else _WIDE_BYTES)
+    return len(history) + id_bytes + COPY_BYTES

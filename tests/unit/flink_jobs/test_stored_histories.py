@@ -1,5 +1,6 @@
 """A history is read as it was put, however the state keeps its parts, and writing it takes few bytes."""
 
+import ctypes
 import tracemalloc
 from collections.abc import Mapping
 
@@ -113,18 +114,28 @@ class Nothing(BucketsInMemory):
 
 
 @pytest.mark.parametrize("entries", [1, 5, 60])
-def test_copies_count_what_they_take_in_memory(entries: int) -> None:
-    stored = StoredHistories(Nothing(), Nothing(), range(BUCKETS), most_bytes=10**9)
+@pytest.mark.parametrize(
+    ("customer_id", "id_bytes"), [("4{:015}", 16), ("\U0001f600{:063}", 512)], ids=["ASCII", "wide"]
+)
+def test_copies_count_what_they_take_in_memory(entries: int, customer_id: str, id_bytes: int) -> None:
+    copies = 2_000
+    stored = StoredHistories(Nothing(), Nothing(), range(BUCKETS), copies * (COPY_BYTES + id_bytes))
+    for number in range(copies):
+        stored.put_all({f"{number}": NO_HISTORY})
+    stored.put_all({"all others give way": bytes(copies * COPY_BYTES)})
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        for number in range(20_000):
-            stored.put_all({f"4{number:015}": NO_HISTORY + bytes(entries * ENTRY_BYTES)})
+        for number in range(3 * copies):
+            named = customer_id.format(number)
+            # a text that Java has read keeps its UTF-8
+            ctypes.pythonapi.PyUnicode_AsUTF8(ctypes.py_object(named))
+            stored.put_all({named: NO_HISTORY + bytes(entries * ENTRY_BYTES)})
         taken = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    counted = 20_000 * (COPY_BYTES + 16 + (1 + entries) * ENTRY_BYTES)
-    assert 0.7 * counted < taken < counted, f"{taken} taken, {counted} counted"
+    most = copies * (COPY_BYTES + id_bytes)
+    assert 0.6 * most < taken < most, f"{taken} taken, {most} allowed"
 
 
 def test_a_customer_of_another_subtask_is_refused() -> None:
