@@ -12,6 +12,9 @@ from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.domain.transaction import InvalidTransaction, Transaction, parse_transaction
 from flink_jobs.domain.windows import FoldedTransactions
 
+# Where nothing is scored, histories are put back once they take so much, counted at each fold.
+MOST_FOLDED_BYTES = 16 * 1024 * 1024
+
 
 class Histories(Protocol):
     """Histories by customer id."""
@@ -29,14 +32,14 @@ def fold_only(records: Iterable[tuple[bytes, float]], histories: Histories, curr
     Args:
         records: of the topic, each with the time, in seconds since 1970, that its event time must not be a
             day ahead of; those that are refused are passed over.
-        histories: read and written once for each customer.
+        histories: read and written seldom for each customer.
         currency: of the amounts.
 
     Returns:
         How many transactions were folded.
 
     """
-    folded, count = FoldedTransactions(histories.get), 0
+    folded, count, folded_bytes = FoldedTransactions(histories.get), 0, 0
     for payload, now_s in records:
         try:
             transaction = parse_transaction(payload, now_s, currency)
@@ -48,8 +51,12 @@ def fold_only(records: Iterable[tuple[bytes, float]], histories: Histories, curr
                     transaction.transaction_id,
                 )
                 count += 1
+                folded_bytes += len(folded.histories[transaction.customer_id])
         except InvalidTransaction:
             continue
+        if folded_bytes > MOST_FOLDED_BYTES:
+            histories.put_all(folded.histories)
+            folded, folded_bytes = FoldedTransactions(histories.get), 0
     histories.put_all(folded.histories)
     return count
 

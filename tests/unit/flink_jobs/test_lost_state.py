@@ -3,7 +3,7 @@
 import io
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from kafka.structs import OffsetAndTimestamp
 from memory_store import MemoryStore
 
 from flink_jobs import lost_state
+from flink_jobs.domain import feature_batch
 from flink_jobs.domain.buckets import BUCKETS, bucket_of
 from flink_jobs.domain.feature_batch import fold_only
 from flink_jobs.lake_histories import fold_lake
@@ -148,6 +149,24 @@ def test_each_subtask_folds_its_own_customers() -> None:
         found.append(histories.by_customer())
         assert {bucket_of(customer) in half for customer in found[-1]} == {True}
     assert found[0] | found[1] == never_lost(records)
+
+
+def test_histories_that_are_folded_into_take_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = sent(days=20)
+    expected = never_lost(records)
+    monkeypatch.setattr(feature_batch, "MOST_FOLDED_BYTES", 2000)
+    histories = HistoriesInMemory()
+    put: list[int] = []
+    put_all = histories.put_all
+
+    def counted(folded: Mapping[str, bytes], /) -> None:
+        put.append(sum(map(len, folded.values())))
+        put_all(folded)
+
+    monkeypatch.setattr(histories, "put_all", counted)
+    fold_lake(stored(records), EVERYTHING, histories, EVERY_BUCKET)
+    assert histories.by_customer() == expected
+    assert 1000 < max(put) <= 2000 + max(map(len, expected.values()))
 
 
 def test_what_came_before_a_history_reaches_is_not_read() -> None:
