@@ -49,21 +49,22 @@ def is_finished(path: str) -> bool:
 
 
 class Places:
-    """Places in Kafka that were met; a byte for each."""
+    """Places in Kafka that were met; a bit for each."""
 
     def __init__(self) -> None:
-        self._met: dict[tuple[int, int], NDArray[np.bool_]] = {}
+        self._met: dict[tuple[int, int], NDArray[np.uint8]] = {}
 
     def first_met(self, partitions: NDArray[Any], offsets: NDArray[Any]) -> NDArray[np.bool_]:
         """Note places, and tell which are met for the first time: arrays of equal length."""
         first = np.zeros(len(offsets), dtype=np.bool_)
         blocks, within = offsets.astype(np.int64) >> 16, offsets.astype(np.int64) & 0xFFFF
         for partition, block in set(zip(partitions.tolist(), blocks.tolist(), strict=True)):
-            met = self._met.setdefault((partition, block), np.zeros(1 << 16, dtype=np.bool_))
+            met = self._met.setdefault((partition, block), np.zeros((1 << 16) // 8, dtype=np.uint8))
             rows = np.flatnonzero((partitions == partition) & (blocks == block))
             distinct, at = np.unique(within[rows], return_index=True)
-            first[rows[at]] = ~met[distinct]
-            met[distinct] = True
+            octets, bits = distinct >> 3, (1 << (distinct & 7)).astype(np.uint8)
+            first[rows[at]] = met[octets] & bits == 0
+            np.bitwise_or.at(met, octets, bits)
         return first
 
 

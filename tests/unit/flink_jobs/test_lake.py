@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -249,3 +250,18 @@ def test_a_place_is_met_for_the_first_time_once(calls: list[list[tuple[int, int]
         for each, is_first in zip(call, first.tolist(), strict=True):
             assert is_first == (each not in met)
             met.add(each)
+
+
+def test_a_day_of_places_takes_a_bit_for_each() -> None:
+    """A TaskManager reads days of the lake in the memory that it has for Python."""
+    places = Places()
+    many = 1 << 20
+    tracemalloc.start()
+    try:
+        for first in range(0, many, 1 << 12):
+            offsets = np.arange(first, first + (1 << 12))
+            assert places.first_met(np.zeros_like(offsets), offsets).all()
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken < many / 4
