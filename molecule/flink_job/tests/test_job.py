@@ -20,6 +20,7 @@ RUN = f"{time.time():.0f}"
 ONE, TWO, THREE, FOUR, FIVE, SIX, SEVEN, EIGHT, NINE, TEN, ELEVEN = (
     f"job-{number}-{RUN}" for number in range(1, 12)
 )
+ENDED = ("FINISHED", "CANCELED", "FAILED")
 PLAYBOOKS = SCENARIO.parents[1] / "ansible/playbooks"
 PACKAGE = "/opt/fraud-detection/venv/lib/python3.11/site-packages/flink_jobs"
 
@@ -138,7 +139,8 @@ def test_second_job_of_the_same_name_is_reported(host: Host, job: Apply) -> None
     )
     result = job("-e", f"job_label={FIVE}", fails=True)
     assert "flink cancel" in result.stdout
-    for stray in set(running(host)) - {job_id}:
+    jobs = get(host, "/jobs/overview")["jobs"]
+    for stray in {job["jid"] for job in jobs if job["state"] not in ENDED} - {job_id}:
         host.check_output(f"runuser -u ops -- flink cancel {stray}")
 
 

@@ -47,6 +47,7 @@ class FakeCluster:
         self.options: dict[str, str] = {}
         self.commands: list[list[str]] = []
         self.total_slots = 64
+        self.cancelled: set[str] = set()
 
     def slots(self) -> int:
         return self.total_slots
@@ -69,7 +70,10 @@ class FakeCluster:
     def made_by(self, _name: str, snapshot: str) -> dict[str, str]:
         return self.remembered.get(snapshot, {})
 
-    def wait_for_state(self, _job_id: str, _wanted: set[str], _timeout_s: float) -> str:
+    def wait_for_state(self, job_id: str, wanted: set[str], _timeout_s: float) -> str:
+        if job_id in self.cancelled and "CANCELLING" not in wanted:
+            self.jobs.pop(job_id)
+            return "CANCELED"
         return "RUNNING"
 
     def stop_with_savepoint(self, job_id: str, folder: str | None, _timeout_s: float) -> str:
@@ -511,6 +515,14 @@ def test_a_job_of_the_same_name_that_somebody_else_submitted_meanwhile_is_report
     monkeypatch.setattr(cluster, "submit", beside)
     with pytest.raises(flink_cluster.JobError, match=r"2 jobs named count .*flink cancel stray"):
         run()
+
+
+def test_a_second_job_that_was_just_cancelled_is_waited_for(run: Run, cluster: FakeCluster) -> None:
+    """Who follows the message that two jobs run has cancelled one a moment ago."""
+    job_id = run()["job_id"]
+    cluster.jobs["stray"] = {}
+    cluster.cancelled.add("stray")
+    assert run() == {"changed": False, "action": "unchanged", "job_id": job_id}
 
 
 def test_a_link_to_another_environment_is_other_code(run: Run, cluster: FakeCluster, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.flink_cluster import (
+    ENDED,
     PARAMETER_PREFIX,
     Cluster,
     JobError,
@@ -177,6 +178,8 @@ snapshot:
 TIMED_OUT = 124
 # how long a failing job may take to recover, so that it can make a savepoint
 RECOVERY_S = 30
+# states of a job that nobody has cancelled
+STAYS = {"INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "FAILING", "RECONCILING", "SUSPENDED"}
 
 
 def client_failure(output: str) -> str:
@@ -371,6 +374,10 @@ class Deployment:
 
     def the_one(self, active: list[str]) -> str | None:
         """Give the only id, if there is one."""
+        if len(active) > 1:
+            # `flink cancel` returns before the job has ended
+            states = {each: self.cluster.wait_for_state(each, STAYS, RECOVERY_S) for each in active}
+            active = [each for each in active if states[each] not in ENDED]
         if len(active) > 1:
             raise JobError(
                 f"{len(active)} jobs named {self.name} are running, one is wanted. "
