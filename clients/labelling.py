@@ -17,21 +17,28 @@ from clients.process import ClientError, Stop
 from clients.progress import make_progress
 from clients.reports import write_report
 from flink_jobs.domain.label import Label, parse_label
-from flink_jobs.store.settings import load_settings
+from flink_jobs.store.settings import Settings, load_settings
 from training.column_option import add_columns, location
 from training.printable import warn
+
+# Of control transactions, those of so many days are listed.
+_LISTED_DAYS = 28
 
 _EPILOG = """\
 examples:
   fraud-label 932554 932891 --fraud --by alice     two transactions, known from now on
   fraud-label 932600 --honest --by alice           the latest label of a transaction counts
   fraud-label --data july.parquet --by back-office labels from a file
+  fraud-label --control >control.csv               transactions without an alert to look into
 
 A file is CSV or Parquet, a path or s3://bucket/key, with the columns transaction_id and is_fraud (0 or 1),
 or the Fraud Detection Handbook's names for them, or those that --columns tells. labelled_by and labelled_at,
 where it has them, come before --by and --at. A label counts from when it was known: for transactions of the
-past that are streamed today, --days-later 7 says 7 days after event_time. Ends with 0 when every label was
-confirmed, else as the producer.
+past that are streamed today, --days-later 7 says 7 days after event_time.
+
+Chance chooses control transactions among those that raised no alert; their labels tell how many frauds are
+missed. --control lists those of the lake that have no label yet, as CSV: fill in is_fraud, leave out rows
+that stay open, and give the file to --data. Ends with 0 when every label was confirmed, else as the producer.
 """
 
 
@@ -46,6 +53,15 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--data", type=location, metavar="FILE", help="labels from a file, instead of TX_ID")
     add_columns(parser)
+    parser.add_argument(
+        "--control", action="store_true", help="label nothing: list control transactions that have no label"
+    )
+    parser.add_argument(
+        "--since",
+        type=instant,
+        metavar="TIME",
+        help=f"of --control: leave out earlier ones (default: {_LISTED_DAYS} days before the last)",
+    )
     parser.add_argument("--by", metavar="NAME", help="who says so: a person, a team or a system")
     known = parser.add_mutually_exclusive_group()
     known.add_argument(
@@ -65,6 +81,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _command(args: argparse.Namespace) -> int:
     settings = load_settings(args.settings)
+    if args.control:
+        return _list_control(args, settings)
+    if args.since:
+        raise ClientError("--since needs --control, whose list it begins")
     labels = _labels(args)
     topic = settings.topics.fraud_labels
     producer = make_producer(settings.kafka, float("inf"))
@@ -87,6 +107,30 @@ def _command(args: argparse.Namespace) -> int:
         )
         return EXIT_FAILED
     return stop.exit_code if stop else 0
+
+
+def _list_control(args: argparse.Namespace, settings: Settings) -> int:
+    others = (args.transactions, args.data, args.is_fraud is not None, args.by, args.at, args.report)
+    if any(others) or args.days_later is not None:
+        raise ClientError("--control labels nothing; of the other options, it takes --since and --settings")
+    try:
+        from clients.control_transactions import (  # noqa: PLC0415 - pandas is slow to load and an extra
+            read_control_list,
+            write_control_list,
+        )
+    except ImportError as error:
+        raise ClientError(
+            f"--control needs {error.name}; pip install 'fraud-detection[training,clients]'"
+        ) from None
+    found = read_control_list(settings, args.since, _LISTED_DAYS)
+    write_control_list(found.still_open, sys.stdout)
+    sys.stdout.flush()
+    print(
+        f"{len(found.still_open):,} of {found.chosen:,} control transactions since "
+        f"{found.since:%Y-%m-%d %H:%M} have no label",
+        file=sys.stderr,
+    )
+    return 0
 
 
 def _labels(args: argparse.Namespace) -> list[Label]:

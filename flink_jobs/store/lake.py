@@ -42,6 +42,7 @@ TRANSACTIONS_FOLDER = "raw/transactions"
 LABELS_FOLDER = "labels"
 ALERTS_FOLDER = "alerts"
 DEAD_LETTERS_FOLDER = "dead_letters"
+PREDICTIONS_FOLDER = "predictions"
 FOLDERS = (TRANSACTIONS_FOLDER, LABELS_FOLDER, ALERTS_FOLDER, DEAD_LETTERS_FOLDER)
 
 _DAY_S = 24 * 3600
@@ -131,7 +132,7 @@ class Lake:
 
     def records(self, since_s: float | None = None) -> Iterator[LakeRecord]:
         """Give all records in the order of `batches`, or those that may have happened since a time."""
-        for batch in self.batches(["kafka_time", "payload"], "" if since_s is None else _day_before(since_s)):
+        for batch in self.batches(["kafka_time", "payload"], "" if since_s is None else day_before(since_s)):
             yield from records_of(batch)
 
     def count_new(self, counts: PlaceCounts, started_at: datetime, ended_at: datetime) -> int:
@@ -148,7 +149,7 @@ class Lake:
         the producer's clock. Days long before `since_ms`, in ms since 1970, are not read.
         """
         ends: dict[int, LakeEnd] = {}
-        for day in reversed(self._files.days(_day_before(since_ms / 1000))):
+        for day in reversed(self._files.days(day_before(since_ms / 1000))):
             met_all = ends.keys() >= set(partitions)
             self._files.while_listed(partial(self._note_ends, day, ends))
             if met_all and day:
@@ -191,7 +192,7 @@ class Lake:
         They come in event-time order, some thousand at a time: what happens in an hour, at least, is in
         memory together.
         """
-        yield from Period(self._files, _day_before(since_s), since_s, until_s).in_order()
+        yield from Period(self._files, day_before(since_s), since_s, until_s).in_order()
 
     def _count_new(self, counts: PlaceCounts, started_at: datetime, ended_at: datetime) -> int:
         oldest = started_at - _CLOCK_SLACK
@@ -231,7 +232,7 @@ def find_lake(location: str, settings_file: str | Path | None = None) -> Lake | 
     return None if lake is None or lake.is_empty() else lake
 
 
-def _day_before(since_s: float) -> str:
+def day_before(since_s: float) -> str:
     """Give the first day of Kafka's clock on which something may have come that happened since then."""
     return datetime.fromtimestamp(max(since_s - _AHEAD_S, 0), UTC).date().isoformat()
 
