@@ -77,7 +77,10 @@ def known_after_days(delay_days: int) -> int:
 
 
 def read_label_history(
-    location: str, settings_file: str | Path | None = None, columns: Mapping | None = None
+    location: str,
+    settings_file: str | Path | None = None,
+    columns: Mapping | None = None,
+    since: datetime | None = None,
 ) -> LabelHistory:
     """Read labels from the lake's folder, or from a CSV or Parquet file.
 
@@ -85,6 +88,7 @@ def read_label_history(
         location: a folder or a file, a path or `s3://bucket/key`.
         settings_file: says where `s3://` is.
         columns: of a file, by our names, where its own names do not tell.
+        since: of the lake, leave out what came before transactions of this time.
 
     Raises:
         DatasetError: nothing there, a missing column, or a value that cannot be used.
@@ -93,15 +97,15 @@ def read_label_history(
     try:
         lake = find_lake(location, settings_file)
         if lake is not None:
-            return _from_lake(lake, location)
+            return _from_lake(lake, location, None if since is None else since.timestamp())
     except LakeError as error:
         raise DatasetError(str(error)) from None
     return _from_file(location, settings_file, columns)
 
 
-def _from_lake(lake: Lake, location: str) -> LabelHistory:
+def _from_lake(lake: Lake, location: str, since_s: float | None) -> LabelHistory:
     rows, left_out = [], 0
-    for payload, *place in lake.records():
+    for payload, *place in lake.records(since_s):
         try:
             label = parse_label(payload, place[0] / 1e6)
         except ValueError:

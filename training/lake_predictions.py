@@ -112,4 +112,5 @@ def _coded(names: pa.Array, known: dict[str, int]) -> NDArray[np.int32]:
     encoded = names.dictionary_encode()
     numbers = [known.setdefault(name, len(known)) for name in encoded.dictionary.to_pylist()]
     indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return np.array([*numbers, -1], dtype=np.int32)[indices]
+    coded: NDArray[np.int32] = np.array([*numbers, -1], dtype=np.int32)[indices]
+    return coded

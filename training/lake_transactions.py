@@ -17,14 +17,16 @@ from training.repeats import conflict_note
 
 _MICROSECONDS = 1_000_000
 _ROWS_AT_ONCE = 10_000
+_PLACES = ["kafka_partition", "kafka_offset"]
 
 
 class LakeTransactions(NamedTuple):
     """Transactions of the lake.
 
     Attributes:
-        frame: transaction_id, event_time (UTC, microseconds, no zone), customer_id, terminal_id and amount;
-            in event-time order, some 50 bytes a row.
+        frame: transaction_id, event_time (UTC, microseconds, no zone), customer_id, terminal_id and amount,
+            and where it was asked for, kafka_partition and kafka_offset; in event-time order, some 50 bytes a
+            row.
         left_out: records that were refused, name no customer or terminal, or repeat a transaction.
         sha256: of the rows, in whichever files they lie.
         notes: what a user should know of them, a sentence each.
@@ -38,9 +40,15 @@ class LakeTransactions(NamedTuple):
 
 
 def read_lake_transactions(
-    lake: Lake, since: str | datetime | None = None, until: str | datetime | None = None
+    lake: Lake,
+    since: str | datetime | None = None,
+    until: str | datetime | None = None,
+    *,
+    places: bool = False,
 ) -> LakeTransactions:
     """Read the transactions with since <= event time < until; None leaves a side open.
+
+    With `places`, the frame says where each lies in its topic.
 
     Of repeats, the one that came first counts; several transactions of one id all do, as the job folds each.
     LakeError as for `Lake`.
@@ -66,8 +74,10 @@ def read_lake_transactions(
             continue
         packed.add(read, happened_us, record)
     table, repeats, shared_ids = packed.firsts()
+    sha256 = digest_of(table.drop(columns=_PLACES))
+    table = table if places else table.drop(columns=_PLACES)
     notes = (conflict_note(lake.name, shared_ids),) if shared_ids else ()
-    return LakeTransactions(table, left_out + repeats, digest_of(table), notes)
+    return LakeTransactions(table, left_out + repeats, sha256, notes)
 
 
 def digest_of(frame: pd.DataFrame) -> str:
@@ -140,6 +150,7 @@ class _Packed:
                     )
                 },
                 "amount": amounts[kept].astype(np.float64),
+                **{name: column[kept] for name, column in zip(_PLACES, place[1:], strict=True)},
             }
         )
         return frame, len(repeats), shared_ids

@@ -42,9 +42,9 @@ class ServedLake:
         self._write("labels", list(records), day, {})
 
     def predictions(
-        self, records: Iterable[_Record], day: str = "2026-06-20", at: datetime | None = None
+        self, records: Iterable[_Record], day: str = "2026-06-20", at: list[datetime] | None = None
     ) -> None:
-        """Write predictions: PREDICTION_COLUMNS, of which those that are left out are NULL."""
+        """Write predictions: PREDICTION_COLUMNS, of which those left out are NULL, and when each came."""
         records = list(records)
         columns = {
             name: pa.array([each.get(name) for each in records], kind)
@@ -58,17 +58,17 @@ class ServedLake:
         records: list[_Record],
         day: str,
         columns: dict[str, pa.Array],
-        at: datetime | None = None,
+        at: list[datetime] | None = None,
     ) -> None:
         first = self._offsets.get(folder, 0)
         self._offsets[folder] = first + len(records)
-        at = at or datetime.fromisoformat(f"{day}T12:00:00Z")
+        at = at or [datetime.fromisoformat(f"{day}T12:00:00Z")] * len(records)
         table = pa.table(
             {
                 **columns,
                 "kafka_partition": pa.array([0] * len(records), pa.int32()),
                 "kafka_offset": pa.array(range(first, first + len(records)), pa.int64()),
-                "kafka_time": pa.array([at] * len(records), pa.timestamp("ms", "UTC")),
+                "kafka_time": pa.array(at, pa.timestamp("ms", "UTC")),
                 "payload": [json.dumps(each).encode() for each in records],
             }
         )

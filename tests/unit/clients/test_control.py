@@ -80,7 +80,7 @@ def write(lake: ServedLake) -> None:
         ]
     )
     # scored again, when it was no alert any more
-    lake.predictions([prediction(2)], at=datetime(2026, 6, 20, 13, tzinfo=UTC))
+    lake.predictions([prediction(2)], at=[datetime(2026, 6, 20, 13, tzinfo=UTC)])
     lake.labels([verdict("b"), verdict("c"), verdict("x")])
 
 
