@@ -66,6 +66,7 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         move_former(self._backend, state)
         self._histories = StoredHistories(state.histories, state.added, state.buckets, copies_bytes())
         self._currency = settings.currency
+        self._control_share = settings.control_share
         if self._beginning is not None:
             take_from_lake(open_lake(settings), self._beginning, state, self._histories)
         self._drift = DriftMetrics(runtime_context.get_metrics_group())
@@ -88,7 +89,7 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         records = unpack_batch(value)
         if self._beginning is not None:
             records = self._pass_over_scored(records, self._beginning)
-        outcomes = scorer.score(records, self._histories, now_s, self._currency)
+        outcomes = scorer.score(records, self._histories, now_s, self._currency, self._control_share)
         yield from to_rows(outcomes, self._topics)
         self._histories.house_keep(now_s)
         self._drift.show(scorer.drift, now_s)

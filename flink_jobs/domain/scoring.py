@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from flink_jobs.domain.control import chosen
 from flink_jobs.domain.drift import DriftCounts
 from flink_jobs.domain.feature_batch import FoldedBatch, Histories, ReadyBatch
 from flink_jobs.domain.history import DAY_S
@@ -46,7 +47,15 @@ class Record(msgspec.Struct, order=True, frozen=True, gc=False):
 class Prediction(msgspec.Struct, gc=False, omit_defaults=True):
     """The score of one transaction; partition, offset and timestamp are those of its record.
 
-    Without a challenger, its fields are left out of the message.
+    What is None is left out of the message.
+
+    Attributes:
+        threshold: from which score on the model raises an alert.
+        risk_version: of the table of terminal risk; None where the model takes ready columns.
+        control_probability: only of a control transaction: with which transactions that raise no alert were
+            chosen.
+        features: only of alerts and control transactions: what the model saw.
+
     """
 
     transaction_id: str
@@ -57,6 +66,10 @@ class Prediction(msgspec.Struct, gc=False, omit_defaults=True):
     kafka_timestamp_ms: int
     challenger_score: float | None = None
     challenger_version: str | None = None
+    threshold: float | None = None
+    risk_version: str | None = None
+    control_probability: float | None = None
+    features: dict[str, float] | None = None
 
 
 class Alert(msgspec.Struct, gc=False, omit_defaults=True):
@@ -119,6 +132,7 @@ class Scorer:
     """A model and the table of terminal risk that belongs to it.
 
     Attributes:
+        risk_version: of the table, as the release names it; None without one.
         drift: counts what is scored; None where the model was published without distributions.
         challenger: a model of the same features that scores every transaction as well, and raises no alert.
 
@@ -126,9 +140,12 @@ class Scorer:
 
     challenger: ServedModel | None = None
 
-    def __init__(self, model: ServedModel, terminal_risk: TerminalRisk) -> None:
+    def __init__(
+        self, model: ServedModel, terminal_risk: TerminalRisk, risk_version: str | None = None
+    ) -> None:
         self._model = model
         self._risk = terminal_risk
+        self.risk_version = risk_version
         distributions = model.manifest.distributions
         self.drift = DriftCounts(distributions) if distributions else None
         self._last_event_s = 0.0
@@ -164,10 +181,11 @@ class Scorer:
         other.challenger = challenger
         return other
 
-    def told(self, terminal_risk: TerminalRisk) -> "Scorer":
+    def told(self, terminal_risk: TerminalRisk, risk_version: str | None = None) -> "Scorer":
         """Give a copy with this terminal risk; it shares model, challenger and counts."""
         other = copy.copy(self)
         other._risk = terminal_risk  # noqa: SLF001 - its own class
+        other.risk_version = risk_version
         return other
 
     def score(
@@ -176,6 +194,7 @@ class Scorer:
         histories: Histories,
         now_s: float,
         currency: str = DEFAULT_CURRENCY,
+        control_share: float = 0.0,
     ) -> Outcomes:
         """Score a batch.
 
@@ -184,6 +203,7 @@ class Scorer:
             histories: read and written once for each customer of the batch.
             now_s: the clock, in seconds since 1970.
             currency: of the amounts; transactions that name another are refused.
+            control_share: with which transactions that raise no alert are control transactions.
 
         """
         manifest = self._model.manifest
@@ -210,7 +230,7 @@ class Scorer:
         if self.drift is not None:
             self.drift.add(matrix, scores)
         challenging, challenger_version = self._challenge(matrix)
-        version = manifest.version
+        version, threshold, risk_version = manifest.version, manifest.threshold, self.risk_version
         predictions = [
             Prediction(
                 transaction.transaction_id,
@@ -221,19 +241,30 @@ class Scorer:
                 record.timestamp_ms,
                 challenger_score,
                 challenger_version,
+                threshold,
+                risk_version,
             )
             for (record, transaction), score, challenger_score in zip(
                 accepted, scores.tolist(), challenging, strict=True
             )
         ]
-        alerted = np.flatnonzero(scores.astype(np.float64) >= manifest.threshold)
+        alerting = scores.astype(np.float64) >= threshold
+        alerted = np.flatnonzero(alerting)
         alerts: list[Alert] = []
         if len(alerted):
-            alerts = [
-                self._alert(accepted[each.number][0], predictions[each.number], each, now_s)
-                for each in self._explained(batch, alerted, features, matrix)
-            ]
+            for each in self._explained(batch, alerted, features, matrix):
+                predictions[each.number].features = each.features
+                alerts.append(self._alert(accepted[each.number][0], predictions[each.number], each, now_s))
+        if control_share:
+            picked = chosen([transaction.transaction_id for _, transaction in accepted], control_share)
+            for number in np.flatnonzero(picked & ~alerting).tolist():
+                predictions[number].control_probability = control_share
+                predictions[number].features = self._seen(features[number])
         return Outcomes(predictions, alerts, dead_letters)
+
+    def _seen(self, values: NDArray[np.float64]) -> dict[str, float]:
+        """Name the values of a transaction's features."""
+        return dict(zip(self._model.manifest.features, values.tolist(), strict=True))
 
     def _explained(
         self,
@@ -246,7 +277,7 @@ class Scorer:
         manifest = self._model.manifest
         contributions = self._model.explain(matrix[alerted]).tolist()
         for number, moved in zip(alerted.tolist(), contributions, strict=True):
-            seen = dict(zip(manifest.features, features[number].tolist(), strict=True))
+            seen = self._seen(features[number])
             reasons = strongest_reasons(
                 seen,
                 moved,

@@ -85,7 +85,8 @@ class ModelRegistry:
 
         """
         model = self.load_model(release.model)
-        return Scorer(model, self.load_released_risk(release, model.manifest))
+        risk = self.load_released_risk(release, model.manifest)
+        return Scorer(model, risk, _risk_version(release, model.manifest))
 
     def load_released_risk(self, release: Release, manifest: Manifest) -> TerminalRisk:
         """Load a release's terminal risk for a model; errors as for `load`."""
@@ -182,6 +183,11 @@ def check_challenger(challenger: Manifest, champion: Manifest) -> None:
             f"model {challenger.version} takes other features than the promoted {champion.version} "
             f"(differs in {differing}), so it cannot score the same transactions"
         )
+
+
+def _risk_version(release: Release, manifest: Manifest) -> str | None:
+    """Name the table that a model is told of; None where it takes ready columns."""
+    return release.risk.version if release.risk and manifest.kind == "history" else None
 
 
 def _check_delay(what: str, delay_days: int, manifest: Manifest) -> None:
@@ -285,7 +291,8 @@ class ServedScorer:
                 _log.warning("release %d: now serving %s", release.number, self.current.version)
             elif release.risk != self._release.risk:
                 risk = self._registry.load_released_risk(release, self.current.manifest)
-                self.current = self.current.told(risk)
+                version = _risk_version(release, self.current.manifest)
+                self.current = self.current.told(risk, version)
                 _log.warning("release %d: terminal risk renewed to %s", release.number, risk)
             self._release = release
         except ValueError as error:

@@ -11,6 +11,8 @@ from flink_jobs.domain.json_errors import NOT_THE_JSON
 from flink_jobs.domain.transaction import DEFAULT_CURRENCY, Currency
 
 MAX_LABEL_DELAY_DAYS = 180
+CONTROL_SHARE = 0.001
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 LabelDelay = Annotated[int, msgspec.Meta(ge=0, le=MAX_LABEL_DELAY_DAYS)]
 ON_A_HOST = Path("/etc/fraud-detection/settings.json")
 
@@ -57,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True):
         unlabelled_is_honest: whether a transaction that nobody labelled counts as honest once the delay is
             over, because all frauds are labelled by then; else it is unknown.
         currency: of all amounts; transactions that name another are refused.
+        control_share: of the transactions that raise no alert, those that are offered to whoever labels.
 
     """
 
@@ -67,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True):
     label_delay_days: LabelDelay = LABEL_DELAY_DAYS
     currency: Currency = DEFAULT_CURRENCY
     unlabelled_is_honest: bool = False
+    control_share: Share = CONTROL_SHARE
 
 
 class SettingsError(RuntimeError):

@@ -15,6 +15,7 @@ from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.scoring import Scorer
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
+from flink_jobs.store.settings import CONTROL_SHARE
 
 RECORDS_A_BATCH = 50
 CUSTOMERS = 25
@@ -74,13 +75,15 @@ def work() -> Callable[[], object]:
         for day in range(4)
     ]
     risk = TerminalRisk(pa.Table.from_pylist(known, SCHEMA))
-    scorer = Scorer(StandInModel(manifest), risk)  # type: ignore[arg-type]
+    scorer = Scorer(StandInModel(manifest), risk, "r")  # type: ignore[arg-type]
     store = HistoriesInMemory()
     for number in range(60):
         scorer.score(unpack_batch(batch(number)), store, 1_800_000_000.0)
     # each one is new: a repeat takes another way
     following = iter([batch(number) for number in range(60, 70)])
-    return lambda: scorer.score(unpack_batch(next(following)), store, 1_800_000_000.0)
+    return lambda: scorer.score(
+        unpack_batch(next(following)), store, 1_800_000_000.0, control_share=CONTROL_SHARE
+    )
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,9 @@ def backend() -> KeyedBackend:
 @pytest.fixture
 def operator(backend: KeyedBackend, monkeypatch: pytest.MonkeyPatch) -> ScoreBatches:
     scorer = Scorer(Model(), TerminalRisk.empty())  # type: ignore[arg-type]
-    monkeypatch.setattr(score_batches, "load_settings", lambda: SimpleNamespace(currency="USD"))
+    monkeypatch.setattr(
+        score_batches, "load_settings", lambda: SimpleNamespace(currency="USD", control_share=0.0)
+    )
     monkeypatch.setattr(score_batches, "ModelRegistry", lambda _settings: None)
     monkeypatch.setattr(score_batches, "ServedScorer", lambda _registry: SimpleNamespace(current=scorer))
     # the operator must not freeze the tests' objects, or change how their threads take turns
@@ -122,6 +124,30 @@ def test_amounts_are_in_the_currency_of_the_settings(operator: ScoreBatches, bac
     rows = operator.process_element(RECORD_SEPARATOR.join(packed).encode(), None)
     offsets = {topic: json.loads(message)["offset"] for topic, message in rows if topic != "fraud_alerts"}
     assert offsets == {"predictions": 0, "transactions_dlq": 1}
+
+
+def test_the_settings_say_how_many_are_control_transactions(
+    operator: ScoreBatches, backend: KeyedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (customer,) = own_customers(backend, 1)
+    found = []
+    for share in (1.0, 0.0):
+        settings = SimpleNamespace(currency="EUR", control_share=share)
+        monkeypatch.setattr(score_batches, "load_settings", lambda settings=settings: settings)
+        operator.open(Runtime())
+        payload = json.dumps(
+            {
+                "transaction_id": "t",
+                "event_time": "2018-07-01T00:00:00Z",
+                "customer_id": customer,
+                "terminal_id": "t",
+                "amount": 1,
+            }
+        )
+        ((_, message),) = operator.process_element(f"0 7 1700000000000 0 {payload}".encode(), None)
+        prediction = json.loads(message)
+        found.append((prediction.get("control_probability"), "features" in prediction))
+    assert found == [(1.0, True), (None, False)]
 
 
 def test_customers_lie_in_their_buckets_whatever_the_shard_of_a_batch(

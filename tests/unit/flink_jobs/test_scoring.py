@@ -9,6 +9,7 @@ import pytest
 from plain_histories import PlainHistories
 
 from flink_jobs.domain.calibration import Calibration
+from flink_jobs.domain.control import chosen
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest, ModelKind
 from flink_jobs.domain.model import ServedModel
@@ -41,6 +42,7 @@ def scorer(published: Publish, explainer: Explainer) -> Scorer:
     return Scorer(
         ServedModel.from_onnx(*published("history"), explainer("history")),
         TerminalRisk(SCHEMA.empty_table().from_pylist([row], SCHEMA)),
+        "renewed-1",
     )
 
 
@@ -63,6 +65,40 @@ def test_each_transaction_gets_one_prediction_that_says_where_it_lay(scorer: Sco
         1_700_000_000_007,
     )
     assert first.score < 0.5
+    assert (first.threshold, first.risk_version) == (scorer.manifest.threshold, "renewed-1")
+    told = scorer.told(scorer.terminal_risk, "renewed-2")
+    assert [each.risk_version for each in score(told, record(9)) if isinstance(each, Prediction)] == [
+        "renewed-2"
+    ]
+
+
+def test_alerts_and_control_transactions_have_what_the_model_saw(scorer: Scorer) -> None:
+    records = [record(n, customer_id=str(n), amount=190.0 if n % 4 == 0 else float(n)) for n in range(40)]
+    predictions, alerts, _ = scorer.score(records, PlainHistories(), NOW_S, control_share=0.5)
+    alerted = {alert.offset: alert.features for alert in alerts}
+    picked = chosen([str(n) for n in range(40)], 0.5)
+    assert {each.offset for each in predictions if picked[each.offset]} & alerted.keys(), (
+        "also what is chosen"
+    )
+    seen = {each.offset: each.features for each in predictions if each.features is not None}
+    control = {each.offset for each in predictions if each.control_probability is not None}
+    assert control == set(np.flatnonzero(picked).tolist()) - alerted.keys()
+    assert {each.control_probability for each in predictions} == {None, 0.5}
+    assert seen.keys() == control | alerted.keys()
+    assert {offset: seen[offset] for offset in alerted} == alerted
+    for offset in control:
+        assert list(seen[offset]) == list(FEATURE_NAMES)
+        assert seen[offset]["amount"] == offset
+    # nobody is to find more in a message than was asked for
+    plain = {
+        name
+        for each in predictions
+        if each.features is None
+        for name in json.loads(msgspec.json.encode(each))
+    }
+    assert not plain & {"features", "control_probability"}
+    none, alerts, _ = scorer.score(records, PlainHistories(), NOW_S)
+    assert {each.offset for each in none if each.features} == {alert.offset for alert in alerts}
 
 
 def test_a_high_score_raises_an_alert_with_the_whole_record_and_what_the_model_saw(scorer: Scorer) -> None:

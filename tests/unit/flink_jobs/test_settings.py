@@ -70,3 +70,13 @@ def test_the_currency_has_a_default_and_a_form(tmp_path: Path) -> None:
     file.write_text(json.dumps(CONTENT | {"currency": "dollars"}))
     with pytest.raises(SettingsError, match="currency"):
         load_settings(file)
+
+
+def test_the_share_of_control_transactions_has_a_default_and_a_form(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    for content, share in ((CONTENT, 0.001), (CONTENT | {"control_share": 0}, 0.0)):
+        file.write_text(json.dumps(content))
+        assert load_settings(file).control_share == share
+    file.write_text(json.dumps(CONTENT | {"control_share": 1.5}))
+    with pytest.raises(SettingsError, match="control_share"):
+        load_settings(file)

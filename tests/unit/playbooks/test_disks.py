@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import yaml
 
+from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.scoring import Prediction
 
 ANSIBLE = Path(__file__).parents[3] / "ansible"
@@ -132,9 +133,24 @@ def test_records_are_no_larger_than_the_sizing_assumes() -> None:
     )
     version = "20261124T154400Z-bea8c0a8"
     prediction = Prediction(
-        "1754154", 0.123456789, version, 7, 9_999_999, 1_795_000_000_000, 0.123456789, version
+        "1754154",
+        0.123456,
+        version,
+        7,
+        9_999_999,
+        1_795_000_000_000,
+        0.123456,
+        version,
+        threshold=0.123456789,
+        risk_version=version,
     )
+    # for one in a hundred: what the model saw
+    with_features = msgspec.structs.replace(
+        prediction, features=dict.fromkeys(FEATURE_NAMES, 0.1234567890123)
+    )
+    sizes = len(msgspec.json.encode(prediction)), len(msgspec.json.encode(with_features))
+    predicted = sizes[0] + (sizes[1] - sizes[0]) / 100
     key, overhead = len("1754154"), 12
     counted = TOPICS["topics_bytes_per_transaction"]
     assert 0.8 < (len(transaction) + key + overhead) / counted["transactions"] <= 1
-    assert 0.8 < (len(msgspec.json.encode(prediction)) + key + overhead) / counted["predictions"] <= 1
+    assert 0.8 < (predicted + key + overhead) / counted["predictions"] <= 1

@@ -363,10 +363,12 @@ def test_what_was_renewed_stays_over_promotion_and_rollback(
     scorer = ServedScorer(ModelRegistry(settings), poll_s=3600)
     counts = scorer.current.drift
     renewed = releases(store)[-1]["risk"]
+    assert scorer.current.risk_version == renewed["version"]
     renewed |= {"version": "r", "first_day": "1970-01-05", "last_day": "1970-01-08", "renewed": True}
     release_by_hand(store, risk=renewed)
     scorer.refresh()
     assert scorer.current.version == a
+    assert scorer.current.risk_version == "r"
     assert scorer.current.drift is counts, "counts go on, the model is not loaded again"
     for command in (("promote", b), ("rollback",)):
         run(*command)
