@@ -1,4 +1,4 @@
-"""Keep transactions, labels, alerts and dead letters: from Kafka to Parquet files, each record exactly once.
+"""Keep all topics: from Kafka to Parquet files, each record exactly once.
 
 A row holds a record's bytes as they came, the columns that SQL could read from them, and the record's
 place in Kafka. A file appears with the checkpoint that completes it.
@@ -12,8 +12,22 @@ from pyflink.common.job_client import JobClient
 from pyflink.table import StreamTableEnvironment
 
 from flink_jobs.configuration import sql_options, stream_environment, topic_table, transactions_table
-from flink_jobs.lake_columns import amount_column, flag_column, id_column, time_column
-from flink_jobs.store.lake import ALERTS_FOLDER, DEAD_LETTERS_FOLDER, LABELS_FOLDER, TRANSACTIONS_FOLDER
+from flink_jobs.lake_columns import (
+    amount_column,
+    flag_column,
+    id_column,
+    own_id,
+    own_number,
+    own_text,
+    time_column,
+)
+from flink_jobs.store.lake import (
+    ALERTS_FOLDER,
+    DEAD_LETTERS_FOLDER,
+    LABELS_FOLDER,
+    PREDICTIONS_FOLDER,
+    TRANSACTIONS_FOLDER,
+)
 from flink_jobs.store.settings import Settings, load_settings
 
 NAME = "kafka_to_minio_job"
@@ -47,6 +61,18 @@ DEAD_LETTER_COLUMNS = """
   payload_bytes INT,
   transaction_partition INT,
   transaction_offset BIGINT,"""
+PREDICTION_COLUMNS = """
+  transaction_id STRING,
+  score DOUBLE,
+  threshold DOUBLE,
+  model_version STRING,
+  risk_version STRING,
+  challenger_score DOUBLE,
+  challenger_version STRING,
+  control_probability DOUBLE,
+  transaction_partition INT,
+  transaction_offset BIGINT,
+  transaction_time TIMESTAMP(3),"""
 
 
 def lake_table(name: str, columns: str, path: str, file_mb: int, file_age_s: int) -> str:
@@ -124,12 +150,30 @@ INSERT INTO lake_dead_letters SELECT
   `partition`, `offset`, `timestamp`, payload, DATE_FORMAT(`timestamp`, 'yyyy-MM-dd')
 FROM (SELECT *, DECODE(payload, 'UTF-8') AS text FROM dead_letters)"""
 
+# one for each transaction, so it has to be cheap
+INSERT_PREDICTIONS = f"""
+INSERT INTO lake_predictions SELECT
+  {own_id("transaction_id")},
+  {own_number("score", "DOUBLE")},
+  {own_number("threshold", "DOUBLE")},
+  {own_text("model_version")},
+  {own_text("risk_version")},
+  {own_number("challenger_score", "DOUBLE", then='"challenger_version":"')},
+  {own_text("challenger_version")},
+  {own_number("control_probability", "DOUBLE", then='"features":')},
+  {own_number("partition", "INT")},
+  {own_number("offset", "BIGINT")},
+  CAST(TO_TIMESTAMP_LTZ({own_number("kafka_timestamp_ms", "BIGINT")}, 3) AS TIMESTAMP(3)),
+  `partition`, `offset`, `timestamp`, payload, CAST(CAST(`timestamp` AS DATE) AS STRING)
+FROM (SELECT *, DECODE(payload, 'UTF-8') AS text FROM predictions)"""  # noqa: S608 - constants only
+
 # Keep the order, and add at the end: Flink finds a source's state by the source's position among these.
 INSERTS = {
     "transactions": INSERT_TRANSACTIONS,
     "labels": INSERT_LABELS,
     "alerts": INSERT_ALERTS,
     "dead_letters": INSERT_DEAD_LETTERS,
+    "predictions": INSERT_PREDICTIONS,
 }
 # What Flink called the writers while the job kept transactions and labels only, without names; a writer with
 # one subtask, which is in one task with the pipeline's end, it called otherwise.
@@ -151,12 +195,14 @@ def job_tables(settings: Settings, lake: str, file_mb: int, file_age_s: int) -> 
         "labels": settings.topics.fraud_labels,
         "alerts": settings.topics.fraud_alerts,
         "dead_letters": settings.topics.transactions_dlq,
+        "predictions": settings.topics.predictions,
     }
     folders = {
         "lake": (TRANSACTION_COLUMNS, TRANSACTIONS_FOLDER),
         "lake_labels": (LABEL_COLUMNS, LABELS_FOLDER),
         "lake_alerts": (ALERT_COLUMNS, ALERTS_FOLDER),
         "lake_dead_letters": (DEAD_LETTER_COLUMNS, DEAD_LETTERS_FOLDER),
+        "lake_predictions": (PREDICTION_COLUMNS, PREDICTIONS_FOLDER),
     }
     return [
         transactions_table(

@@ -74,3 +74,25 @@ def time_column(field: str) -> str:
 def flag_column(field: str) -> str:
     """Give true or false."""
     return _FLAG.replace("FIELD", field)
+
+
+def own_id(field: str) -> str:
+    """Give the id with which a message of `ml_inference_job` begins."""
+    plain = rf"""'^\{{"{field}":"([^"\\]*+)"'"""
+    value = f"JSON_VALUE(text, '$.{field}')"
+    return f"CASE WHEN REGEXP(text, {plain}) THEN REGEXP_EXTRACT(text, {plain}, 1) ELSE {value} END"
+
+
+def own_text(field: str) -> str:
+    """Give plain text of a message of `ml_inference_job`: without quotes and backslashes."""
+    return rf"""REGEXP_EXTRACT(text, '"{field}":"([^"\\]++)"', 1)"""
+
+
+def own_number(field: str, kind: str, then: str = "") -> str:
+    """Give a number of a message of `ml_inference_job`; `then` is what always comes next, if something does.
+
+    Messages are written without blanks, their features last. So the first field of a name is the message's
+    own; of one that may be left out, `then` tells that it is not a feature of that name.
+    """
+    following = f",{then}" if then else ""
+    return rf"""TRY_CAST(REGEXP_EXTRACT(text, '"{field}":([-+.0-9eE]++){following}', 1) AS {kind})"""

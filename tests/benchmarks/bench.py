@@ -152,7 +152,7 @@ class Bench(Runs):
         """Records a second into the lake, from one completed checkpoint to another."""
         total = self._lab.records(topic)
         with (
-            self._lab.topics("labels", "alerts", "dlq") as (labels, alerts, dlq),
+            self._lab.topics("labels", "alerts", "dlq", "predictions") as (labels, alerts, dlq, predictions),
             self._lab.job(
                 LAKE_JOB,
                 {
@@ -160,6 +160,7 @@ class Bench(Runs):
                     "fraud_labels": labels,
                     "fraud_alerts": alerts,
                     "transactions_dlq": dlq,
+                    "predictions": predictions,
                 },
             ),
         ):

@@ -5,13 +5,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from mini_cluster import Job, on_files, record
 from pyflink.table import StreamTableEnvironment, TableResult
 
 from flink_jobs import kafka_to_minio_job
 from flink_jobs.configuration import stream_environment
-from flink_jobs.store.lake import ALERTS_FOLDER, DEAD_LETTERS_FOLDER, LABELS_FOLDER, TRANSACTIONS_FOLDER
+from flink_jobs.store.lake import (
+    ALERTS_FOLDER,
+    DEAD_LETTERS_FOLDER,
+    LABELS_FOLDER,
+    PREDICTIONS_FOLDER,
+    TRANSACTIONS_FOLDER,
+)
 from flink_jobs.store.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("flink")
@@ -51,6 +58,24 @@ DEAD_LETTER = {
     "kafka_timestamp_ms": 1,
     "payload_bytes": 70_000,
     "payload": "{",
+}
+VERSION = "20260101T000000Z-12345678"
+PREDICTION = {
+    "transaction_id": "t-ü",
+    "score": 1e-06,
+    "model_version": VERSION,
+    "partition": 7,
+    "offset": 4_000_000_000,
+    "kafka_timestamp_ms": 1_770_724_800_250,
+}
+CHALLENGED = {"challenger_score": 0.25, "challenger_version": "20260102T000000Z-12345678"}
+# of a control transaction; a model of ready columns may call them as it likes
+OWN_FEATURES = dict.fromkeys((*CHALLENGED, "threshold", "control_probability", "score", "offset"), 7.5)
+CONTROL = {
+    "threshold": 0.5,
+    "risk_version": "renewed-2026",
+    "control_probability": 0.001,
+    "features": OWN_FEATURES,
 }
 NEW_YEARS_EVE = "2025-12-31 23:59:59.999"
 NEW_YEAR = "2026-01-01 00:00:00.000"
@@ -162,3 +187,63 @@ def test_a_job_of_before_alerts_were_kept_goes_on_and_keeps_them_from_their_topi
     (kept,) = rows(DEAD_LETTERS_FOLDER)
     assert kept["payload"] == letter
     assert list(kept.values())[:5] == ["bad_amount", "amount is Infinity", 70_000, 2, 17]
+
+
+FOUR = {name: insert for name, insert in kafka_to_minio_job.INSERTS.items() if name != "predictions"}
+
+
+def written(message: dict[str, Any]) -> bytes:
+    """As ml_inference_job writes it."""
+    return msgspec.json.encode(message)
+
+
+def test_a_job_of_before_predictions_were_kept_goes_on_and_keeps_them_from_their_topic_s_start(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = {
+        "transactions": written(TRANSACTION),
+        "labels": written(LABEL),
+        "alerts": written(ALERT),
+        "dead_letters": written(DEAD_LETTER),
+    }
+    with monkeypatch.context() as before:
+        before.setattr(kafka_to_minio_job, "INSERTS", FOUR)
+        with run(Job(tmp_path), settings) as job:
+            for table, message in messages.items():
+                job.feed(table, [record(message, 0, 0, NEW_YEARS_EVE)])
+            job.feed("predictions", [record(written(PREDICTION), 0, 0, NEW_YEARS_EVE)])
+            job.until(lambda: len(job.rows("lake")) == 4, "what that job kept")
+            savepoint = job.stop()
+    alerted = PREDICTION | {"threshold": 0.5, "risk_version": "r", "features": OWN_FEATURES}
+    odd = PREDICTION | {"transaction_id": '"{\\', "score": 1.0}
+    later: list[bytes | None] = [
+        *map(written, (PREDICTION | CHALLENGED | CONTROL, alerted, odd)),
+        b"none",
+        None,
+    ]
+    with run(Job(tmp_path), settings, savepoint) as job:
+        for table, message in messages.items():
+            job.feed(table, [record(message, 0, 1, NEW_YEAR)])
+        job.feed("predictions", [record(each, 0, 1 + n, NEW_YEAR) for n, each in enumerate(later)])
+        job.until(lambda: len(job.rows("lake")) >= 8 + 6, "all of it")
+        job.stop()
+
+    def rows(folder: str) -> list[dict[str, Any]]:
+        return sorted(job.rows(f"lake/{folder}"), key=lambda row: row["kafka_offset"])
+
+    # nothing twice: each source went on from where it was
+    for folder in (TRANSACTIONS_FOLDER, LABELS_FOLDER, ALERTS_FOLDER, DEAD_LETTERS_FOLDER):
+        assert [row["kafka_offset"] for row in rows(folder)] == [0, 1], folder
+    kept = rows(PREDICTIONS_FOLDER)
+    assert [row["payload"] for row in kept] == [written(PREDICTION), *later]
+    assert [row["dt"] for row in kept] == ["2025-12-31", *["2026-01-01"] * 5]
+    at = (7, 4_000_000_000, datetime(2026, 2, 10, 12, 0, 0, 250000))  # noqa: DTZ001 - a column without a zone
+    challenger = tuple(CHALLENGED.values())
+    assert [tuple(row.values())[:11] for row in kept] == [
+        ("t-ü", 1e-06, None, VERSION, None, None, None, None, *at),
+        ("t-ü", 1e-06, 0.5, VERSION, "renewed-2026", *challenger, 0.001, *at),
+        ("t-ü", 1e-06, 0.5, VERSION, "r", None, None, None, *at),
+        ('"{\\', 1.0, None, VERSION, None, None, None, None, *at),
+        (None,) * 11,
+        (None,) * 11,
+    ]

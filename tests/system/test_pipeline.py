@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -15,6 +16,7 @@ from pyarrow import fs
 
 from clients.drift_report import EXIT_DRIFTED
 from flink_jobs.domain.features import FEATURE_NAMES
+from flink_jobs.store.lake import PREDICTIONS_FOLDER, TRANSACTIONS_FOLDER
 from flink_jobs.store.settings import Settings
 
 VALID: dict[str, Any] = {
@@ -38,7 +40,9 @@ BAD: dict[str, bytes] = {
 }
 
 
-def lake_rows(settings: Settings, condition: pc.Expression) -> list[dict[str, Any]]:
+def lake_rows(
+    settings: Settings, condition: pc.Expression, folder: str = TRANSACTIONS_FOLDER
+) -> list[dict[str, Any]]:
     """Read rows of the lake as an analyst would."""
     minio = fs.S3FileSystem(
         access_key=settings.s3.access_key,
@@ -47,7 +51,7 @@ def lake_rows(settings: Settings, condition: pc.Expression) -> list[dict[str, An
         scheme="http",
     )
     lake = ds.dataset(
-        f"{settings.buckets.datalake}/raw/transactions",
+        f"{settings.buckets.datalake}/{folder}",
         filesystem=minio,
         format="parquet",
         partitioning="hive",
@@ -82,6 +86,29 @@ def test_every_transaction_is_scored_once_and_stored_once(tmp_path: Path, settin
     for _, alert in alerts:
         assert len(alert["reasons"]) == 3, alert
         assert all(reason["text"] for reason in alert["reasons"]), alert
+
+    predictions = read_from(
+        settings, settings.topics.predictions, start_ms, lambda found: len(found) >= result["scored"]
+    )
+    expected = {msgspec.json.encode(prediction) for _, prediction in predictions}
+    since = pa.scalar(start_ms, pa.timestamp("ms", tz="UTC"))
+    rows: list[dict[str, Any]] = []
+
+    def kept() -> bool:
+        rows[:] = lake_rows(settings, pc.field("kafka_time").cast(since.type) >= since, PREDICTIONS_FOLDER)
+        return expected <= {row["payload"] for row in rows}
+
+    assert until(kept), f"{len(rows)} predictions in the lake, {len(expected)} on the topic"
+    assert len({(row["kafka_partition"], row["kafka_offset"]) for row in rows}) == len(rows)
+    alerted = {(alert["partition"], alert["offset"]) for _, alert in alerts}
+    for row in rows:
+        message = json.loads(row["payload"])
+        told = {name: row[name] for name in ("transaction_id", "score", "threshold", "risk_version")}
+        assert told.items() <= message.items(), row
+        place = (row["transaction_partition"], row["transaction_offset"])
+        assert place == (message["partition"], message["offset"]), row
+        looked_into = place in alerted or row["control_probability"] is not None
+        assert ("features" in message) == looked_into, row
 
 
 def test_drift_is_measured_on_what_the_lake_holds() -> None:

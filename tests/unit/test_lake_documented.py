@@ -13,7 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from s3_server import s3_server
 
-from flink_jobs.store.lake import ALERTS_FOLDER, DEAD_LETTERS_FOLDER, FOLDERS, TRANSACTIONS_FOLDER
+from flink_jobs.domain.scoring import Prediction
+from flink_jobs.store.lake import (
+    ALERTS_FOLDER,
+    DEAD_LETTERS_FOLDER,
+    FOLDERS,
+    PREDICTIONS_FOLDER,
+    TRANSACTIONS_FOLDER,
+)
 from flink_jobs.store.merges import Merge, record_name
 from flink_jobs.store.object_store import s3_client, write_object
 
@@ -31,7 +38,9 @@ def test_the_columns_that_are_told_are_those_that_the_job_writes() -> None:
     ddl = dict(re.findall(r'^(\w+)_COLUMNS = """(.*?)"""', JOB, re.MULTILINE | re.DOTALL))
     written = {
         folder: set(re.findall(r"^ {2}(\w+) [A-Z]", ddl[name], re.MULTILINE))
-        for folder, name in zip(FOLDERS, ("TRANSACTION", "LABEL", "ALERT", "DEAD_LETTER"), strict=True)
+        for folder, name in zip(
+            FOLDERS, ("TRANSACTION", "LABEL", "ALERT", "DEAD_LETTER", "PREDICTION"), strict=True
+        )
     }
     common = JOB.partition("({columns}")[2].partition(") PARTITIONED")[0]
     assert told == written | {"all": set(re.findall(r"^ {2}(\w+) [A-Z]", common, re.MULTILINE))}
@@ -48,7 +57,7 @@ def minio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield client
 
 
-def put(client: Any, name: str, columns: dict[str, list[Any]], rows: int = 2) -> None:  # noqa: ANN401 - boto3's
+def put(client: Any, name: str, columns: dict[str, list[Any]], rows: int) -> None:  # noqa: ANN401 - boto3's
     """Write a file as Flink does."""
     buffer = io.BytesIO()
     table = {
@@ -57,7 +66,7 @@ def put(client: Any, name: str, columns: dict[str, list[Any]], rows: int = 2) ->
         "kafka_time": [TIME] * rows,
         "payload": [b"{}"] * rows,
     }
-    pq.write_table(pa.table(columns | table), buffer, use_deprecated_int96_timestamps=True)
+    pq.write_table(pa.table(table | columns), buffer, use_deprecated_int96_timestamps=True)
     write_object(client, "datalake", name, buffer.getvalue())
 
 
@@ -73,19 +82,35 @@ def test_what_is_shown_runs_and_counts_each_record_once(
         "transaction_partition": [0, 0],
         "transaction_offset": [7, 8],
     }
+    # the second was scored again, by a model that alerts
+    predictions = [
+        Prediction("control", 0.1, "v", 0, 7, 0, control_probability=0.125, features={"amount": 10.5}),
+        Prediction("plain", 0.1, "v", 0, 8, 0),
+        Prediction("plain", 0.9, "w", 0, 8, 0, features={"amount": 2.0}),
+        Prediction("alert", 0.9, "v", 0, 9, 0, features={"amount": 4.5}),
+    ]
+    scored = {
+        "transaction_id": [each.transaction_id for each in predictions],
+        "model_version": [each.model_version for each in predictions],
+        "control_probability": [each.control_probability for each in predictions],
+        "transaction_partition": [each.partition for each in predictions],
+        "transaction_offset": [each.offset for each in predictions],
+        "payload": [msgspec.json.encode(each) for each in predictions],
+    }
     for folder, columns in (
         (TRANSACTIONS_FOLDER, payments),
+        (PREDICTIONS_FOLDER, scored),
         (ALERTS_FOLDER, alerts),
         (DEAD_LETTERS_FOLDER, letters),
     ):
         # what was merged is still there
         for name in ("part-0", "merged-0.parquet"):
-            put(minio, f"{folder}/dt=2018-07-04/{name}", columns)
+            put(minio, f"{folder}/dt=2018-07-04/{name}", columns, len(next(iter(columns.values()))))
         record = msgspec.json.encode(Merge("dt=2018-07-04/merged-0.parquet", ["dt=2018-07-04/part-0"]))
         write_object(minio, "datalake", f"{folder}/{record_name('dt=2018-07-04/merged-0.parquet')}", record)
-        put(minio, f"{folder}/dt=2018-06-30/part-0", columns)
+        put(minio, f"{folder}/dt=2018-06-30/part-0", columns, len(next(iter(columns.values()))))
     shown = re.findall(r"^```python\n(.*?)^```\n", PAGE, re.MULTILINE | re.DOTALL)
-    assert len(shown) == 2
+    assert len(shown) == 3
     names: dict[str, Any] = {}
     for block in shown:
         exec(block, names)  # noqa: S102 - the project's own
@@ -94,3 +119,6 @@ def test_what_is_shown_runs_and_counts_each_record_once(
     assert re.search(r"shop +1 +10\.5\b", out), out
     assert re.search(r"bar +1 +2\.0\b", out), out
     assert re.search(r"bad_amount +2 +amount is negative", out), out
+    assert re.search(r"alert +v +1\.0 +4\.5\b", out), out
+    assert re.search(r"control +v +8\.0 +10\.5\b", out), out
+    assert "plain" not in out, "it was first scored without an alert"

@@ -136,4 +136,5 @@ def test_the_lake_is_compacted_by_its_timer_with_access_of_its_own(host: Host) -
         "labels",
         "alerts",
         "dead_letters",
+        "predictions",
     ], journal
