@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from flink_jobs.domain.manifest import ModelKind
 from flink_jobs.domain.transaction import MAX_AMOUNT
-from flink_jobs.store.lake import LakeError, find_lake
+from flink_jobs.store.lake import EmptyLakeError, LakeError, find_lake
 from flink_jobs.store.settings import SettingsError, own_currency
 from training.checked_columns import CheckedColumns
 from training.columns import CURRENCY, LABEL, Column, Layout, Mapping, transactions_layout
@@ -27,7 +27,7 @@ from training.instants import as_datetime64
 from training.known_tables import READY_COLUMNS
 from training.lake_transactions import read_lake_transactions
 from training.repeats import without_repeats
-from training.tables import DatasetError, Table, open_table, table_in_memory
+from training.tables import DatasetError, Table, TooLittleDataError, open_table, table_in_memory
 
 _MICROSECONDS = 1_000_000
 # The model takes them as float32.
@@ -102,6 +102,7 @@ def load(  # noqa: PLR0913, PLR0917 - each cuts or tells the data
         option: by which a user tells them, for messages.
 
     Raises:
+        TooLittleDataError: a folder of the lake into which nothing has come yet.
         DatasetError: no such file, an unknown format, a missing column, or a value that the job would refuse.
 
     """
@@ -109,6 +110,10 @@ def load(  # noqa: PLR0913, PLR0917 - each cuts or tells the data
     try:
         lake = find_lake(source, settings_file)
         read = None if lake is None else read_lake_transactions(lake, since, until)
+    except EmptyLakeError:
+        raise TooLittleDataError(
+            f"{source}: there are no transactions yet; kafka_to_minio_job writes them here"
+        ) from None
     except LakeError as error:
         raise DatasetError(str(error)) from None
     if read is not None:

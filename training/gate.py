@@ -32,6 +32,10 @@ class GateError(PromotionError):
     """A model that must not take the place of the promoted one, or was not compared with it; says why."""
 
 
+class TooEarlyError(GateError):
+    """There is too little yet to compare two models on; waiting helps."""
+
+
 class Comparison(NamedTuple):
     """Two models on the same transactions.
 
@@ -84,12 +88,12 @@ def compare(
         challenger: those of the other.
 
     Raises:
-        GateError: they are too few.
+        TooEarlyError: they are too few.
 
     """
     frauds, number_of_days = int(labels.sum()), len(np.unique(days))
     if number_of_days < FEWEST_DAYS or not _FEWEST_FRAUDS <= frauds < len(labels):
-        raise GateError(
+        raise TooEarlyError(
             f"the models cannot be compared yet: {number_of_days} days with {frauds} known frauds have "
             f"labels and were learnt from by neither; {FEWEST_DAYS} days and {_FEWEST_FRAUDS} frauds are "
             "needed. --force REASON overrides"
@@ -101,7 +105,7 @@ def compare(
 
     bounds = interval(difference, customers, len(labels), _DRAWS)
     if bounds is None:
-        raise GateError("the frauds are of too few cards to compare models on; --force REASON overrides")
+        raise TooEarlyError("the frauds are of too few cards to compare models on; --force REASON overrides")
     ones = np.ones(len(labels))
     before, after = (each.average_precision(ones) for each in (champions, challengers))
     first, last = (_EPOCH + timedelta(days=int(day)) for day in (days.min(), days.max()))
@@ -112,7 +116,8 @@ def compare_on(data: LabelledData, challenger: ServedModel, champion: ServedMode
     """Compare two models on the days after what both have learnt from.
 
     Raises:
-        GateError: they take other features, or have too few such days.
+        TooEarlyError: there are too few such days.
+        GateError: they take other features.
 
     """
     _check(challenger.manifest, champion.manifest)
@@ -121,7 +126,7 @@ def compare_on(data: LabelledData, challenger: ServedModel, champion: ServedMode
     found = rows_from(data, (first - _EPOCH).days, end)
     days, customers, labels = found.days, found.customers, found.labels
     if not len(days):
-        raise GateError(f"the models cannot be compared yet: no day from {first} on has labels")
+        raise TooEarlyError(f"the models cannot be compared yet: no day from {first} on has labels")
     scores = (model.score(found.matrix).astype(np.float64) for model in (champion, challenger))
     return compare(days, customers, labels, *scores)
 

@@ -14,12 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from flink_jobs.domain.label import parse_label
-from flink_jobs.store.lake import Lake, LakeError, find_lake
+from flink_jobs.store.lake import EmptyLakeError, Lake, LakeError, find_lake
 from training.columns import Mapping
 from training.instants import as_datetime64
 from training.label_table import read_label_table
 from training.lake_transactions import digest_of
-from training.tables import DatasetError
+from training.tables import DatasetError, TooLittleDataError
 
 _COLUMNS = ("transaction_id", "is_fraud", "labelled_at")
 
@@ -91,6 +91,7 @@ def read_label_history(
         since: of the lake, leave out what came before transactions of this time.
 
     Raises:
+        TooLittleDataError: a folder of the lake into which no label has come yet.
         DatasetError: nothing there, a missing column, or a value that cannot be used.
 
     """
@@ -98,6 +99,10 @@ def read_label_history(
         lake = find_lake(location, settings_file)
         if lake is not None:
             return _from_lake(lake, location, None if since is None else since.timestamp())
+    except EmptyLakeError:
+        raise TooLittleDataError(
+            f"{location}: there are no labels yet; fraud-label sends them, and kafka_to_minio_job keeps them"
+        ) from None
     except LakeError as error:
         raise DatasetError(str(error)) from None
     return _from_file(location, settings_file, columns)

@@ -2,7 +2,8 @@
 
 Each run does the next step. Without a challenger it trains one; its twin must pass the gate. A challenger
 that has been in the shadow for long enough is compared with the promoted model on days that neither has
-learnt from; with `--auto-promote` it is promoted or dropped by that, else it is only reported on.
+learnt from; with `--auto-promote` it is promoted or dropped by that, else it is only reported on. Where the
+lake has too little yet, it says what is missing, and ends well: the next run may do it.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import SettingsError, load_settings
 from training.candidate import fingerprint_of, train
-from training.gate import Comparison, champion_of, compare_on, compare_twin
+from training.gate import Comparison, TooEarlyError, champion_of, compare_on, compare_twin
 from training.labelled_data import LabelledData
 from training.options import (
     add_data,
@@ -33,7 +34,7 @@ from training.promotions import Promotions
 from training.publish import PublishError, upload, write
 from training.release_writer import PromotionError
 from training.steps import step
-from training.tables import DatasetError
+from training.tables import DatasetError, TooLittleDataError
 
 SHADOW_DAYS = 14
 # A challenge is looked for in so many releases; terminal risk is renewed hourly.
@@ -41,10 +42,17 @@ _RELEASES = 5_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0 when the step was done, or there was nothing to do."""
+    """Run the command; 0 when the step was done, or there was nothing to do, or too little to do it on."""
     options = _parser().parse_args(argv)
+    from_lake = not options.data
     try:
         _run(options)
+    except (TooEarlyError, TooLittleDataError) as error:
+        if from_lake:
+            print(f"nothing to do yet: {printable(str(error))}")
+            return 0
+        print(f"fraud-retrain: {printable(str(error))}", file=sys.stderr)
+        return 1
     except (DatasetError, ObjectStoreError, PromotionError, PublishError, SettingsError) as error:
         print(f"fraud-retrain: {printable(str(error))}", file=sys.stderr)
         return 1

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training.tables import DatasetError
+from training.tables import DatasetError, TooLittleDataError
 
 # Ready columns have no protocol for splits: the test part is the last fifth.
 TEST_SHARE = 0.2
@@ -49,7 +49,7 @@ def split_by_days(  # noqa: PLR0913 - a protocol has that many numbers
             after the data, nothing is tested, and training ends as it would today.
 
     Raises:
-        DatasetError: the data spans too few days.
+        TooLittleDataError: the data spans too few days.
 
     """
     if end is None:
@@ -57,7 +57,7 @@ def split_by_days(  # noqa: PLR0913 - a protocol has that many numbers
     first_day = int(days[0])
     shortest = 3 * test_days + delay_days
     if end - first_day < shortest:
-        raise DatasetError(
+        raise TooLittleDataError(
             f"{source}: spans {end - first_day} days, training needs {shortest} at least: "
             f"{test_days} each to train, validate and test on, and {delay_days} until labels are in; "
             "give more data or fewer --test-days"
@@ -116,7 +116,8 @@ def check_classes(
         validate: whether the parts that choose a threshold are in use.
 
     Raises:
-        DatasetError: names a part with too few.
+        TooLittleDataError: names a part with too few.
+        DatasetError: it has frauds only, as nobody labels the rest.
 
     """
     parts = {"training": split.train}
@@ -127,9 +128,10 @@ def check_classes(
     for name, rows in parts.items():
         frauds, total = int(labels[rows][known[rows]].sum()), int(known[rows].sum())
         if frauds < _FEWEST_FRAUDS or total - frauds < _FEWEST_FRAUDS:
-            raise DatasetError(
+            frauds_only = 0 < frauds == total and not known.all()
+            raise (DatasetError if frauds_only else TooLittleDataError)(
                 f"{source}: the {name} part has {total} {'' if known.all() else 'labelled '}transactions, "
                 f"{frauds} of them frauds; {_FEWEST_FRAUDS} of each kind are needed: give more data, other "
                 "--train-days and --test-days, or choose the --threshold yourself"
-                f"{_UNLABELLED if frauds == total and not known.all() else ''}"
+                f"{_UNLABELLED if frauds_only else ''}"
             )

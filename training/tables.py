@@ -20,6 +20,10 @@ class DatasetError(Exception):
     """The data cannot be used: says which file and column, and what was expected."""
 
 
+class TooLittleDataError(DatasetError):
+    """There is not enough data yet; what is there may be right."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of which nothing but the header was read.

@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flink_jobs.domain.transaction import DEFAULT_CURRENCY, MAX_FUTURE_S
-from flink_jobs.store.folders import BucketFolder, Folder, folder_at
+from flink_jobs.store.folders import BucketFolder, Folder, LocalFolder, folder_at
 from flink_jobs.store.lake_files import (
     DAY,
     PLACE_COLUMNS,
@@ -35,7 +35,7 @@ from flink_jobs.store.lake_period import Period
 from flink_jobs.store.object_store import list_keys, s3_client
 from flink_jobs.store.settings import Settings, SettingsError, own_currency
 
-__all__ = ["LakeError", "LakeRecord", "is_finished", "read_records"]
+__all__ = ["EmptyLakeError", "LakeError", "LakeRecord", "is_finished", "read_records"]
 
 # folders of the bucket, each with a folder a day
 TRANSACTIONS_FOLDER = "raw/transactions"
@@ -50,6 +50,10 @@ _DAY_S = 24 * 3600
 _CLOCK_SLACK = timedelta(minutes=5)
 # Scoring refuses an event time more than this ahead of Kafka's time; a day more where clocks differ.
 _AHEAD_S = 2 * MAX_FUTURE_S
+
+
+class EmptyLakeError(LakeError):
+    """Nothing has come into a folder of the lake yet."""
 
 
 def day_of_file(path: str) -> str:
@@ -218,9 +222,10 @@ def open_lake(settings: Settings, folder: str = TRANSACTIONS_FOLDER) -> Lake:
 
 
 def find_lake(location: str, settings_file: str | Path | None = None) -> Lake | None:
-    """Find a folder of the lake, local or `s3://bucket/folder`; None if no finished file is there.
+    """Find a folder of the lake, local or `s3://bucket/folder`; None where a location may name a file.
 
     Raises:
+        EmptyLakeError: no finished file is there, and the location can only be a folder's.
         LakeError: the lake cannot be read.
 
     """
@@ -229,7 +234,13 @@ def find_lake(location: str, settings_file: str | Path | None = None) -> Lake | 
     except SettingsError as error:
         raise LakeError(f"{location}: {error}") from None
     lake = None if folder is None else Lake(folder, currency)
-    return None if lake is None or lake.is_empty() else lake
+    if lake is None or not lake.is_empty():
+        return lake
+    if isinstance(folder, LocalFolder) or location.rstrip("/").endswith(
+        tuple(f"/{each}" for each in FOLDERS)
+    ):
+        raise EmptyLakeError(f"{location}: nothing has come into this folder of the lake yet")
+    return None
 
 
 def day_before(since_s: float) -> str:
