@@ -65,10 +65,10 @@ chosen = $(if $(filter file,$(origin TFVARS)),,yes)
 pools = $(if $(TFVARS),-var-file='$(TFVARS)',$(if $(chosen),,$(addprefix -var-file=../../,$(wildcard $(POOLS)))))
 remember_pools = $(if $(TFVARS),(cd $(LAB) && cat '$(TFVARS)') >$(POOLS),$(if $(chosen),rm -f $(POOLS),true))
 
-.PHONY: help demo checked plan up stream down evaluate bench compare check test test-check test-roles test-lab test-slow test-machines lock
+.PHONY: help demo checked plan up stream down evaluate lifecycle bench compare check test test-check test-roles test-lab test-slow test-machines lock
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## from a bare machine to the first alert; DATA=file UNTIL=time COLUMNS=map LIMIT=60000 RATE=1000
 	@if [ -n '$(DATA)' ] && [ -z '$(UNTIL)' ]; then
@@ -124,6 +124,9 @@ down: ## remove the hosts, their network, keys and secrets, and all else that ma
 
 evaluate: .venv/installed ## how good the model is on consecutive weeks, as build/evaluation.html and .json; DATA=file COLUMNS=map
 	@fraud-evaluate $(data_options)
+
+lifecycle: .venv/installed ## what a model is worth in eight weeks after its promotion, as build/lifecycle.html and .json; no lab; DATA=file COLUMNS=map
+	@python tests/benchmarks/lifecycle.py $(data_options)
 
 # Tools and tests
 

@@ -16,13 +16,12 @@ from training.instants import parse_instant
 from training.label_history import LabelHistory, read_label_history
 from training.labelled_data import NEVER, LabelledData
 from training.printable import warn
+from training.procedure import TEST_DAYS, TRAIN_DAYS
 from training.simulate import simulated_dataset
 from training.steps import step
 from training.tables import DatasetError
 from training.threshold import Rule
 
-# What is evaluated is what is served: one length for both.
-TRAIN_DAYS = 28
 # If fewer of the labels are of a transaction, ids may be written in different ways.
 _FEW_JOINED = 0.5
 
@@ -74,7 +73,7 @@ def add_data(parser: argparse.ArgumentParser, *, tested: str, unless_given: str 
     data.add_argument(
         "--test-days",
         type=positive,
-        default=7,
+        default=TEST_DAYS,
         metavar="N",
         help=f"length of the test period, {tested} (default: %(default)s)",
     )

@@ -17,6 +17,9 @@ from training import metrics
 from training.examples import Examples
 from training.threshold import Rule
 
+# What is evaluated is what is served: one length for all.
+TRAIN_DAYS, TEST_DAYS = 28, 7
+
 
 class Classifier(Protocol):
     """A trained model of scikit-learn's."""

@@ -33,10 +33,10 @@ from training.printable import printable
 from training.promotions import Promotions
 from training.publish import PublishError, upload, write
 from training.release_writer import PromotionError
+from training.retraining import SHADOW_DAYS, shadow_is_over
 from training.steps import step
 from training.tables import DatasetError, TooLittleDataError
 
-SHADOW_DAYS = 14
 # A challenge is looked for in so many releases; terminal risk is renewed hourly.
 _RELEASES = 5_000
 
@@ -70,9 +70,9 @@ def _run(options: argparse.Namespace) -> None:
         _train(promotions, options)
         return
     since = challenged_since(promotions, challenger)
-    over = since + timedelta(days=options.shadow_days)
-    if datetime.now(UTC) < over:
-        print(f"{challenger} is in the shadow since {since:%Y-%m-%d %H:%M} UTC, until {over:%Y-%m-%d %H:%M}")
+    if not shadow_is_over(since.date(), datetime.now(UTC).date(), options.shadow_days):
+        over = since.date() + timedelta(days=options.shadow_days)
+        print(f"{challenger} is in the shadow since {since:%Y-%m-%d}, until {over} (UTC)")
         return
     _judge(promotions, challenger, read(options), auto_promote=options.auto_promote)
 

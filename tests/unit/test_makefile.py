@@ -231,7 +231,7 @@ def test_the_demos_data_is_checked_before_hosts_are_made(checkout: Checkout, *, 
     assert [call[0] for call in checkout.make("demo", fails=True)] == ["ansible-playbook"]
 
 
-@pytest.mark.parametrize("target", ["demo", "up", "stream", "evaluate", "bench"])
+@pytest.mark.parametrize("target", ["demo", "up", "stream", "evaluate", "lifecycle", "bench"])
 def test_a_mapping_without_data_is_refused_at_once(checkout: Checkout, target: str) -> None:
     assert checkout.make(target, f"COLUMNS={MAPPED}", fails=True) == []
 
@@ -244,6 +244,10 @@ def test_a_mapping_of_columns_reaches_all_who_read_the_data(checkout: Checkout) 
     for target in ("stream", "evaluate"):
         (call,) = checkout.make(target, *given, fails=True)
         assert call[1:7] == ["--data", "data.csv", "--columns-option", "COLUMNS=", "--columns", MAPPED]
+    checkout.program(".venv/bin/python", STAND_IN)
+    (call,) = checkout.make("lifecycle", *given)
+    assert call[:4] == ["python", "tests/benchmarks/lifecycle.py", "--data", "data.csv"]
+    assert call[-1] == MAPPED
     # a terminal's width
     (call,) = checkout.make("evaluate", fails=True, COLUMNS="120")
     assert call == ["fraud-evaluate"]

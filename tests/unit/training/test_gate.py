@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -208,6 +209,29 @@ def test_a_retrained_model_that_is_worse_challenges_nobody_and_is_dropped(
     assert retrain([*arguments, "--auto-promote"]) == 0
     assert f"dropped {bad}" in capsys.readouterr().out
     assert (promotions.current(), promotions.challenger()) == (good, None)
+
+
+@pytest.mark.parametrize(("day", "judged"), [(13, False), (14, True)])
+def test_a_run_two_weeks_later_judges_however_early_in_its_day_it_begins(  # noqa: PLR0913 - fixtures
+    arguments: list[str],
+    promotions: Promotions,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    day: int,
+    judged: bool,
+) -> None:
+    """A timer begins within minutes of its time, and a challenge begins when training has ended."""
+    assert train([*arguments, *BAD, "--until", EARLIER, "--promote"]) == 0
+    assert retrain([*arguments, *GOOD, "--until", "2024-04-23"]) == 0
+    began = challenged_since(promotions, str(promotions.challenger()))
+    midnight = began.replace(hour=0, minute=0, second=0)
+    clock = SimpleNamespace(
+        now=lambda _: midnight + timedelta(days=day), fromisoformat=datetime.fromisoformat
+    )
+    monkeypatch.setattr(retraining_command, "datetime", clock)
+    assert retrain([*arguments, *GOOD]) == 0
+    assert ("it passes the gate" in capsys.readouterr().out) == judged
 
 
 def test_a_challenge_begins_anew_with_another_champion(

@@ -1,0 +1,112 @@
+"""Weeks after a promotion, in short: what is renewed is served as fresh, and a bad model is replaced."""
+
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from memory_store import MemoryStore
+
+from flink_jobs.store.settings import Settings
+from training.dataset import Dataset
+from training.forest import Forest
+from training.lifecycle import Lived, Week, live
+from training.lifecycle_lake import FillingLake
+from training.lifecycle_page import lifecycle_page
+from training.retraining import Retraining, train_in
+from training.simulate import simulated_dataset
+from training.tables import DatasetError, TooLittleDataError
+
+GOOD = Forest(trees=10, max_depth=10)
+BAD = Forest(trees=1, max_depth=1, min_samples_leaf=2_000)
+FIRST = date(2024, 3, 1)
+
+
+def day(number: int) -> datetime:
+    return datetime.combine(FIRST, datetime.min.time()) + timedelta(days=number)
+
+
+@pytest.fixture(scope="module")
+def town() -> Dataset:
+    """Nine weeks of few people, and many terminals, of which some are compromised at any time."""
+    return simulated_dataset(customers=400, terminals=3_000, days=63, start=FIRST, seed=2)
+
+
+@pytest.fixture
+def lake(town: Dataset, settings: Settings, store: MemoryStore) -> FillingLake:
+    del store
+    return FillingLake(town, settings, day(0))
+
+
+def test_what_the_system_renews_is_served_as_fresh(
+    settings: Settings, store: MemoryStore, town: Dataset
+) -> None:
+    """Two weeks, of which the second is past the table that was published with the model."""
+    del store
+    lived = live(town.between(None, day(49)), settings, renewals_a_day=2, forest=GOOD)
+    first, second = lived.weeks
+    assert (first.week, first.first_day, second.first_day) == (1, date(2024, 4, 5), date(2024, 4, 12))
+    assert lived.renewals == 28
+    assert lived.shortcomings() == []
+    for week in lived.weeks:
+        assert week.served >= 0.99 * week.fresh
+    assert second.not_renewed < 0.7 * second.fresh
+    assert len(lived.retraining) == 1
+    page = lifecycle_page(lived, "a town", 2)
+    assert "2024-04-12" in page
+    assert f"{second.not_renewed:.3f}" in page
+
+
+def test_a_bad_model_is_replaced_after_its_successors_time_in_the_shadow(
+    lake: FillingLake, tmp_path: Path
+) -> None:
+    bad, _ = train_in(tmp_path, lake.known_at(day(35)), BAD)
+    retraining = Retraining(bad, GOOD)
+    serving = []
+    for week in (6, 7, 8, 9):
+        retraining.run(lake.known_at(day(7 * week)), day(7 * week).date())
+        serving.append(retraining.promoted is not bad)
+    assert serving == [False, False, True, True]
+    said = [each.partition(": ")[2].partition(";")[0].partition(":")[0] for each in retraining.told]
+    assert said == [
+        "a new model challenges",
+        "the challenger is in the shadow",
+        "the challenger is promoted",
+        "a new model challenges",
+    ]
+
+
+def week(number: int, served: float, retrained: float) -> Week:
+    return Week(number, FIRST, 100, 5, served, 0.8, 0.1, retrained)
+
+
+def test_what_is_worse_than_it_has_to_be_is_said() -> None:
+    assert Lived([week(1, 0.8, 0.79), week(2, 0.793, 0.81)], [], 2).shortcomings() == []
+    told = Lived([week(1, 0.8, 0.8), week(2, 0.791, 0.79)], [], 2).shortcomings()
+    assert told == [
+        "week 2: 0.791 was served, less than 0.99 of 0.800",
+        "with weekly retraining 0.7950 in the mean, 0.7955 without",
+    ]
+
+
+def test_labels_come_when_the_delay_is_over(lake: FillingLake, town: Dataset) -> None:
+    frauds = town.frame[town.frame["is_fraud"] == 1]
+    some = frauds[frauds["event_time"] >= day(20)].iloc[0]
+    given = some["event_time"].to_pydatetime() + timedelta(days=7)
+    known = [lake.known_at(given + timedelta(seconds=later)) for later in (0, 1)]
+    told = [
+        (each.history.frame["transaction_id"] == some["transaction_id"]).any()
+        for each in known
+        if each.history
+    ]
+    assert told == [False, True]
+
+
+def test_data_that_is_too_short_or_tells_no_frauds_is_refused(
+    settings: Settings, store: MemoryStore, town: Dataset
+) -> None:
+    del store
+    with pytest.raises(TooLittleDataError, match="it takes 35 days for a model"):
+        live(town.between(None, day(41)), settings)
+    with pytest.raises(DatasetError, match="with labels"):
+        live(replace(town, label=None), settings)
