@@ -1,6 +1,7 @@
 """What a model is, for people and programs: where it comes from, how good it is, what it does not know."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from flink_jobs.domain.manifest import Manifest
 from training.draws import Ranked, interval
 from training.page import document, note, table
 from training.procedure import Scored, alerting, ranking
+from training.threshold import Rule
 
 CARD_JSON, CARD_HTML = "card.json", "card.html"
 
@@ -65,15 +67,17 @@ def card_html(card: _Figures) -> bytes:
     """Write a card for people."""
     reasons = {each.name: each.reason for each in FEATURES}
     choice = card["threshold"]
+    chosen = {name: value for name, value in choice.items() if name not in {"rule", "limit"}}
     knots = card["calibration"] or {"scores": [], "probabilities": []}
-    lines = ((f"{score:.3f}", f"{share:.3f}") for score, share in zip(*knots.values(), strict=True))
+    lines = ((f"{score:.4f}", f"{share:.4f}") for score, share in _bends(*knots.values()))
     made_by = {f"code, {name}": value for name, value in card["code"].items()} | card["libraries"]
     body = f"""{note(f"Made on {card['created_at']} of {card['data'].get('source')}.")}
 <h2>How good it is</h2>
+{note("In brackets: the interval of 90 %, over draws of cards.")}
 {_weeks(card["weeks"])}
 <h2>Threshold</h2>
-{note(f"Alerts from a score of {choice['score']:.4g} on: {choice['rule']}, limit {choice['limit']}.")}
-{_pairs({**choice, "of the twin": card["twin"].get("threshold")})}
+{note(f"Alerts from a score of {choice['score']:.4g} on: {Rule(choice['rule'], choice['limit'])}.")}
+{_pairs({**chosen, "score of the twin": card["twin"].get("threshold")})}
 <h2>Calibration</h2>
 {table(("#score", "#probability of fraud"), lines)}
 <h2>Limits</h2>
@@ -139,6 +143,7 @@ def _share(counts: np.ndarray[Any, Any], part: np.ndarray[Any, Any], whole: np.n
 def _weeks(weeks: list[_Figures]) -> str:
     shown = (
         ("average precision", "average_precision"),
+        ("CardPrecision@100", "card_precision_at_100"),
         ("alerts that are frauds", "precision"),
         ("frauds caught", "recall"),
         ("alerts a day", "alerts_per_day"),
@@ -164,5 +169,19 @@ def _weeks(weeks: list[_Figures]) -> str:
     )
 
 
+def _bends(scores: list[float], shares: list[float]) -> Iterator[tuple[float, float]]:
+    """Leave out knots between two of the same probability: the line is level there."""
+    for number, knot in enumerate(zip(scores, shares, strict=True)):
+        is_end = number in {0, len(scores) - 1}
+        if is_end or len(set(shares[number - 1 : number + 2])) > 1:
+            yield knot
+
+
 def _pairs(values: dict[str, Any]) -> str:
-    return table(("", ""), ((name, "-" if value is None else str(value)) for name, value in values.items()))
+    return table((), ((name.replace("_", " "), _words(value)) for name, value in values.items()))
+
+
+def _words(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else "-" if value is None else str(value)

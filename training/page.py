@@ -9,7 +9,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1180px; mar
 h1 { font-size: 1.6rem; margin-bottom: 0 } h2 { font-size: 1.2rem; margin-top: 2.2rem }
 table { border-collapse: collapse; margin: .6rem 0 }
 td, th { padding: .25rem .7rem; border-bottom: 1px solid #ddd }
-th { text-align: left; font-weight: 600 } td.number, th.number { text-align: right; white-space: nowrap }
+th { text-align: left; font-weight: 600 }
+td.number, th.number { text-align: right } td.number { white-space: nowrap }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(460px, 1fr)); gap: 1.2rem }
 figure { margin: 0 } img { width: 100% } figcaption, .note { color: #555; font-size: .9rem }
 """
@@ -44,9 +45,9 @@ def _figure(title: str, picture: bytes, caption: str) -> str:
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Render a table; # begins the heads of columns of numbers."""
+    """Render a table; # begins the heads of columns of numbers. Without heads, it has two columns of text."""
     heads = list(heads)
-    kinds = [' class="number"' if head.startswith("#") else "" for head in heads]
+    kinds = ["", ""] if not heads else [' class="number"' if head.startswith("#") else "" for head in heads]
 
     def line(tag: str, cells: Iterable[str]) -> str:
         inner = "".join(
@@ -55,4 +56,5 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
         return f"<tr>{inner}</tr>\n"
 
     body = "".join(line("td", row) for row in rows)
-    return f"<table>\n{line('th', (head.removeprefix('#') for head in heads))}{body}</table>"
+    top = line("th", (head.removeprefix("#") for head in heads)) if heads else ""
+    return f"<table>\n{top}{body}</table>"

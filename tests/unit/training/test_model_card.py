@@ -45,8 +45,17 @@ def test_the_card_says_what_the_model_is_and_show_points_at_it(
     lower, upper = week["intervals"]["precision"]
     assert upper - lower > 0.01
     page = (tmp_path / "model/card.html").read_text()
-    for told in (manifest["version"], manifest["data"]["sha256"], "best_f1", f"({lower:.3g} to {upper:.3g})"):
+    for told in (manifest["version"], manifest["data"]["sha256"], "best F1", f"({lower:.3g} to {upper:.3g})"):
         assert told in page
+    # it is for people
+    for raw in ("None", "best_f1", "chosen_from", "train_to", "<th></th>", str(manifest["threshold"])):
+        assert raw not in page
+    assert f"{manifest['data']['train_transactions']:,}" in page
+    knots = manifest["calibration"]["probabilities"]
+    bends = [
+        n for n, each in enumerate(knots) if n in {0, len(knots) - 1} or len({*knots[n - 1 : n + 2]}) > 1
+    ]
+    assert page.partition("Calibration")[2].partition("Limits")[0].count("<tr>") == len(bends) + 1
     version = manifest["version"]
     assert store.objects["models"][f"{version}/card.html"].decode() == page
     capsys.readouterr()
