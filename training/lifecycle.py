@@ -34,9 +34,9 @@ from training.steps import step
 from training.tables import DatasetError, TooLittleDataError
 
 WEEKS = 8
-# The system renews each hour; what holds with fewer renewals holds with more. None is at midnight: each day
-# begins with what was told in the evening before.
-RENEWALS_A_DAY = 4
+# The system renews hourly. What it tells of a day changes with the first renewal after midnight only, when
+# all labels of the day before have come. Before, a day is told of by the renewal a day ago.
+_RENEWED_AT = timedelta(hours=1)
 # What is served may be worse than what is known by so much.
 LEAST_OF_FRESH = 0.99
 
@@ -124,7 +124,6 @@ def live(
     settings: Settings,
     *,
     weeks: int = WEEKS,
-    renewals_a_day: int = RENEWALS_A_DAY,
     forest: Forest = _STANDARD,
 ) -> Lived:
     """Promote a model some weeks before the data ends, and live through these weeks.
@@ -133,7 +132,6 @@ def live(
         dataset: of kind `history`, with labels in its file.
         settings: name an empty store, and say how late labels come.
         weeks: at most; fewer where the data begins too late for a model before them.
-        renewals_a_day: of terminal risk.
         forest: parameters of the promoted model, and of those that retraining makes.
 
     Raises:
@@ -150,7 +148,7 @@ def live(
         promote(Path(folder), settings)
     truth = LabelledData(dataset, label_delay_days=settings.label_delay_days)
     rows = rows_from(truth, first_day, first_day + weeks * _WEEK_DAYS)
-    told = _told(lake, settings, champion.manifest, first_day, weeks * _WEEK_DAYS, renewals_a_day)
+    told = _told(lake, settings, champion.manifest, first_day, weeks * _WEEK_DAYS)
     retraining = Retraining(champion, forest)
     lived = []
     for number in range(weeks):
@@ -174,14 +172,7 @@ def _span(dataset: Dataset, delay_days: int, weeks: int) -> tuple[int, int]:
     return int(days[-1]) + 1 - weeks * _WEEK_DAYS, weeks
 
 
-def _told(  # noqa: PLR0913, PLR0917 - what was told depends on
-    lake: FillingLake,
-    settings: Settings,
-    champion: Manifest,
-    first_day: int,
-    days: int,
-    renewals_a_day: int,
-) -> _Told:
+def _told(lake: FillingLake, settings: Settings, champion: Manifest, first_day: int, days: int) -> _Told:
     """Live through days with a lake that fills, and renew; tables are loaded as the job loads them."""
     registry = ModelRegistry(settings)
 
@@ -191,8 +182,8 @@ def _told(  # noqa: PLR0913, PLR0917 - what was told depends on
     risk = published = released()
     served, unrenewed, renewals = [], [], 0
     begin, end = _time(first_day), _time(first_day + days)
-    times = [begin + (n + 0.5) * _DAY / renewals_a_day for n in range(days * renewals_a_day)]
-    with step(f"Living through {days} days, terminal risk renewed {renewals_a_day} times in each"):
+    times = [_time(day) + _RENEWED_AT for day in range(first_day, first_day + days)]
+    with step(f"Living through {days} days, terminal risk renewed in each"):
         for since, until in pairwise([begin, *times, end]):
             if since != begin:
                 lake.fill(since)

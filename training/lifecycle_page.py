@@ -13,7 +13,7 @@ _SHOWN = (
 )
 
 
-def lifecycle_page(lived: Lived, source: str, renewals_a_day: int) -> str:
+def lifecycle_page(lived: Lived, source: str) -> str:
     """Render what came of the weeks."""
     means = (f"{lived.mean(name):.3f}" for name, *_ in _SHOWN)
     rows = [
@@ -33,7 +33,7 @@ def lifecycle_page(lived: Lived, source: str, renewals_a_day: int) -> str:
     what = (
         f"Average precision on all transactions of each week after a promotion on "
         f"{lived.weeks[0].first_day}, on {source}. Labels come when the delay is over. Terminal risk was "
-        f"renewed {renewals_a_day} times a day; {lived.renewals} tables were released. It is one model "
+        f"renewed an hour after each midnight; {lived.renewals} tables were released. It is one model "
         "throughout, but where it says retrained."
     )
     caption = "The upper lines lie on one another where nothing is lost by serving."

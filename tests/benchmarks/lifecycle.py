@@ -16,7 +16,7 @@ from runs import add_data, read_data  # noqa: E402 - the path comes first
 from s3_server import s3_server  # noqa: E402
 
 from flink_jobs.store.object_store import s3_client  # noqa: E402
-from training.lifecycle import RENEWALS_A_DAY, WEEKS, live  # noqa: E402
+from training.lifecycle import WEEKS, live  # noqa: E402
 from training.lifecycle_page import lifecycle_page  # noqa: E402
 from training.options import positive  # noqa: E402
 from training.tables import DatasetError  # noqa: E402
@@ -27,7 +27,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     add_data(parser)
     parser.add_argument("--weeks", type=positive, default=WEEKS, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--renewals-a-day", type=positive, default=RENEWALS_A_DAY, metavar="N")
     parser.add_argument("--output", type=Path, default=Path("build"), metavar="DIR")
     options = parser.parse_args()
     try:
@@ -35,7 +34,7 @@ def main() -> int:
         with s3_server() as settings:
             for bucket in (settings.buckets.datalake, settings.buckets.models, settings.buckets.features):
                 s3_client(settings.s3).create_bucket(Bucket=bucket)
-            lived = live(dataset, settings, weeks=options.weeks, renewals_a_day=options.renewals_a_day)
+            lived = live(dataset, settings, weeks=options.weeks)
     except DatasetError as error:
         print(f"lifecycle: {error}", file=sys.stderr)
         return 1
@@ -43,12 +42,11 @@ def main() -> int:
         "weeks": [each._asdict() for each in lived.weeks],
         "retraining": lived.retraining,
         "renewals": lived.renewals,
-        "renewals_a_day": options.renewals_a_day,
         "data": {"source": dataset.source, "sha256": dataset.sha256},
     }
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "lifecycle.json").write_text(json.dumps(numbers, indent=2, default=str) + "\n")
-    page = lifecycle_page(lived, dataset.source, options.renewals_a_day)
+    page = lifecycle_page(lived, dataset.source)
     (options.output / "lifecycle.html").write_text(page)
     print("week  served   fresh  retrained  not renewed")
     for each in lived.weeks:

@@ -43,16 +43,16 @@ def test_what_the_system_renews_is_served_as_fresh(
 ) -> None:
     """Two weeks, of which the second is past the table that was published with the model."""
     del store
-    lived = live(town.between(None, day(49)), settings, renewals_a_day=2, forest=GOOD)
+    lived = live(town.between(None, day(49)), settings, forest=GOOD)
     first, second = lived.weeks
     assert (first.week, first.first_day, second.first_day) == (1, date(2024, 4, 5), date(2024, 4, 12))
-    assert lived.renewals == 28
+    assert lived.renewals == 14
     assert lived.shortcomings() == []
     for week in lived.weeks:
         assert week.served >= 0.99 * week.fresh
     assert second.not_renewed < 0.7 * second.fresh
     assert len(lived.retraining) == 1
-    page = lifecycle_page(lived, "a town", 2)
+    page = lifecycle_page(lived, "a town")
     assert "2024-04-12" in page
     assert f"{second.not_renewed:.3f}" in page
 
