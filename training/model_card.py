@@ -21,6 +21,7 @@ _LIMITS = (
     "The first frauds at a terminal, or of a card, have no past that would show them.",
     "The figures are of its twin, which was made in the same way before the test period.",
     "The intervals are of the cards of that week; another week may differ by more.",
+    "A probability near the threshold is a rough one: few terminals have such scores, others each week.",
     "Alerts a day follow the number of transactions; these are the test period's.",
 )
 _Figures = dict[str, Any]
