@@ -37,7 +37,7 @@ def train(
     tested = test(twin, prepared.twin)
     final, threshold, chosen_on, rows = _made(prepared.final, parameters, rule, "the model to serve")
     split = prepared.final.split
-    holdout, scores = _unseen(prepared, final, tested)
+    unseen = _unseen(prepared, final, tested)
     candidate = Candidate(
         forest=final,
         kind=data.transactions.kind,
@@ -68,8 +68,9 @@ def train(
         },
         calibration=_calibration([each for each in (validated, tested) if each is not None]),
         fingerprint=fingerprint,
-        holdout=holdout,
-        scores=scores,
+        holdout=unseen.matrix,
+        scores=unseen.scores,
+        origins=unseen.origins,
         terminal_risk=prepared.final.terminal_risk,
         label_delay_days=data.label_delay_days,
         tested=tested,
@@ -106,19 +107,30 @@ def _calibration(unseen: list[Scored]) -> Calibration:
     )
 
 
-def _unseen(
-    prepared: Prepared, final: RandomForestClassifier, tested: Scored
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Give the latest rows that the model has not learnt from, and their scores.
+class _Unseen(NamedTuple):
+    """Rows that a model has not learnt from, their scores, and whose terminals and cards they are."""
+
+    matrix: NDArray[np.float32]
+    scores: NDArray[np.float64]
+    origins: tuple[NDArray[np.object_], ...]
+
+
+def _unseen(prepared: Prepared, final: RandomForestClassifier, tested: Scored) -> _Unseen:
+    """Give the latest rows that the model has not learnt from.
 
     These are those of the labels' delay; where it is shorter than the test part, the test part, as the twin
     scored it.
     """
-    after = prepared.final.split.train.stop
-    latest = prepared.final.matrix[after:]
-    if len(np.unique(prepared.final.days[after:])) >= tested.number_of_days:
-        return latest, final.predict_proba(latest)[:, 1]
-    return tested.matrix, tested.scores
+    after = slice(prepared.final.split.train.stop, None)
+    if len(np.unique(prepared.final.days[after])) >= tested.number_of_days:
+        latest = prepared.final.matrix[after]
+        return _Unseen(latest, final.predict_proba(latest)[:, 1], _origins(prepared.final, after))
+    return _Unseen(tested.matrix, tested.scores, _origins(prepared.twin, prepared.twin.split.test))
+
+
+def _origins(examples: Examples, rows: slice) -> tuple[NDArray[np.object_], ...]:
+    """Give what frauds come in bursts of."""
+    return tuple(each[rows] for each in (examples.terminals, examples.customers) if each is not None)
 
 
 def _sampling(examples: Examples, rows: int) -> dict[str, str | int | float | None]:

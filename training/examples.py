@@ -33,6 +33,7 @@ class Examples:
         known: [rows], whether it is known that the label is right; else 0 stands for one that has not come.
         known_as_fraud_from: [rows], the day from which on it was known as a fraud.
         customers: [rows]; None where the data names no customers.
+        terminals: [rows]; None where the data names no terminals.
         features: names of the matrix' columns.
         split: which rows to train and test on.
         terminal_risk: the snapshot to serve beside the model; None where the data names no terminals.
@@ -49,6 +50,7 @@ class Examples:
     known: NDArray[np.bool_]
     known_as_fraud_from: NDArray[np.int32]
     customers: NDArray[np.object_] | None
+    terminals: NDArray[np.object_] | None
     features: tuple[str, ...]
     split: Split
     terminal_risk: pa.Table | None
@@ -138,6 +140,7 @@ def prepare(
                     each.known,
                     data.known_as_fraud_from(),
                     None,
+                    None,
                     dataset.feature_columns,
                     each.split,
                     None,
@@ -215,6 +218,7 @@ def prepare_each(  # noqa: PLR0913 - a protocol has that many numbers
             known=known[first:][wanted],
             known_as_fraud_from=frauds_from[first:][wanted],
             customers=recent.frame["customer_id"].to_numpy()[wanted],
+            terminals=recent.frame["terminal_id"].to_numpy()[wanted],
             features=FEATURE_NAMES,
             split=here,
             terminal_risk=snapshot,

@@ -18,6 +18,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from flink_jobs.domain.calibration import Calibration
 from flink_jobs.domain.drift import SCORE, Distribution, distribution
+from flink_jobs.domain.expected_alerts import ExpectedAlerts, dispersion
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.domain.manifest import Manifest, ModelKind
 from flink_jobs.domain.model import EXPLAINER_FILE, ONNX_FILE, ServedModel
@@ -59,6 +60,7 @@ class Candidate:
         holdout: [transactions, features], the latest not learnt from; shows that ONNX scores as scikit-learn
             does, and what features are like.
         scores: [transactions] of `holdout`, by a model that has not learnt from it.
+        origins: each [transactions] of `holdout`, what alerts come in bursts of: terminals, cards.
         terminal_risk: the snapshot that goes with the model; None for a model that takes ready columns.
         tested: the twin's test, for the card; None for no card.
         parameters: of the forest, for the card.
@@ -81,6 +83,7 @@ class Candidate:
     label_delay_days: int = LABEL_DELAY_DAYS
     tested: Scored | None = None
     parameters: dict[str, int] = field(default_factory=dict)
+    origins: tuple[NDArray[np.object_], ...] = ()
 
 
 def write(candidate: Candidate, folder: Path) -> Manifest:
@@ -101,7 +104,9 @@ def write(candidate: Candidate, folder: Path) -> Manifest:
     manifest = _describe(candidate, files)
     served = ServedModel.from_onnx(manifest, files[ONNX_FILE], files[EXPLAINER_FILE])
     verify_parity(candidate.forest, served, candidate.holdout)
-    manifest = msgspec.structs.replace(manifest, distributions=_distributions(candidate))
+    manifest = msgspec.structs.replace(
+        manifest, distributions=_distributions(candidate), expected_alerts=_expected_alerts(candidate)
+    )
     if candidate.tested is not None:
         code = {"sha256": code_sha256(), "commit": commit()}
         card = model_card(manifest, candidate.tested, candidate.parameters, code)
@@ -237,6 +242,13 @@ def _distributions(candidate: Candidate) -> dict[str, Distribution]:
     }
     # with the threshold as an edge, the shares tell that of alerts
     return found | {SCORE: distribution(candidate.scores, [candidate.threshold])}
+
+
+def _expected_alerts(candidate: Candidate) -> ExpectedAlerts:
+    """Count what the threshold alerts on."""
+    alerted = candidate.scores >= candidate.threshold
+    bursts = dispersion(*(each[alerted] for each in candidate.origins))
+    return ExpectedAlerts(len(alerted), int(alerted.sum()), round(bursts, 3))
 
 
 def _sha256(content: bytes) -> str:

@@ -8,6 +8,7 @@ import msgspec
 
 from flink_jobs.domain.calibration import Calibration
 from flink_jobs.domain.drift import Distribution
+from flink_jobs.domain.expected_alerts import ExpectedAlerts
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.domain.json_errors import NOT_THE_JSON
 
@@ -37,6 +38,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         label_delay_days: how late labels come; terminal risk ends so many days before the transaction.
         distributions: of each feature, in their order, and of the score, in the latest days that it did not
             learn from; empty in older models.
+        expected_alerts: alerts among these transactions; None in older models.
 
     """
 
@@ -55,6 +57,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     distributions: dict[str, Distribution] = {}
     twin: dict[str, str | int | float | None] = {}
     calibration: Calibration | None = None
+    expected_alerts: ExpectedAlerts | None = None
 
     def to_json(self) -> bytes:
         """Give indented JSON, for people."""

@@ -12,7 +12,7 @@ import pytest
 
 from clients import audit, consumer, drift_report, kafka_clients, labelling, producer
 from clients.command import EXIT_ERROR, argument_parser, instant, run
-from clients.drift_report import File
+from clients.drift_source import File
 from clients.process import ClientError, Stop, write_file
 from clients.transaction_source import read_transactions
 from training import evaluate

@@ -1,9 +1,10 @@
 """A period like the model's test period has not drifted; one with other amounts has, and is named."""
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -12,8 +13,11 @@ import pytest
 from memory_store import MemoryStore
 
 from clients import drift_report
-from clients.drift_report import EXIT_DRIFTED, File, main, measure
+from clients.drift_measure import Knowledge, measure
+from clients.drift_report import EXIT_DRIFTED, main
+from clients.drift_source import File, Labels, lake_labels
 from clients.process import ClientError
+from flink_jobs.domain.label import Label
 from flink_jobs.domain.scoring import Scorer
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.store.folders import BucketFolder, LocalFolder
@@ -138,12 +142,30 @@ def test_a_period_is_measured_by_what_was_known_of_terminals_on_each_of_its_days
 
     served = scorer.told(TerminalRisk.empty())
     assert measure(served, source, 7, LAST_WEEK_S + WEEK_S).psi != published.psi
-    assert measure(served, source, 7, LAST_WEEK_S + WEEK_S, known_on).psi == published.psi
+    assert measure(served, source, 7, LAST_WEEK_S + WEEK_S, Knowledge(known_on)).psi == published.psi
     first = int(LAST_WEEK_S) // 86400
     assert asked == [range(first, first + 8)]
     # nothing is kept: by what is served
-    nothing = measure(scorer, source, 7, LAST_WEEK_S + WEEK_S, lambda _: TerminalRisk.empty())
+    nothing_kept = Knowledge(lambda _: TerminalRisk.empty())
+    nothing = measure(scorer, source, 7, LAST_WEEK_S + WEEK_S, nothing_kept)
     assert nothing.psi == published.psi
+
+
+def test_of_lake_labels_the_latest_that_was_given_by_then_counts(tmp_path: Path) -> None:
+    day = datetime(2024, 5, 1, tzinfo=UTC)
+    given = [("1", True, 0), ("1", False, 2), ("2", True, 1), ("3", True, 5)]
+    records = [
+        msgspec.json.encode(Label(name, is_fraud, "alice", day + timedelta(days=days)))
+        for name, is_fraud, days in given
+    ]
+    write_lake(tmp_path, [(LAST_WEEK_S, payload) for payload in [*records, b"no label"]])
+    labels_of = lake_labels(lake_at(tmp_path), unlabelled_is_honest=True)
+    assert labels_of(0, (day + timedelta(days=4)).timestamp()) == Labels(
+        {"1": False, "2": True}, unlabelled_is_honest=True
+    )
+    assert labels_of(0, (day + timedelta(days=1)).timestamp()) == Labels(
+        {"1": True}, unlabelled_is_honest=True
+    )
 
 
 def test_a_time_in_the_far_future_is_no_last_event(tmp_path: Path) -> None:
@@ -178,6 +200,7 @@ def write_lake(root: Path, records: list[tuple[float, bytes]]) -> None:
         {
             "event_time": pa.array(times, pa.timestamp("ms")),
             "payload": pa.array([payload for _, payload in records], pa.binary()),
+            "kafka_time": pa.array([1] * len(records), pa.timestamp("ms")),
             "kafka_partition": pa.array([0] * len(records), pa.int32()),
             "kafka_offset": pa.array(range(len(records)), pa.int64()),
         }

@@ -1,0 +1,94 @@
+"""Scored transactions of a period, and what is counted among them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.drift_alarms import Changed, Foretold, changed, foretold, is_silence
+from clients.drift_source import Labels
+from flink_jobs.domain.expected_alerts import ExpectedAlerts, dispersion
+from flink_jobs.domain.history import DAY_S
+from flink_jobs.domain.manifest import Manifest
+
+
+class Rows:
+    """Scored transactions.
+
+    Attributes:
+        times_s: [rows] event times, in seconds since 1970.
+        days: [rows], since 1970-01-01.
+        scores: [rows].
+        alerted: [rows], by the table that is served.
+        by_known: [rows] the same by what is known of terminals: 0, 1, or -1 where the two are not compared.
+        ids: [rows] of the transactions.
+        origins: [rows] each, terminals and customers; none for ready columns.
+
+    """
+
+    def __init__(self, columns: Sequence[NDArray[Any]]) -> None:
+        self._columns = columns
+        self.times_s, self.scores, self.alerted, self.by_known, self.ids, *self.origins = columns
+        self.days = (self.times_s // DAY_S).astype(np.int64)
+
+    def only(self, wanted: NDArray[np.bool_]) -> "Rows":
+        """Leave out rows."""
+        return Rows([each[wanted] for each in self._columns])
+
+    def alerts(self) -> ExpectedAlerts:
+        """Count alerts and their bursts."""
+        alerted = self.only(self.alerted)
+        return ExpectedAlerts(len(self.days), len(alerted.days), dispersion(*alerted.origins))
+
+    def changed(self) -> Changed | None:
+        """Count the alerts that depend on the table; None where nothing can be compared."""
+        rows = self.only(self.by_known >= 0)
+        if not len(rows.days):
+            return None
+        rows = rows.only(rows.alerted | (rows.by_known == 1))
+        return changed(rows.alerted != (rows.by_known == 1), *rows.origins)
+
+    def foretold(self, manifest: Manifest, labels: Labels) -> dict[str, Foretold]:
+        """Hold the probabilities of alerts, and of others, to the labels."""
+        if manifest.calibration is None or not labels.frauds:
+            return {}
+        known = self if labels.unlabelled_is_honest else self.only(self._labelled(labels))
+        frauds = np.array([labels.frauds.get(name, False) for name in known.ids.tolist()], dtype=np.bool_)
+        knots = manifest.calibration
+        probabilities = np.interp(known.scores, knots.scores, knots.probabilities)
+        bursts = self.alerts().dispersion
+        groups = {"alerts": known.alerted, "others": ~known.alerted}
+        return {
+            name: foretold(
+                probabilities[group], frauds[group], bursts, *(each[group] for each in known.origins)
+            )
+            for name, group in groups.items()
+            if group.any()
+        }
+
+    def missing_labels(self, manifest: Manifest, labels: Labels) -> Iterator[str]:
+        """Say so where the latest of these have no label, though some should."""
+        labelled = self._labelled(labels)
+        if labelled.any():
+            last_day = int(self.days[labelled].max())
+            before = self.only(labelled)
+            share = len(before.days) / int((self.days <= last_day).sum())
+            bursts = dispersion(*before.origins)
+            since = f"since {np.datetime64(last_day, 'D')}"
+        else:
+            # frauds at least are labelled, as many as in training
+            last_day, facts = 0, manifest.data
+            share = float(facts.get("train_frauds") or 0) / float(facts.get("train_transactions") or 1)
+            bursts = 1.0 if manifest.expected_alerts is None else manifest.expected_alerts.dispersion
+            since = "in the period"
+        payments = int((self.days > last_day).sum())
+        if not is_silence(payments, share, bursts):
+            return
+        yield (
+            f"no label came {since} for any of {payments:,} transactions that are older than the delay of "
+            f"labels, {manifest.label_delay_days} d: do labels come into the lake?"
+        )
+
+    def _labelled(self, labels: Labels) -> NDArray[np.bool_]:
+        return np.array([name in labels.frauds for name in self.ids.tolist()], dtype=np.bool_)

@@ -1,0 +1,156 @@
+"""Where `fraud-drift` takes transactions and labels from: the lake, or a file."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from clients.transaction_source import read_transactions
+from flink_jobs.domain.history import DAY_S
+from flink_jobs.domain.label import parse_label
+from flink_jobs.domain.terminal_risk import TerminalRisk
+from flink_jobs.domain.transaction import DEFAULT_CURRENCY, InvalidTransaction, parse_transaction
+from flink_jobs.store.lake import Lake
+from training.columns import Mapping as Columns
+from training.label_history import known_after_days
+from training.terminal_labels import TerminalLabels
+
+
+class Source(Protocol):
+    """Where transactions come from; the lake is one."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    @property
+    def currency(self) -> str:
+        """Of the amounts; transactions that name another are left out."""
+
+    def last_event_s(self, before_s: float) -> float | None:
+        """Find the latest event time before a time; None where there is none."""
+
+    def payloads(self, since_s: float, until_s: float) -> Iterable[list[tuple[float, bytes]]]:
+        """Give event times and records of a period, in event-time order, some at a time."""
+
+
+class Labels(msgspec.Struct, frozen=True):
+    """What is known of transactions.
+
+    Attributes:
+        frauds: by transaction id, whether it was one.
+        unlabelled_is_honest: whether one without a label is honest once the delay is over.
+
+    """
+
+    frauds: Mapping[str, bool]
+    unlabelled_is_honest: bool = False
+
+
+# Tells what was known of terminals on days.
+KnownOn = Callable[[range], TerminalRisk]
+# Tells the labels of what happened since a time that were known at another.
+LabelsOf = Callable[[float, float], Labels]
+
+
+class File:
+    """Transactions of a file, as the producer would send them.
+
+    Attributes:
+        notes: what a user should know of the file, a sentence each.
+        is_labelled: whether it says which were frauds.
+
+    """
+
+    def __init__(
+        self,
+        location: str,
+        settings_file: Path | None = None,
+        columns: Columns | None = None,
+        option: str = "--columns",
+    ) -> None:
+        """Read a file; arguments and ClientError as for `read_transactions`."""
+        self.name, self.currency = location, DEFAULT_CURRENCY
+        data = read_transactions(location, None, None, None, settings_file, columns, option)
+        self.notes = data.notes
+        records = list(data.records)
+        self._payloads = [(record.event_time_s, record.value) for record in records]
+        self._labels = [(record.event_time_s, record.transaction_id, record.is_fraud) for record in records]
+        self.is_labelled = any(is_fraud is not None for *_, is_fraud in self._labels)
+
+    def last_event_s(self, before_s: float) -> float | None:
+        """Find the latest event time before a time."""
+        return max((time_s for time_s, _ in self._payloads if time_s < before_s), default=None)
+
+    def payloads(self, since_s: float, until_s: float) -> Iterable[list[tuple[float, bytes]]]:
+        """Give event times and records of a period."""
+        yield [each for each in self._payloads if since_s <= each[0] < until_s]
+
+    def labels(self, delay_days: int) -> LabelsOf:
+        """Take the file's labels as known when their delay is over."""
+
+        def known(since_s: float, until_s: float) -> Labels:
+            end_s = (until_s // DAY_S - known_after_days(delay_days) + 1) * DAY_S
+            return Labels(
+                {
+                    transaction_id: is_fraud
+                    for time_s, transaction_id, is_fraud in self._labels
+                    if since_s <= time_s < end_s and is_fraud is not None
+                }
+            )
+
+        return known
+
+    def known_on(self, delay_days: int, first_day: int = 0) -> KnownOn:
+        """Count terminals' frauds anew, by the file's labels as known when their delay is over.
+
+        Args:
+            delay_days: of labels.
+            first_day: nothing is told of days before, since 1970-01-01.
+
+        """
+
+        def known(asked: range) -> TerminalRisk:
+            days = range(max(asked.start, first_day), asked.stop)
+            terminals, paid_days, frauds = [], [], []
+            for (time_s, payload), (*_, is_fraud) in zip(self._payloads, self._labels, strict=True):
+                try:
+                    terminal = parse_transaction(payload, time_s, self.currency).terminal_id
+                except InvalidTransaction:
+                    continue
+                if terminal is not None:
+                    terminals.append(terminal)
+                    paid_days.append(int(time_s // DAY_S))
+                    frauds.append(bool(is_fraud))
+            if not terminals or not days:
+                return TerminalRisk.empty()
+            counted = TerminalLabels(
+                terminals,
+                np.array(paid_days, dtype=np.int32),
+                np.array(frauds, dtype=np.int8),
+                label_delay_days=delay_days,
+            )
+            return TerminalRisk(counted.snapshot(days[0], len(days)))
+
+        return known
+
+
+def lake_labels(lake: Lake, *, unlabelled_is_honest: bool) -> LabelsOf:
+    """Take the labels that lie in a folder of the lake."""
+
+    def known(since_s: float, until_s: float) -> Labels:
+        latest: dict[str, tuple[float, bool]] = {}
+        for payload, *_ in lake.records(since_s):
+            try:
+                label = parse_label(payload)
+            except ValueError:
+                continue
+            given_s = label.labelled_at.timestamp()
+            if given_s < until_s and given_s >= latest.get(label.transaction_id, (0.0, False))[0]:
+                latest[label.transaction_id] = given_s, label.is_fraud
+        frauds = {name: is_fraud for name, (_, is_fraud) in latest.items()}
+        return Labels(frauds, unlabelled_is_honest)
+
+    return known
