@@ -13,6 +13,7 @@ from pyflink.metrics import Distribution, MetricGroup
 
 from flink_jobs.bucketed_state import BucketedState, StateBackend, open_state
 from flink_jobs.domain.batch import unpack_batch
+from flink_jobs.domain.breaker import Breaker
 from flink_jobs.domain.drift import FEWEST_TRANSACTIONS, DriftCounts
 from flink_jobs.domain.feature_batch import fold_only
 from flink_jobs.domain.scoring import Outcomes, Record, Scorer
@@ -71,6 +72,7 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
             take_from_lake(open_lake(settings), self._beginning, state, self._histories)
         self._drift = DriftMetrics(runtime_context.get_metrics_group())
         self._risk_age = RiskAgeMetric(runtime_context.get_metrics_group())
+        self._alert_rate = AlertRateMetrics(runtime_context.get_metrics_group())
         self._served = ServedScorer(ModelRegistry(settings))
         # Else the thread that looks for models makes a batch wait for 5 ms at a time.
         sys.setswitchinterval(0.0005)
@@ -85,15 +87,17 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         # Flink has set the key of the batch's shard
         self._backend.forget()
         now_s = time.time()
-        scorer = self._served.current
+        scorer, breaker = self._served.current, self._served.breaker
         records = unpack_batch(value)
         if self._beginning is not None:
             records = self._pass_over_scored(records, self._beginning)
         outcomes = scorer.score(records, self._histories, now_s, self._currency, self._control_share)
         yield from to_rows(outcomes, self._topics)
+        breaker.add(len(outcomes.predictions), len(outcomes.alerts))
         self._histories.house_keep(now_s)
         self._drift.show(scorer.drift, now_s)
         self._risk_age.show(scorer, now_s)
+        self._alert_rate.show(breaker, now_s, went_back=self._served.went_back)
 
     def _pass_over_scored(self, records: list[Record], beginning: Beginning) -> list[Record]:
         """Fold the records that have a prediction; give the others."""
@@ -164,6 +168,28 @@ class RiskAgeMetric:
         if now_s >= self._next_s:
             self._next_s = now_s + _METRICS_S
             self._metric.update(scorer.risk_age_days)
+
+
+class AlertRateMetrics:
+    """Alerts since the change-over, in hundredths of those expected, and what the breaker makes of them.
+
+    `breaker` is 0 where they are as expected, 1 where they are past the multiple, 2 where a release before
+    the newest is served because of that.
+    """
+
+    def __init__(self, group: MetricGroup) -> None:
+        """Register the metrics."""
+        self._share = group.distribution("alerts_to_expected_percent")
+        self._breaker = group.distribution("breaker")
+        self._next_s = 0.0
+
+    def show(self, breaker: Breaker, now_s: float, *, went_back: bool) -> None:
+        """Renew the metrics if it is time."""
+        if now_s < self._next_s:
+            return
+        self._next_s = now_s + _METRICS_S
+        self._share.update(round(100 * (breaker.to_expected or 0.0)))
+        self._breaker.update(2 if went_back else int(breaker.is_past))
 
 
 def to_rows(outcomes: Outcomes, topics: Topics) -> Iterator[Row]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from flink_jobs.domain.breaker import Breaker
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import EXPLAINER_FILE, ONNX_FILE, ServedModel, differing_features
 from flink_jobs.domain.scoring import Scorer
@@ -41,6 +42,7 @@ class ModelRegistry:
 
     Attributes:
         log: of the releases.
+        breaker: how releases are judged while they are served.
 
     """
 
@@ -48,6 +50,7 @@ class ModelRegistry:
         self._client: Any = s3_client(settings.s3)
         self._buckets = settings.buckets
         self.log = ReleaseLog(settings)
+        self.breaker = settings.breaker
 
     def load_newest(self) -> Scorer:
         """Load the newest release that can be read; errors as for `in_force` and `load`."""
@@ -207,12 +210,21 @@ class ServedScorer:
 
     Attributes:
         current: scores the next batch.
+        breaker: is to count what is scored. Another one begins with another model, and with another table of
+            terminal risk once enough was counted: with few transactions, several tables are judged together.
+        went_back: whether a release before the newest is served, as that alerted too much or too little.
 
     """
 
     def __init__(self, registry: ModelRegistry, poll_s: float = 10.0) -> None:
         self._registry = registry
         self._complaint = ""
+        self.went_back = False
+        # what was served before `breaker` began, and whether its rate was past the multiple as well
+        self._before: Release | None = None
+        self._was_past = False
+        # what `breaker` found is said, and done
+        self._said = self._done = False
         try:
             self._seen, self._release = registry.in_force()
             self.current = registry.load(self._release)
@@ -221,6 +233,7 @@ class ServedScorer:
                 f"no model to serve: {error}. `fraud-train --promote` publishes one, `fraud-models promote` "
                 "chooses among those there are; the job tries again by itself."
             ) from error
+        self.breaker = self._new_breaker()
         # the newest release of a store that went back, as the last call found it
         self._back_at: StoredRelease | None = None
         self._challenged_by: ModelReference | None = None
@@ -246,6 +259,7 @@ class ServedScorer:
             if self._wanted is not None:
                 self._take(self._wanted)
                 self._wanted = None
+            self._judge()
             self._complaint = ""
         except (ObjectStoreError, ValueError) as error:
             # log the same error once, not at every call
@@ -283,6 +297,7 @@ class ServedScorer:
 
     def _take(self, release: Release) -> None:
         """Take over the parts of a release that are not in use yet; ObjectStoreError as for `load`."""
+        before = self._release
         try:
             if release.model != self._release.model:
                 self.current = self._registry.load(release)
@@ -295,6 +310,9 @@ class ServedScorer:
                 self.current = self.current.told(risk, version)
                 _log.warning("release %d: terminal risk renewed to %s", release.number, risk)
             self._release = release
+            if (release.model, release.risk) != (before.model, before.risk):
+                self._change_over(before)
+            self.went_back = False
         except ValueError as error:
             _log.error(
                 "release %d: promoted model refused; going on with %s: %s",
@@ -305,6 +323,72 @@ class ServedScorer:
         if release.challenger != self._challenged_by:
             self._take_challenger(release)
             self._challenged_by = release.challenger
+
+    def _change_over(self, before: Release) -> None:
+        """Begin to count anew, unless it is one more table after one of which too little was seen."""
+        back = self._release.number < before.number
+        if back or self.went_back or self.breaker.is_settled or self._release.model != before.model:
+            self._before, self._was_past = before, self.breaker.is_past
+            self.breaker, self._said, self._done = self._new_breaker(before), False, False
+
+    def _new_breaker(self, before: Release | None = None) -> Breaker:
+        expected = self.current.manifest.expected_alerts
+        if expected is None and (before is None or before.model != self._release.model):
+            _log.warning(
+                "the manifest of %s does not say how many alerts to expect: their rate is not watched",
+                self.current.version,
+            )
+        return Breaker(expected, self._registry.breaker.multiple)
+
+    def _judge(self) -> None:
+        """Say so once where the rate of alerts is past the multiple, and go back where that is set.
+
+        Raises:
+            ObjectStoreError: as for `load`; the next call tries again.
+
+        """
+        breaker, release = self.breaker, self._release
+        if self._done or not breaker.is_past or breaker.expected is None:
+            return
+        if not self._said:
+            _log.error(
+                "release %d: %d alerts of %d transactions, %.2g times the %.3f %% that the manifest of %s "
+                "expects; `fraud-models log` says what changed, `fraud-models rollback` undoes a promotion",
+                release.number,
+                breaker.alerts,
+                breaker.transactions,
+                breaker.to_expected,
+                100 * breaker.expected.share,
+                self.current.version,
+            )
+            self._said = True
+        former = self._to_go_back_to()
+        if former is not None:
+            self._take(former)
+            if self._release is former:
+                self.went_back = True
+                _log.error("serving release %d again until a newer one comes", former.number)
+                return
+        self._done = True
+
+    def _to_go_back_to(self) -> Release | None:
+        """Find the release to serve again; None where none is to be, or the one before alerted as much."""
+        # who went back goes no further: what was served then was past the multiple
+        if not self._registry.breaker.go_back or self._was_past:
+            return None
+        if self._before is not None:
+            return self._before
+        # this process has served no other
+        served = self._release
+        earlier = (each.release for each in self._registry.log.backwards(served.number - 1))
+        return next(
+            (
+                each
+                for each in earlier
+                if each is not None and (each.model, each.risk) != (served.model, served.risk)
+            ),
+            None,
+        )
 
     def _take_challenger(self, release: Release) -> None:
         scorer = self.current

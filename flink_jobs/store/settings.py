@@ -51,6 +51,19 @@ class Buckets(msgspec.Struct, frozen=True):
     flink: str
 
 
+class BreakerSettings(msgspec.Struct, frozen=True):
+    """When a release alerts too much or too little, and what comes of it.
+
+    Attributes:
+        multiple: of the alerts that the model's manifest expects; its inverse is too little.
+        go_back: whether the release before is served again; else it is only said.
+
+    """
+
+    multiple: Annotated[float, msgspec.Meta(gt=1)] = 3.0
+    go_back: bool = False
+
+
 class Settings(msgspec.Struct, frozen=True):
     """The whole file.
 
@@ -60,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True):
             over, because all frauds are labelled by then; else it is unknown.
         currency: of all amounts; transactions that name another are refused.
         control_share: of the transactions that raise no alert, those that are offered to whoever labels.
+        breaker: judges releases by their alerts, while they are served.
 
     """
 
@@ -71,6 +85,7 @@ class Settings(msgspec.Struct, frozen=True):
     currency: Currency = DEFAULT_CURRENCY
     unlabelled_is_honest: bool = False
     control_share: Share = CONTROL_SHARE
+    breaker: BreakerSettings = BreakerSettings()
 
 
 class SettingsError(RuntimeError):

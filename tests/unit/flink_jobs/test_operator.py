@@ -13,6 +13,7 @@ from keyed_backend import KeyedBackend
 from flink_jobs import score_batches
 from flink_jobs.bucketed_state import open_state
 from flink_jobs.domain.batch import RECORD_SEPARATOR
+from flink_jobs.domain.breaker import Breaker
 from flink_jobs.domain.buckets import bucket_of
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
@@ -72,7 +73,8 @@ def operator(backend: KeyedBackend, monkeypatch: pytest.MonkeyPatch) -> ScoreBat
         score_batches, "load_settings", lambda: SimpleNamespace(currency="USD", control_share=0.0)
     )
     monkeypatch.setattr(score_batches, "ModelRegistry", lambda _settings: None)
-    monkeypatch.setattr(score_batches, "ServedScorer", lambda _registry: SimpleNamespace(current=scorer))
+    served = SimpleNamespace(current=scorer, breaker=Breaker(None, 3.0), went_back=False)
+    monkeypatch.setattr(score_batches, "ServedScorer", lambda _registry: served)
     # the operator must not freeze the tests' objects, or change how their threads take turns
     monkeypatch.setattr(score_batches, "gc", SimpleNamespace(unfreeze=int, collect=int, freeze=int))
     monkeypatch.setattr(score_batches, "sys", SimpleNamespace(setswitchinterval=lambda _s: None))
@@ -148,6 +150,14 @@ def test_the_settings_say_how_many_are_control_transactions(
         prediction = json.loads(message)
         found.append((prediction.get("control_probability"), "features" in prediction))
     assert found == [(1.0, True), (None, False)]
+
+
+def test_what_is_scored_is_counted_for_the_breaker(operator: ScoreBatches, backend: KeyedBackend) -> None:
+    (customer,) = own_customers(backend, 1)
+    breaker = operator._served.breaker  # noqa: SLF001 - shown by metrics only
+    for batch in (1, 2):
+        scores(operator, backend, *[(customer, "2026-01-01")] * 2)
+        assert breaker.transactions == 2 * batch
 
 
 def test_customers_lie_in_their_buckets_whatever_the_shard_of_a_batch(

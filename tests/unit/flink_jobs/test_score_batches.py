@@ -1,11 +1,13 @@
-"""Metrics of drift are written now and then, once enough transactions were counted."""
+"""Metrics of drift and alerts are written now and then, once enough transactions were counted."""
 
 from types import SimpleNamespace
 
 import numpy as np
 
+from flink_jobs.domain.breaker import Breaker
 from flink_jobs.domain.drift import SCORE, DriftCounts, distribution
-from flink_jobs.score_batches import DriftMetrics, RiskAgeMetric
+from flink_jobs.domain.expected_alerts import ExpectedAlerts
+from flink_jobs.score_batches import AlertRateMetrics, DriftMetrics, RiskAgeMetric
 
 
 class Group:
@@ -72,3 +74,21 @@ def test_the_age_of_what_is_known_of_terminals_is_shown_now_and_then() -> None:
         metric.show(SimpleNamespace(risk_age_days=age), now_s)  # type: ignore[arg-type]
     assert group.values == {"risk_age_days": 5}
     assert group.updates == 2
+
+
+def test_alerts_are_shown_in_hundredths_of_those_expected_and_what_comes_of_them() -> None:
+    group = Group()
+    metrics = AlertRateMetrics(group)
+    metrics.show(Breaker(None, 3.0), 0.0, went_back=False)
+    assert group.values == {"alerts_to_expected_percent": 0, "breaker": 0}
+    breaker = Breaker(ExpectedAlerts(60_000, 600), 3.0)
+    breaker.add(10_000, 124)
+    metrics.show(breaker, 9.0, went_back=False)
+    assert group.values["alerts_to_expected_percent"] == 0, "not yet time"
+    metrics.show(breaker, 10.0, went_back=False)
+    assert group.values == {"alerts_to_expected_percent": 124, "breaker": 0}
+    breaker.add(10_000, 9_876)
+    metrics.show(breaker, 20.0, went_back=False)
+    assert group.values == {"alerts_to_expected_percent": 5_000, "breaker": 1}
+    metrics.show(breaker, 30.0, went_back=True)
+    assert group.values["breaker"] == 2

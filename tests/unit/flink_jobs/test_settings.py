@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flink_jobs.store.settings import SettingsError, load_settings
+from flink_jobs.store.settings import BreakerSettings, SettingsError, load_settings
 
 CONTENT = {
     "kafka": {"bootstrap_servers": "192.0.2.1:9092"},
@@ -79,4 +79,15 @@ def test_the_share_of_control_transactions_has_a_default_and_a_form(tmp_path: Pa
         assert load_settings(file).control_share == share
     file.write_text(json.dumps(CONTENT | {"control_share": 1.5}))
     with pytest.raises(SettingsError, match="control_share"):
+        load_settings(file)
+
+
+def test_settings_of_before_the_breaker_only_say_what_it_finds(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps(CONTENT))
+    assert load_settings(file).breaker == BreakerSettings(multiple=3.0, go_back=False)
+    file.write_text(json.dumps(CONTENT | {"breaker": {"multiple": 5, "go_back": True}}))
+    assert load_settings(file).breaker == BreakerSettings(multiple=5.0, go_back=True)
+    file.write_text(json.dumps(CONTENT | {"breaker": {"multiple": 1}}))
+    with pytest.raises(SettingsError, match=r"breaker\.multiple"):
         load_settings(file)

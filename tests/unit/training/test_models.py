@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -29,7 +29,7 @@ from flink_jobs.domain.scoring import Record
 from flink_jobs.domain.terminal_risk import DELAY_KEY, SCHEMA
 from flink_jobs.store.model_registry import ModelRegistry, ModelUnavailableError, ServedScorer
 from flink_jobs.store.pointers import Promotion, promoted_before
-from flink_jobs.store.settings import Settings
+from flink_jobs.store.settings import BreakerSettings, Settings
 from training.model_command import main
 from training.publish import Candidate, upload, write
 
@@ -851,3 +851,231 @@ def test_a_challenger_that_fails_while_scoring_is_dropped(
     assert prediction(scorer)["model_version"] == first
     assert "is dropped" in caplog.text
     assert scorer.current.challenger is None
+
+
+# What the job does where a release raises too many alerts
+
+
+class Watched(NamedTuple):
+    """A job that serves a second model since a change-over."""
+
+    scorer: ServedScorer
+    first: str
+    second: str
+
+
+@pytest.fixture
+def watched(settings: Settings, publish: Publish, run: Run) -> Callable[..., Watched]:
+    """Serve a model, and another from then on; three in ten of their transactions alert, as is expected."""
+
+    def serve(*, go_back: bool) -> Watched:
+        judged = msgspec.structs.replace(settings, breaker=BreakerSettings(1.5, go_back))
+        first, second = publish(1), publish(2)
+        run("promote", first)
+        scorer = ServedScorer(ModelRegistry(judged), poll_s=3600)
+        scorer.breaker.add(1_000, 300)
+        run("promote", second)
+        scorer.refresh()
+        return Watched(scorer, first, second)
+
+    return serve
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_a_release_that_alerts_too_much_is_named_once_and_goes_on(
+    watched: Callable[..., Watched], caplog: pytest.LogCaptureFixture
+) -> None:
+    scorer, _, second = watched(go_back=False)
+    scorer.breaker.add(1_000, 310)
+    scorer.refresh()
+    assert errors(caplog) == []
+    scorer.breaker.add(9_000, 8_690)
+    for _ in range(3):
+        scorer.refresh()
+    (said,) = errors(caplog)
+    assert said.startswith("release 2: 9000 alerts of 10000 transactions, 2.7 times the 33.667 % ")
+    assert f"that the manifest of {second} expects; " in said
+    assert scorer.current.version == second
+    assert not scorer.went_back
+
+
+def test_the_release_before_is_served_again_until_a_newer_one_comes(
+    watched: Callable[..., Watched], publish: Publish, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    scorer, first, second = watched(go_back=True)
+    scorer.breaker.add(10_000, 10_000)
+    for _ in range(3):
+        scorer.refresh()
+    said, done = errors(caplog)
+    assert said.startswith("release 2: 10000 alerts of 10000 transactions")
+    assert done == "serving release 1 again until a newer one comes"
+    assert prediction(scorer)["model_version"] == first
+    assert scorer.went_back
+    # what comes next is tried, be it the same model
+    run("promote", publish(3))
+    run("promote", second)
+    scorer.refresh()
+    assert prediction(scorer)["model_version"] == second
+    assert not scorer.went_back
+    assert scorer.breaker.transactions == 0
+    scorer.breaker.add(10_000, 10_000)
+    scorer.refresh()
+    assert prediction(scorer)["model_version"] == first
+    assert scorer.went_back
+    # what is served already is promoted: it is the newest now
+    run("promote", first)
+    scorer.refresh()
+    assert not scorer.went_back
+
+
+def test_renewed_terminal_risk_is_left_for_that_before(
+    watched: Callable[..., Watched], store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    scorer, first, second = watched(go_back=True)
+    scorer.breaker.add(10_000, 3_000)
+    table = scorer.current.terminal_risk
+    of_first = releases(store)[0]["risk"]
+    assert of_first["version"] == first
+    release_by_hand(store, action="renew", risk=of_first)
+    scorer.refresh()
+    assert scorer.current.terminal_risk is not table
+    assert scorer.breaker.transactions == 0
+    scorer.breaker.add(10_000, 10_000)
+    scorer.refresh()
+    assert scorer.current.version == second
+    assert (
+        scorer.current.terminal_risk.as_of(["t"], np.array([5])).tolist()
+        == table.as_of(["t"], np.array([5])).tolist()
+    )
+    assert "serving release 2 again" in errors(caplog)[-1]
+    # the next is judged for itself, though what is served again has counted little
+    scorer.breaker.add(10, 3)
+    release_by_hand(store, action="renew", risk=of_first)
+    scorer.refresh()
+    assert scorer.breaker.transactions == 0
+    scorer.breaker.add(10_000, 10_000)
+    scorer.refresh()
+    assert errors(caplog)[-1] == "serving release 2 again until a newer one comes"
+    assert errors(caplog)[-2].startswith("release 4: ")
+
+
+def test_tables_that_come_faster_than_can_be_told_are_judged_together(
+    watched: Callable[..., Watched], store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And left for the one before them all, which had been tried."""
+    scorer, _, second = watched(go_back=True)
+    scorer.breaker.add(10_000, 3_000)
+    tables = [releases(store)[number]["risk"] for number in (0, 1)]
+    for number in range(1, 6):
+        release_by_hand(store, action="renew", risk=tables[(number + 1) % 2])
+        scorer.refresh()
+        scorer.breaker.add(14, 14)
+        scorer.refresh()
+    assert errors(caplog)[0].startswith("release 7: 70 alerts of 70 transactions")
+    scorer.refresh()
+    assert errors(caplog)[1:] == ["serving release 2 again until a newer one comes"]
+    assert scorer.current.version == second
+
+
+def test_a_challenger_is_no_change_over(watched: Callable[..., Watched], publish: Publish, run: Run) -> None:
+    scorer, *_ = watched(go_back=True)
+    scorer.breaker.add(100, 30)
+    run("challenge", publish(3))
+    scorer.refresh()
+    assert scorer.breaker.transactions == 100
+
+
+def test_nobody_goes_back_where_it_was_so_before(
+    watched: Callable[..., Watched], publish: Publish, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Frauds come in waves: what is served is not what changed. And who went back goes no further."""
+    scorer, first, _ = watched(go_back=True)
+    scorer.breaker.add(10_000, 10_000)
+    scorer.refresh()
+    assert scorer.current.version == first
+    scorer.breaker.add(10_000, 10_000)
+    for _ in range(2):
+        scorer.refresh()
+    assert [text.split(" a")[0] for text in errors(caplog)] == [
+        "release 2: 10000",
+        "serving release 1",
+        "release 1: 10000",
+    ]
+    third = publish(3)
+    run("promote", third)
+    scorer.refresh()
+    scorer.breaker.add(10_000, 10_000)
+    scorer.refresh()
+    assert scorer.current.version == third
+    assert "release 3: " in errors(caplog)[-1]
+
+
+def test_a_process_that_has_served_no_other_release_finds_the_one_before(
+    watched: Callable[..., Watched], settings: Settings, run: Run, publish: Publish
+) -> None:
+    _, first, second = watched(go_back=True)
+    run("challenge", publish(3))
+    judged = msgspec.structs.replace(settings, breaker=BreakerSettings(1.5, go_back=True))
+    started = ServedScorer(ModelRegistry(judged), poll_s=3600)
+    assert started.current.version == second
+    started.breaker.add(10_000, 10_000)
+    started.refresh()
+    assert started.current.version == first
+
+
+def test_a_first_release_has_none_to_go_back_to(
+    settings: Settings, publish: Publish, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = publish(1)
+    run("promote", first)
+    judged = msgspec.structs.replace(settings, breaker=BreakerSettings(1.5, go_back=True))
+    scorer = ServedScorer(ModelRegistry(judged), poll_s=3600)
+    scorer.breaker.add(10_000, 10_000)
+    scorer.refresh()
+    assert errors(caplog)[-1].startswith("release 1: 10000 alerts")
+    assert scorer.current.version == first
+
+
+@pytest.mark.parametrize("lost", ["gone", "flipped"])
+def test_a_release_before_that_cannot_be_loaded_is_no_way_back(
+    watched: Callable[..., Watched], store: MemoryStore, caplog: pytest.LogCaptureFixture, lost: str
+) -> None:
+    """One that MinIO does not give is asked for again; one that is not what was published is left."""
+    scorer, first, second = watched(go_back=True)
+    models = store.objects["models"]
+    kept = dict(models)
+    CORRUPTIONS[lost][0](models, first)
+    scorer.breaker.add(10_000, 10_000)
+    for _ in range(2):
+        scorer.refresh()
+    assert scorer.current.version == second
+    assert errors(caplog)[0].startswith("release 2: 10000 alerts")
+    assert f"going on with {second}" in errors(caplog)[1]
+    assert len(errors(caplog)) == 2
+    models.update(kept)
+    scorer.refresh()
+    assert scorer.current.version == (first if lost == "gone" else second)
+
+
+def test_an_older_manifest_says_nothing_to_expect_and_that_is_said_once(
+    watched: Callable[..., Watched], publish: Publish, store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    scorer, first, _ = watched(go_back=True)
+    third, models = publish(3), store.objects["models"]
+    with_manifest(models, third, expected_alerts=None)
+    digest = hashlib.sha256(models[f"{third}/manifest.json"]).hexdigest()
+    caplog.set_level(logging.WARNING)
+    release_by_hand(store, model={"version": third, "manifest_sha256": digest})
+    scorer.refresh()
+    assert scorer.current.version == third
+    # it is renewed
+    release_by_hand(store, risk=releases(store)[0]["risk"])
+    scorer.refresh()
+    scorer.breaker.add(10_000, 10_000)
+    scorer.refresh()
+    assert scorer.current.version == third
+    assert caplog.text.count(f"the manifest of {third} does not say how many alerts to expect") == 1
+    assert first not in caplog.text.split("now serving")[-1]
