@@ -119,7 +119,8 @@ def measure(
     labelled_s = min(since_s, (due_day - number_of_days) * DAY_S) if labels_of else since_s
     replay = _Replay(scorer, source.currency, now_s)
     if known_on is not None and manifest.kind == "history":
-        replay.know(known_on(range(int(labelled_s // DAY_S), int(until_s // DAY_S) + 1)))
+        days = range(int(labelled_s // DAY_S), int(until_s // DAY_S) + 1)
+        replay.know(known_on(days), days)
     if since_s < replay.first_s:
         since_s = replay.first_s
         print(f"from {_time(since_s)} on: of terminals, the model knows nothing before", file=sys.stderr)
@@ -228,12 +229,12 @@ class _Replay:
         self._scored: list[list[NDArray[Any]]] = []
         self.first_s = scorer.first_day * DAY_S
 
-    def know(self, risk: TerminalRisk) -> None:
-        """Tell what was known of terminals, where anything was."""
+    def know(self, risk: TerminalRisk, days: range) -> None:
+        """Tell what was known of terminals on these days, where anything was."""
         if len(risk.days):
             self._knowing = self._served.told(risk)
-            first_days = [each.first_day for each in (self._served, self._knowing)]
-            self.first_s = min(day for day in first_days if day) * DAY_S
+            told = {*self._served.terminal_risk.days.tolist(), *risk.days.tolist()}
+            self.first_s = min(told.intersection(days), default=self._knowing.first_day) * DAY_S
 
     def fold(self, records: Records) -> None:
         """Take records into histories only."""

@@ -19,7 +19,7 @@ from clients.drift_source import File, Labels, lake_labels
 from clients.process import ClientError
 from flink_jobs.domain.label import Label
 from flink_jobs.domain.scoring import Scorer
-from flink_jobs.domain.terminal_risk import TerminalRisk
+from flink_jobs.domain.terminal_risk import SCHEMA, VALUE_COLUMNS, TerminalRisk
 from flink_jobs.store.folders import BucketFolder, LocalFolder
 from flink_jobs.store.lake import Lake, LakeError
 from training.simulate import simulate
@@ -145,6 +145,11 @@ def test_a_period_is_measured_by_what_was_known_of_terminals_on_each_of_its_days
     assert measure(served, source, 7, LAST_WEEK_S + WEEK_S, Knowledge(known_on)).psi == published.psi
     first = int(LAST_WEEK_S) // 86400
     assert asked == [range(first, first + 8)]
+    # nor does a day of long ago that is served tell of days that nobody tells of
+    long_ago = pa.table({"terminal_id": ["t"], "day": [1], **{name: [0.0] for name in VALUE_COLUMNS}})
+    served = scorer.told(TerminalRisk(long_ago.cast(SCHEMA)))
+    fortnight = measure(served, source, 14, LAST_WEEK_S + WEEK_S, Knowledge(lambda _: scorer.terminal_risk))
+    assert fortnight.since.timestamp() == LAST_WEEK_S
     # nothing is kept: by what is served
     nothing_kept = Knowledge(lambda _: TerminalRisk.empty())
     nothing = measure(scorer, source, 7, LAST_WEEK_S + WEEK_S, nothing_kept)
