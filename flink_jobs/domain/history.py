@@ -148,7 +148,8 @@ def _fold_entry(entries: bytes, entry: bytes, time_s: float) -> tuple[bytes, int
 def _fold_late(entries: bytes, entry: bytes, time_s: float) -> tuple[bytes, int]:
     """Fold an entry that did not happen after the last one; those of one time are ordered by their bytes."""
     times = np.frombuffer(entries, ENTRY)["time_s"]
-    first = int(times.searchsorted(time_s, "left")) * ENTRY_BYTES
+    # the first entry is no transaction, also where a boundary has this time
+    first = max(int(times.searchsorted(time_s, "left")), 1) * ENTRY_BYTES
     end = int(times.searchsorted(time_s, "right")) * ENTRY_BYTES
     same_time = range(first, end, ENTRY_BYTES)
     at = entries.find(entry, first, end)
@@ -156,11 +157,7 @@ def _fold_late(entries: bytes, entry: bytes, time_s: float) -> tuple[bytes, int]
         at = entries.find(entry, at + 1, end)
     if at >= 0:
         return entries, end
-    # the first entry stays first, also where a boundary has this time
-    place = max(
-        first + ENTRY_BYTES * bisect_left(same_time, entry, key=lambda at: entries[at : at + ENTRY_BYTES]),
-        ENTRY_BYTES,
-    )
+    place = first + ENTRY_BYTES * bisect_left(same_time, entry, key=lambda at: entries[at : at + ENTRY_BYTES])
     longer = entries[:place] + entry + entries[place:]
     kept = _without_expired(longer, float(times[-1]))
     return kept, max(end + ENTRY_BYTES - (len(longer) - len(kept)), ENTRY_BYTES)
@@ -252,7 +249,10 @@ def _sums(entries: NDArray[np.void]) -> NDArray[np.void]:
     sums = np.empty(len(firsts), HOUR)
     sums["hour"] = hours[firsts]
     sums["count"] = np.diff(firsts, append=len(hours))
-    sums["total"] = np.add.reduceat(np.rint(entries["amount"] * UNITS).astype(np.uint64), firsts)
+    units = np.rint(entries["amount"] * UNITS)
+    sums["total"] = np.add.reduceat(units.astype(np.uint64), firsts)
+    # whole numbers of 64 bits would begin at 0 again
+    sums["total"][np.add.reduceat(units, firsts) >= _MOST_TOTAL] = _MOST_TOTAL
     sums["largest"] = np.maximum.reduceat(entries["amount"], firsts)
     return sums
 

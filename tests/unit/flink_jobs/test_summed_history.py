@@ -219,6 +219,23 @@ def test_sums_stop_at_what_their_bytes_can_hold() -> None:
     assert (counts, totals, largest) == ([3001] * 3, [(2**64 - 1) / histories.UNITS] * 3, 1e12)
 
 
+def test_a_former_history_of_any_length_is_summed_as_one_that_was_folded() -> None:
+    made = [Payment(START_S + n, 1e12, f"t{n}") for n in range(3000)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(histories, "MOST_ENTRIES", 10_000)
+        former = folded(*made)
+    assert summed_bytes(former) == 0
+    last = Payment(START_S + HOUR_S, 1.0, "last")
+    assert fold(former, *last)[0] == folded(*made, last)
+
+
+def test_the_boundary_is_taken_for_no_payment() -> None:
+    history = folded(*(Payment(START_S + n * 1200, 10.0, f"t{n}") for n in range(30)))
+    # its bytes are those of the boundary: nothing was paid, and the checksum of the id is 3
+    alike = Payment(exact_from_s(history), 0.0, "2XaahBK")
+    assert entries(fold(history, *alike)[0]) == entries(history) + 1
+
+
 def test_what_savepoints_hold_of_a_summed_history_is_still_read() -> None:
     """Another layout of these bytes takes another number in front, and reads this one as well."""
     saved = bytes.fromhex(
