@@ -364,6 +364,23 @@ def test_a_job_is_known_by_the_snapshot_that_it_left(monkeypatch: pytest.MonkeyP
     assert known.made_by("count", "file:///flink/a/chk-6") == {}
 
 
+@pytest.mark.parametrize(
+    ("statuses", "told"),
+    [(["RUNNING", "INITIALIZING"], "still preparing their state"), (["SCHEDULED"], "enough free slots")],
+)
+def test_a_job_that_takes_long_to_begin_says_what_it_waits_for(
+    monkeypatch: pytest.MonkeyPatch, statuses: list[str], told: str
+) -> None:
+    """It may be taking its state from the lake, for longer than a run waits."""
+    answers = {
+        "/jobs/a/exceptions?maxExceptions=1": {"exceptionHistory": {"entries": []}},
+        "/jobs/a": {"state": "RUNNING", "vertices": [{"status": status} for status in statuses]},
+    }
+    known = flink_cluster.Cluster("http://192.0.2.1:8081")
+    monkeypatch.setattr(known, "request", answers.__getitem__)
+    assert told in known.root_cause("a")
+
+
 @pytest.mark.parametrize("parallelism", [1, 2, 4])
 def test_a_former_version_that_names_no_shards_goes_on_where_it_can(
     run: Run, cluster: FakeCluster, parallelism: int

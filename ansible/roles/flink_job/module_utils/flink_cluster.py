@@ -94,6 +94,12 @@ class Cluster:
         history = self.request(f"/jobs/{job_id}/exceptions?maxExceptions=1").get("exceptionHistory", {})
         entries = history.get("entries", [])
         if not entries:
+            tasks = {vertex["status"] for vertex in self.request(f"/jobs/{job_id}")["vertices"]}
+            if "INITIALIZING" in tasks:
+                return (
+                    "No task has failed; some are still preparing their state, and go on doing so. The "
+                    "TaskManagers' logs say how far they are. Run this again to wait for them."
+                )
             return "No task has failed; are there enough free slots?"
         task = entries[0].get("taskName") or "the job"
         return f"{task} failed: {innermost_cause(entries[0]['stacktrace'])}"
