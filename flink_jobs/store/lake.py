@@ -126,11 +126,11 @@ class Lake:
         """Give each record once, day after day of Kafka's clock, and in no order within a day.
 
         Args:
-            columns: of them; those of its place are there besides.
+            columns: of them; those of its place and time are there besides.
             since_day: leaves out the days before, such as 2026-06-15.
 
         """
-        wanted = list(dict.fromkeys([*PLACE_COLUMNS, *columns]))
+        wanted = list(columns)
         for day in self._files.days(since_day):
             yield from self._files.batches_of_day(day, wanted)
 
@@ -183,7 +183,7 @@ class Lake:
         for day in reversed(self._files.days()):
             if latest is not None and _day_begin_s(day) + _DAY_S + _AHEAD_S < latest:
                 break  # nothing that came by then can be later
-            for batch in self._files.batches_of_day(day, [*PLACE_COLUMNS, "event_time"]):
+            for batch in self._files.batches_of_day(day, ["event_time"]):
                 happened_s = times_s(batch)
                 known = happened_s[happened_s < before_s]  # leaves out NaN
                 if len(known):

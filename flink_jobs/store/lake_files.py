@@ -18,6 +18,9 @@ DAY = "dt="
 
 MICROSECONDS = 1_000_000
 _ROWS_AT_ONCE = 16_384
+# Places are noted so many at a time, and by ten minutes: a topic is not lost, made anew and filled in less.
+_BLOCK = 1 << 13
+_SAME_TIME_US = 600 * MICROSECONDS
 # Of a column, so much is read at a time, however large the file.
 _READ_BYTES = 1024 * 1024
 # A file that is gone was merged: the day is listed anew, but not for ever.
@@ -52,15 +55,24 @@ class Places:
     """Places in Kafka that were met; a bit for each."""
 
     def __init__(self) -> None:
-        self._met: dict[tuple[int, int], NDArray[np.uint8]] = {}
+        self._met: dict[tuple[int, int, int], NDArray[np.uint8]] = {}
 
-    def first_met(self, partitions: NDArray[Any], offsets: NDArray[Any]) -> NDArray[np.bool_]:
-        """Note places, and tell which are met for the first time: arrays of equal length."""
+    def first_met(
+        self, partitions: NDArray[Any], offsets: NDArray[Any], came_us: NDArray[np.int64] | None = None
+    ) -> NDArray[np.bool_]:
+        """Note places, and tell which are met for the first time: arrays of equal length.
+
+        With the times when records came, in microseconds since 1970, a place counts anew in another ten
+        minutes: a topic that was lost begins at offset 0 again.
+        """
         first = np.zeros(len(offsets), dtype=np.bool_)
-        blocks, within = offsets.astype(np.int64) >> 16, offsets.astype(np.int64) & 0xFFFF
-        for partition, block in set(zip(partitions.tolist(), blocks.tolist(), strict=True)):
-            met = self._met.setdefault((partition, block), np.zeros((1 << 16) // 8, dtype=np.uint8))
-            rows = np.flatnonzero((partitions == partition) & (blocks == block))
+        blocks, within = offsets.astype(np.int64) // _BLOCK, offsets.astype(np.int64) % _BLOCK
+        whens = np.zeros_like(blocks) if came_us is None else came_us // _SAME_TIME_US
+        for partition, block, when in set(
+            zip(partitions.tolist(), blocks.tolist(), whens.tolist(), strict=True)
+        ):
+            met = self._met.setdefault((partition, block, when), np.zeros(_BLOCK // 8, dtype=np.uint8))
+            rows = np.flatnonzero((partitions == partition) & (blocks == block) & (whens == when))
             distinct, at = np.unique(within[rows], return_index=True)
             octets, bits = distinct >> 3, (1 << (distinct & 7)).astype(np.uint8)
             first[rows[at]] = met[octets] & bits == 0
@@ -118,13 +130,15 @@ class LakeFiles:
             yield from parquet.iter_batches(_ROWS_AT_ONCE, groups, list(columns), use_threads=False)
 
     def batches_of_day(self, day: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Read columns, those of the place among them, of a day; each record once."""
+        """Read columns of a day, and those of the place and time of each record; each record once."""
+        columns = list(dict.fromkeys([*PLACE_COLUMNS, "kafka_time", *columns]))
         met = Places()
         for listing in range(1, _LISTINGS + 1):
             try:
                 for file in self.of_day(day):
                     for batch in self.batches(self.opened(file), file.key, columns):
-                        new = met.first_met(*(batch[name].to_numpy() for name in PLACE_COLUMNS))
+                        partitions, offsets = (batch[name].to_numpy() for name in PLACE_COLUMNS)
+                        new = met.first_met(partitions, offsets, came_us(batch))
                         if new.any():
                             yield batch if new.all() else batch.filter(pa.array(new))
             except FileGoneError as error:

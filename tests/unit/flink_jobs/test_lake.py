@@ -252,6 +252,20 @@ def test_a_place_is_met_for_the_first_time_once(calls: list[list[tuple[int, int]
             met.add(each)
 
 
+def test_records_of_a_topic_that_was_made_anew_on_the_same_day_are_given_too() -> None:
+    """It begins at offset 0 again; a row that lies there twice came at the same time."""
+    came: list[Records] = [
+        [(second, second, b"%d" % second) for second in range(first, first + rows)]
+        for first, rows in ((8 * 3600, 40), (14 * 3600, 30))
+    ]
+    store = filled([came[0]])
+    for number, records in enumerate([came[1], came[0]]):
+        key = f"{FOLDER}/dt=2026-01-01/part-again-{number}"
+        store.put_object(Bucket="datalake", Key=key, Body=parquet(records, 0))
+    expected = sorted(each[2] for records in came for each in records)
+    assert sorted(each.payload for each in lake(store).records()) == expected
+
+
 def test_a_day_of_places_takes_a_bit_for_each() -> None:
     """A TaskManager reads days of the lake in the memory that it has for Python."""
     places = Places()
