@@ -5,6 +5,8 @@ the field is none. `JSON_VALUE` gives the number 5 and the text "5" alike. So a 
 whether the field stands there as almost all records have it, which costs far less than reading JSON; only
 where it does not is the value looked at with its quotes. Flink reads the JSON anew for each call.
 
+The last three read messages of `ml_inference_job`, whose form is known: a search is enough.
+
 A search finds a field at any depth and the first of two, so where a record has another one of that name, the
 column may have a value that the job refuses. `docs/data.md` names what else it cannot tell.
 """
