@@ -96,7 +96,7 @@ def test_containers_share_their_machines_disk(sized: Callable[..., dict[str, Any
 def test_what_is_expected_follows_from_the_records_of_a_day(sized: Callable[..., dict[str, Any]]) -> None:
     found = sized({f"node{number}": {"/": 100} for number in range(1, 6)})
     # three replicas on four brokers: a week of transactions, three days of predictions, a month of the others
-    assert found["expected"] == round((7 * 160 + 3 * 280 + 30 * (15 + 2 + 2)) * 3 / 4 + 0.49)
+    assert found["expected"] == round((7 * 160 + 3 * 340 + 30 * (15 + 2 + 2)) * 3 / 4 + 0.49)
 
 
 def test_a_disk_that_is_too_small_is_refused_with_figures(
