@@ -164,7 +164,8 @@ check: .venv/installed build/flink/installed ## lint, types, unit tests and the 
 	(cd ansible && ansible-lint --offline site.yml playbooks/control_node.yml playbooks/control_node_libvirt.yml playbooks/jobs_tests.yml playbooks/tflint.yml)
 	shellcheck $$(git ls-files '*.sh')
 	if command -v tflint >/dev/null; then tflint --chdir=terraform --recursive; else echo 'tflint is not here; make test PART=machines builds it'; fi
-	pytest tests/unit tests/parity tests/jobs
+	pytest --numprocesses=2 --dist=worksteal tests/unit tests/parity
+	pytest tests/jobs
 
 # The parts of make test, and how many minutes each may take on a quiet machine of two cores. The last prints the times
 # taken (tests/system/conftest.py). Booting a machine, the bare control node and an upgrade take long: each has a PART of its

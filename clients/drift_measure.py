@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from clients.drift_alarms import Changed, Foretold, alert_share_bounds
-from clients.drift_rows import Rows
+from clients.drift_rows import ScoredRows
 from clients.drift_source import KnownOn, LabelsOf, Source
 from clients.process import ClientError
 from flink_jobs.domain.drift import FEWEST_TRANSACTIONS, SCORE, DriftCounts
@@ -164,7 +164,7 @@ def measure(
     return msgspec.structs.replace(drift, alarms=[*_alarms(drift), *missing])
 
 
-def _expected(manifest: Manifest, share: float, period: Rows) -> ExpectedAlerts:
+def _expected(manifest: Manifest, share: float, period: ScoredRows) -> ExpectedAlerts:
     """Give what the manifest expects; older ones tell the share only, of about a period."""
     if manifest.expected_alerts is not None:
         return manifest.expected_alerts
@@ -250,9 +250,9 @@ class _Replay:
             for first in range(0, len(on_day), _BATCH):
                 self._score(on_day[first : first + _BATCH], day, counts)
 
-    def rows(self) -> Rows:
+    def rows(self) -> ScoredRows:
         """Give all that was scored."""
-        return Rows([np.concatenate(each) for each in zip(*self._scored, strict=True)])
+        return ScoredRows([np.concatenate(each) for each in zip(*self._scored, strict=True)])
 
     def _score(self, batch: list[Record], day: int, counts: DriftCounts | None) -> None:
         """Score records of a day by what was served, and by what is known of terminals where both tell."""

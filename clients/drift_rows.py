@@ -13,7 +13,7 @@ from flink_jobs.domain.history import DAY_S
 from flink_jobs.domain.manifest import Manifest
 
 
-class Rows:
+class ScoredRows:
     """Scored transactions.
 
     Attributes:
@@ -32,9 +32,9 @@ class Rows:
         self.times_s, self.scores, self.alerted, self.by_known, self.ids, *self.origins = columns
         self.days = (self.times_s // DAY_S).astype(np.int64)
 
-    def only(self, wanted: NDArray[np.bool_]) -> "Rows":
+    def only(self, wanted: NDArray[np.bool_]) -> "ScoredRows":
         """Leave out rows."""
-        return Rows([each[wanted] for each in self._columns])
+        return ScoredRows([each[wanted] for each in self._columns])
 
     def alerts(self) -> ExpectedAlerts:
         """Count alerts and their bursts."""

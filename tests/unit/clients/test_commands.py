@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -87,7 +88,8 @@ def test_each_command_that_reads_transactions_takes_a_mapping_and_names_what_its
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(drift_report, "promoted_scorer", lambda _: None)
+    scorer = SimpleNamespace(manifest=SimpleNamespace(label_delay_days=7), first_day=0)
+    monkeypatch.setattr(drift_report, "promoted_scorer", lambda _: scorer)
     path = tmp_path / "data.csv"
     path.write_text(HEADER.replace("customer_id", "card").replace("amount", "paid"))
     data = ["--settings", str(settings_file), "--data", str(path)]

@@ -124,6 +124,7 @@ def test_a_host_whose_flink_fits_the_others_is_let_through(cluster: Cluster) -> 
 def test_another_release_of_the_jobs_is_refused(cluster: Cluster) -> None:
     cluster.link("venv", "venv-former")
     former = {"kafka": {}, "topics": {}, "label_delay_days": 7, "currency": "EUR", "s3": {}}
+    former |= {"control_share": 0.001, "breaker": {"multiple": 3, "go_back": False}}
     cluster.write("etc/settings.json", json.dumps(former))
     told = cluster.tells("flink.yml")
     assert f"{REFUSED}node1 has venv-former instead of venv-" in told, told
