@@ -5,7 +5,7 @@ missed.
 """
 
 import csv
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import IO, NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from clients.process import ClientError
-from flink_jobs.domain.label import parse_label
+from flink_jobs.domain.history import DAY_S
 from flink_jobs.domain.transaction import MAX_FUTURE_S, InvalidTransaction, parse_transaction
 from flink_jobs.store.lake import (
     LABELS_FOLDER,
@@ -25,9 +25,8 @@ from flink_jobs.store.lake import (
 )
 from flink_jobs.store.lake_files import PLACE_COLUMNS, records_of
 from flink_jobs.store.settings import Settings
+from training.label_history import label_history_of
 from training.lake_predictions import control_places, read_predictions
-
-_DAY_S = 86_400
 
 
 class ControlTransaction(NamedTuple):
@@ -65,12 +64,12 @@ def read_control_list(settings: Settings, since: datetime | None, days: int) -> 
             f"{predictions.name}: there are no predictions yet. kafka_to_minio_job of this version writes "
             "them, minutes after the next transactions"
         )
-    since_s = _last_s(transactions) - days * _DAY_S if since is None else since.timestamp()
+    since_s = _last_s(transactions) - days * DAY_S if since is None else since.timestamp()
     scores = _scores(predictions, since_s)
     chosen = sorted(_chosen(transactions, scores, since_s), key=lambda each: each[0])
     # a transaction that was sent twice was chosen twice
     by_id = {each.transaction_id: each for time_s, each in reversed(chosen) if time_s >= since_s}
-    labelled = _labelled(labels, by_id.keys(), since_s)
+    labelled = set(label_history_of(labels, labels.name, since_s).frame["transaction_id"])
     still_open = [each for each in reversed(by_id.values()) if each.transaction_id not in labelled]
     return ControlList(still_open, len(by_id), datetime.fromtimestamp(since_s, UTC))
 
@@ -118,16 +117,3 @@ def _chosen(
             happened = f"{read.event_time.astimezone(UTC).replace(tzinfo=None).isoformat()}Z"
             shown = (read.transaction_id, happened, read.customer_id, read.terminal_id, read.amount, score)
             yield read.time_s, ControlTransaction(*shown)
-
-
-def _labelled(labels: Lake, ids: Container[str], since_s: float) -> set[str]:
-    """Tell which of these ids have a label."""
-    found = set()
-    for record in labels.records(since_s):
-        try:
-            label = parse_label(record.payload, record.time_us / 1e6)
-        except ValueError:
-            continue
-        if label.transaction_id in ids:
-            found.add(label.transaction_id)
-    return found

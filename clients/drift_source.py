@@ -1,6 +1,7 @@
 """Where `fraud-drift` takes transactions and labels from: the lake, or a file."""
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -9,12 +10,11 @@ import numpy as np
 
 from clients.transaction_source import read_transactions
 from flink_jobs.domain.history import DAY_S
-from flink_jobs.domain.label import parse_label
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.domain.transaction import DEFAULT_CURRENCY, InvalidTransaction, parse_transaction
 from flink_jobs.store.lake import Lake
 from training.columns import Mapping as Columns
-from training.label_history import known_after_days
+from training.label_history import known_after_days, label_history_of
 from training.terminal_labels import TerminalLabels
 
 
@@ -141,16 +141,9 @@ def lake_labels(lake: Lake, *, unlabelled_is_honest: bool) -> LabelsOf:
     """Take the labels that lie in a folder of the lake."""
 
     def known(since_s: float, until_s: float) -> Labels:
-        latest: dict[str, tuple[float, bool]] = {}
-        for payload, *_ in lake.records(since_s):
-            try:
-                label = parse_label(payload)
-            except ValueError:
-                continue
-            given_s = label.labelled_at.timestamp()
-            if given_s < until_s and given_s >= latest.get(label.transaction_id, (0.0, False))[0]:
-                latest[label.transaction_id] = given_s, label.is_fraud
-        frauds = {name: is_fraud for name, (_, is_fraud) in latest.items()}
-        return Labels(frauds, unlabelled_is_honest)
+        history = label_history_of(lake, lake.name, since_s).before(datetime.fromtimestamp(until_s, UTC))
+        # the latest of a transaction comes last
+        frauds = zip(history.frame["transaction_id"], history.frame["is_fraud"] == 1, strict=True)
+        return Labels(dict(frauds), unlabelled_is_honest)
 
     return known

@@ -98,7 +98,7 @@ def read_label_history(
     try:
         lake = find_lake(location, settings_file)
         if lake is not None:
-            return _from_lake(lake, location, None if since is None else since.timestamp())
+            return label_history_of(lake, location, None if since is None else since.timestamp())
     except EmptyLakeError:
         raise TooLittleDataError(
             f"{location}: there are no labels yet; fraud-label sends them, and kafka_to_minio_job keeps them"
@@ -108,7 +108,8 @@ def read_label_history(
     return _from_file(location, settings_file, columns)
 
 
-def _from_lake(lake: Lake, location: str, since_s: float | None) -> LabelHistory:
+def label_history_of(lake: Lake, source: str, since_s: float | None = None) -> LabelHistory:
+    """Read the lake's labels, all or those of what happened since a time; errors as for `Lake`."""
     rows, left_out = [], 0
     for payload, *place in lake.records(since_s):
         try:
@@ -123,7 +124,7 @@ def _from_lake(lake: Lake, location: str, since_s: float | None) -> LabelHistory
     _, ids, frauds, times = zip(*rows, strict=True) if rows else ((),) * 4
     columns = (list(ids), list(frauds), np.array(times, dtype="datetime64[us]"))
     frame = pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True)))
-    return _history(frame, location, digest_of(frame), left_out)
+    return _history(frame, source, digest_of(frame), left_out)
 
 
 def _from_file(location: str, settings_file: str | Path | None, columns: Mapping | None) -> LabelHistory:

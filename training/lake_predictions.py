@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flink_jobs.store.lake import Lake, day_before
+from flink_jobs.store.lake_files import PLACE_COLUMNS, came_us
 
 _SOURCE = ("transaction_partition", "transaction_offset")
 _NUMBERS = ("score", "threshold", "challenger_score", "control_probability")
@@ -59,7 +60,7 @@ def read_predictions(
     numbers = {name: np.full(len(keys), np.nan) for name in _NUMBERS}
     codes = {name: np.full(len(keys), -1, np.int32) for name in _NAMES}
     known: dict[str, dict[str, int]] = {name: {} for name in _NAMES}
-    for batch in lake.batches([*_SOURCE, *_NUMBERS, *_NAMES, "kafka_time"], day_before(since_s)):
+    for batch in lake.batches([*_SOURCE, *_NUMBERS, *_NAMES], day_before(since_s)):
         of_batch, came = _of_source(batch)
         of_keys = _keys(*(of_batch[name].to_numpy() for name in _SOURCE))
         rows = np.searchsorted(keys, of_keys)
@@ -86,7 +87,7 @@ def read_predictions(
 def control_places(lake: Lake, since_s: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """List control transactions: partitions and offsets, each place once; arguments as `read_predictions`."""
     found = [np.array([], dtype=np.int64)]
-    for batch in lake.batches([*_SOURCE, "kafka_time", "control_probability"], day_before(since_s)):
+    for batch in lake.batches([*_SOURCE, "control_probability"], day_before(since_s)):
         of_batch, _ = _of_source(batch.filter(batch["control_probability"].is_valid()))
         found.append(_keys(*(of_batch[name].to_numpy() for name in _SOURCE)))
     keys = np.unique(np.concatenate(found))
@@ -101,10 +102,8 @@ def _of_source(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, _Came]:
     """Leave out rows that name no transaction, and tell when the others came."""
     for name in _SOURCE:
         batch = batch.filter(batch[name].is_valid())
-    times = batch["kafka_time"]
-    times_us = times.cast(pa.timestamp("us", times.type.tz), safe=False).cast(pa.int64())
-    places = (batch["kafka_partition"], batch["kafka_offset"])
-    return batch, _Came(*(each.to_numpy().astype(np.int64) for each in (times_us, *places)))
+    places = (batch[name].to_numpy().astype(np.int64) for name in PLACE_COLUMNS)
+    return batch, _Came(came_us(batch), *places)
 
 
 def _coded(names: pa.Array, known: dict[str, int]) -> NDArray[np.int32]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
+from flink_jobs.domain.history import DAY_S
 from flink_jobs.store.lake import LakeError
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import NoSettingsError, SettingsError, defaults_named, load_settings
@@ -90,7 +91,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _models(options: argparse.Namespace, data: ServedData, as_of: datetime) -> list[dict[str, Any]]:
     delay, found = _label_delay(options), []
-    as_of_day = int(as_of.timestamp()) // 86_400
+    as_of_day = int(as_of.timestamp() // DAY_S)
     for model in data.models(_thresholds(options.settings)):
         with step(f"Measuring {model.role} {model.version} on {len(model.served.scores):,} transactions"):
             found.append(performance_of(model, options.cards, delay, as_of_day, TIMES))

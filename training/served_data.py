@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from flink_jobs.domain.history import DAY_S
 from flink_jobs.domain.transaction import MAX_FUTURE_S
 from flink_jobs.store.lake import (
     LABELS_FOLDER,
@@ -22,7 +23,6 @@ from training.lake_predictions import read_predictions
 from training.lake_transactions import read_lake_transactions
 from training.performance import ServedScores
 
-_DAY_S = 86_400
 _ROWS_AT_ONCE = 10_000
 CHAMPION, CHALLENGER = "champion", "challenger"
 
@@ -120,7 +120,7 @@ def period(
         last_s = transactions.last_event_s(datetime.now(UTC).timestamp() + MAX_FUTURE_S)
         if last_s is None:
             raise LakeError(f"{transactions.name}: there are no transactions")
-        until = datetime.fromtimestamp(last_s // _DAY_S * _DAY_S + _DAY_S, UTC)
+        until = datetime.fromtimestamp(last_s // DAY_S * DAY_S + DAY_S, UTC)
     if since is None:
         since = until - timedelta(days=days)
     return since, until

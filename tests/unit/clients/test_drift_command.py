@@ -160,10 +160,12 @@ def test_of_lake_labels_the_latest_that_was_given_by_then_counts(tmp_path: Path)
     day = datetime(2024, 5, 1, tzinfo=UTC)
     given = [("1", True, 0), ("1", False, 2), ("2", True, 1), ("3", True, 5)]
     records = [
-        msgspec.json.encode(Label(name, is_fraud, "alice", day + timedelta(days=days)))
-        for name, is_fraud, days in given
+        (time.timestamp(), msgspec.json.encode(Label(name, is_fraud, "alice", time)))
+        for name, is_fraud, time in ((name, is_fraud, day + timedelta(days=n)) for name, is_fraud, n in given)
     ]
-    write_lake(tmp_path, [(LAST_WEEK_S, payload) for payload in [*records, b"no label"]])
+    # one that was given days after it came is no label, as in training
+    early = msgspec.json.encode(Label("4", is_fraud=True, labelled_by="alice", labelled_at=day))
+    write_lake(tmp_path, [*records, (LAST_WEEK_S, early), (LAST_WEEK_S, b"no label")], came_at_once=True)
     labels_of = lake_labels(lake_at(tmp_path), unlabelled_is_honest=True)
     assert labels_of(0, (day + timedelta(days=4)).timestamp()) == Labels(
         {"1": False, "2": True}, unlabelled_is_honest=True
@@ -198,14 +200,14 @@ def test_what_lies_there_twice_while_the_lake_is_compacted_counts_once(tmp_path:
     assert list(lake.payloads(0, 4e9)) == [records]
 
 
-def write_lake(root: Path, records: list[tuple[float, bytes]]) -> None:
+def write_lake(root: Path, records: list[tuple[float, bytes]], *, came_at_once: bool = False) -> None:
     """Two files of two days, the latest event first, and one that is still being written."""
     times = [None if np.isnan(time_s) else round(time_s * 1e3) for time_s, _ in records]
     table = pa.table(
         {
             "event_time": pa.array(times, pa.timestamp("ms")),
             "payload": pa.array([payload for _, payload in records], pa.binary()),
-            "kafka_time": pa.array([1] * len(records), pa.timestamp("ms")),
+            "kafka_time": pa.array(times if came_at_once else [1] * len(records), pa.timestamp("ms")),
             "kafka_partition": pa.array([0] * len(records), pa.int32()),
             "kafka_offset": pa.array(range(len(records)), pa.int64()),
         }
