@@ -109,34 +109,33 @@ class Cluster:
 
         The form is that of the state as the job names it, else 1.
         """
-        jobs = self.request("/jobs/overview")["jobs"]
-        ended = [job["jid"] for job in jobs if job["name"] == name and job["state"] in ENDED]
-        latest = {
-            job_id: self.request(f"/jobs/{job_id}/checkpoints").get("latest", {}).get("savepoint")
-            for job_id in ended
-        }
+        left = {job_id: latest.get("savepoint") for job_id, latest in self._ended_jobs(name).items()}
         return [
             (
                 savepoint["latest_ack_timestamp"] / 1000,
                 savepoint["external_path"],
                 int(self.deployed(job_id).get("state", 1)),
             )
-            for job_id, savepoint in latest.items()
+            for job_id, savepoint in left.items()
             if savepoint and not savepoint.get("discarded")
         ]
 
     def made_by(self, name: str, snapshot: str) -> dict[str, str]:
         """Give the fingerprint of the ended job of that name which left a snapshot; {} if it is forgotten."""
-        for job in self.request("/jobs/overview")["jobs"]:
-            if job["name"] == name and job["state"] in ENDED:
-                latest = self.request(f"/jobs/{job['jid']}/checkpoints").get("latest", {})
-                left = [latest.get(kind) or {} for kind in ("savepoint", "completed")]
-                # file:/flink and file:///flink are the same folder
-                if PurePath(snapshot).parts[-2:] in [
-                    PurePath(each.get("external_path") or "").parts[-2:] for each in left
-                ]:
-                    return self.deployed(job["jid"])
+        for job_id, latest in self._ended_jobs(name).items():
+            left = [latest.get(kind) or {} for kind in ("savepoint", "completed")]
+            # file:/flink and file:///flink are the same folder
+            if PurePath(snapshot).parts[-2:] in [
+                PurePath(each.get("external_path") or "").parts[-2:] for each in left
+            ]:
+                return self.deployed(job_id)
         return {}
+
+    def _ended_jobs(self, name: str) -> dict[str, dict[str, Any]]:
+        """Give the latest snapshots, by kind, of each ended job of that name, by its id."""
+        jobs = self.request("/jobs/overview")["jobs"]
+        ended = [job["jid"] for job in jobs if job["name"] == name and job["state"] in ENDED]
+        return {each: self.request(f"/jobs/{each}/checkpoints").get("latest", {}) for each in ended}
 
     def stop_with_savepoint(self, job_id: str, folder: str | None, timeout_s: float) -> str:
         """Stop the job and give the savepoint's path."""

@@ -40,8 +40,13 @@ def snapshot_folder(base: str, name: str, form: int) -> str:
 
 def in_own_folder(path: str, base: str, name: str) -> bool:
     """Tell whether a snapshot lies in a job's folder under `base`, for state of any form."""
-    folder = re.escape(snapshot_folder(base, name, 1))
-    return bool(re.match(rf"{folder}(\.form\d+)?/", path))
+    base = re.escape(f"{base.rstrip('/')}/")
+    return bool(re.match(f"{base}{_any_form(name)}/", path))
+
+
+def _any_form(name: str) -> str:
+    """Give a pattern of the names of a job's folders; its group is the number of the form."""
+    return rf"{re.escape(name)}(?:\.form(\d+))?"
 
 
 def list_snapshots(
@@ -59,7 +64,7 @@ def list_snapshots(
         JobError: the object store refuses or cannot be reached.
 
     """
-    own = re.compile(rf"{re.escape(name)}(?:\.form(\d+))?/.+/_metadata")
+    own = re.compile(f"{_any_form(name)}/.+/_metadata")
 
     def found(root: str, place: str, completed_s: float) -> list[Snapshot]:
         match = own.fullmatch(place)
