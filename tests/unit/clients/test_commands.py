@@ -24,33 +24,6 @@ HEADER = "transaction_id,event_time,customer_id,terminal_id,amount,is_fraud\n"
 
 
 @pytest.fixture
-def settings_file(tmp_path: Path) -> Path:
-    """Names a broker where none is."""
-    path = tmp_path / "settings.json"
-    path.write_text(
-        json.dumps(
-            {
-                "kafka": {"bootstrap_servers": "127.0.0.1:1"},
-                "topics": {
-                    "transactions": "transactions",
-                    "predictions": "predictions",
-                    "fraud_alerts": "fraud_alerts",
-                    "transactions_dlq": "transactions_dlq",
-                },
-                "s3": {"endpoint_url": "http://127.0.0.1:1", "access_key": "a", "secret_key": "b"},
-                "buckets": {
-                    "datalake": "datalake",
-                    "models": "models",
-                    "features": "features",
-                    "flink": "flink",
-                },
-            }
-        )
-    )
-    return path
-
-
-@pytest.fixture
 def data_file(tmp_path: Path) -> Path:
     path = tmp_path / "data.csv"
     rows = (

@@ -34,17 +34,8 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServedLake:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    names = ("transactions", "predictions", "fraud_alerts", "transactions_dlq")
-    settings = {
-        "kafka": {"bootstrap_servers": "127.0.0.1:1"},
-        "topics": dict(zip(names, names, strict=True)),
-        "s3": {"endpoint_url": "http://127.0.0.1:1", "access_key": "a", "secret_key": "b"},
-        "buckets": {name: name for name in ("datalake", "models", "features", "flink")},
-    }
-    path = tmp_path / "settings.json"
-    path.write_text(json.dumps(settings))
-    return lambda *arguments: labelling.main(["--settings", str(path), *arguments])
+def run(settings_file: Path) -> Run:
+    return lambda *arguments: labelling.main(["--settings", str(settings_file), *arguments])
 
 
 def payment(id_: str, day: int = 15) -> dict[str, Any]:
