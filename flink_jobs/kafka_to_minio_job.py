@@ -1,7 +1,8 @@
 """Keep all topics: from Kafka to Parquet files, each record exactly once.
 
 A row holds a record's bytes as they came, the columns that SQL could read from them, and the record's
-place in Kafka. A file appears with the checkpoint that completes it.
+place in Kafka. A file appears with the checkpoint that completes it. Of predictions the bytes are left out:
+the columns say all that is in them.
 """
 
 import argparse
@@ -11,16 +12,14 @@ from typing import Any
 from pyflink.common.job_client import JobClient
 from pyflink.table import StreamTableEnvironment
 
-from flink_jobs.configuration import sql_options, stream_environment, topic_table, transactions_table
-from flink_jobs.lake_columns import (
-    amount_column,
-    flag_column,
-    id_column,
-    own_id,
-    own_number,
-    own_text,
-    time_column,
+from flink_jobs.configuration import (
+    messages_table,
+    sql_options,
+    stream_environment,
+    topic_table,
+    transactions_table,
 )
+from flink_jobs.lake_columns import amount_column, flag_column, id_column, time_column
 from flink_jobs.store.lake import (
     ALERTS_FOLDER,
     DEAD_LETTERS_FOLDER,
@@ -61,6 +60,23 @@ DEAD_LETTER_COLUMNS = """
   payload_bytes INT,
   transaction_partition INT,
   transaction_offset BIGINT,"""
+PAYLOAD_COLUMN = """
+  payload BYTES,"""
+# fields of `scoring.Prediction`
+PREDICTION_FIELDS = (
+    "transaction_id STRING",
+    "score DOUBLE",
+    "threshold DOUBLE",
+    "model_version STRING",
+    "risk_version STRING",
+    "challenger_score DOUBLE",
+    "challenger_version STRING",
+    "control_probability DOUBLE",
+    "`partition` INT",
+    "`offset` BIGINT",
+    "kafka_timestamp_ms BIGINT",
+    "features MAP<STRING, DOUBLE>",
+)
 PREDICTION_COLUMNS = """
   transaction_id STRING,
   score DOUBLE,
@@ -72,18 +88,22 @@ PREDICTION_COLUMNS = """
   control_probability DOUBLE,
   transaction_partition INT,
   transaction_offset BIGINT,
-  transaction_time TIMESTAMP(3),"""
+  transaction_time TIMESTAMP(3),
+  features MAP<STRING, DOUBLE>,"""
 
 
-def lake_table(name: str, columns: str, path: str, file_mb: int, file_age_s: int) -> str:
+def lake_table(  # noqa: PLR0913 - a table has that many properties
+    name: str, columns: str, path: str, file_mb: int, file_age_s: int, *, payload: bool = True
+) -> str:
     """DDL of a folder of the lake, one partition a day of Kafka's clock (UTC).
 
     Args:
         name: of the table.
-        columns: read from the payload; NULL where SQL cannot read them.
+        columns: what is kept besides a record's place; NULL where SQL cannot read it.
         path: of the folder.
         file_mb: a file is closed at this size.
         file_age_s: … or at this age.
+        payload: whether a record's bytes are kept.
 
     """
     options = {
@@ -98,8 +118,7 @@ def lake_table(name: str, columns: str, path: str, file_mb: int, file_age_s: int
 CREATE TABLE {name} ({columns}
   kafka_partition INT,
   kafka_offset BIGINT,
-  kafka_time TIMESTAMP_LTZ(3),
-  payload BYTES,
+  kafka_time TIMESTAMP_LTZ(3),{PAYLOAD_COLUMN if payload else ""}
   dt STRING
 ) PARTITIONED BY (dt) WITH (
   {sql_options(options)}
@@ -150,22 +169,23 @@ INSERT INTO lake_dead_letters SELECT
   `partition`, `offset`, `timestamp`, payload, DATE_FORMAT(`timestamp`, 'yyyy-MM-dd')
 FROM (SELECT *, DECODE(payload, 'UTF-8') AS text FROM dead_letters)"""
 
-# one for each transaction, so it has to be cheap
-INSERT_PREDICTIONS = f"""
+# one for each transaction, so it has to be cheap: Flink's format `json` reads a message once
+INSERT_PREDICTIONS = """
 INSERT INTO lake_predictions SELECT
-  {own_id("transaction_id")},
-  {own_number("score", "DOUBLE")},
-  {own_number("threshold", "DOUBLE")},
-  {own_text("model_version")},
-  {own_text("risk_version")},
-  {own_number("challenger_score", "DOUBLE", then='"challenger_version":"')},
-  {own_text("challenger_version")},
-  {own_number("control_probability", "DOUBLE", then='"features":')},
-  {own_number("partition", "INT")},
-  {own_number("offset", "BIGINT")},
-  CAST(TO_TIMESTAMP_LTZ({own_number("kafka_timestamp_ms", "BIGINT")}, 3) AS TIMESTAMP(3)),
-  `partition`, `offset`, `timestamp`, payload, CAST(CAST(`timestamp` AS DATE) AS STRING)
-FROM (SELECT *, DECODE(payload, 'UTF-8') AS text FROM predictions)"""  # noqa: S608 - constants only
+  transaction_id,
+  score,
+  threshold,
+  model_version,
+  risk_version,
+  challenger_score,
+  challenger_version,
+  control_probability,
+  `partition`,
+  `offset`,
+  CAST(TO_TIMESTAMP_LTZ(kafka_timestamp_ms, 3) AS TIMESTAMP(3)),
+  features,
+  kafka_partition, kafka_offset, kafka_time, CAST(CAST(kafka_time AS DATE) AS STRING)
+FROM predictions"""
 
 # Keep the order, and add at the end: Flink finds a source's state by the source's position among these.
 INSERTS = {
@@ -195,24 +215,27 @@ def job_tables(settings: Settings, lake: str, file_mb: int, file_age_s: int) -> 
         "labels": settings.topics.fraud_labels,
         "alerts": settings.topics.fraud_alerts,
         "dead_letters": settings.topics.transactions_dlq,
-        "predictions": settings.topics.predictions,
     }
     folders = {
         "lake": (TRANSACTION_COLUMNS, TRANSACTIONS_FOLDER),
         "lake_labels": (LABEL_COLUMNS, LABELS_FOLDER),
         "lake_alerts": (ALERT_COLUMNS, ALERTS_FOLDER),
         "lake_dead_letters": (DEAD_LETTER_COLUMNS, DEAD_LETTERS_FOLDER),
-        "lake_predictions": (PREDICTION_COLUMNS, PREDICTIONS_FOLDER),
     }
+    predictions = f"{lake}/{PREDICTIONS_FOLDER}"
     return [
         transactions_table(
             settings, NAME, computed_columns=[f"currency AS '{settings.currency}'"], consumer=consumer
         ),
         *(topic_table(name, topic, settings, NAME, consumer=consumer) for name, topic in topics.items()),
+        messages_table(
+            "predictions", settings.topics.predictions, PREDICTION_FIELDS, settings, NAME, consumer=consumer
+        ),
         *(
             lake_table(name, columns, f"{lake}/{folder}", file_mb, file_age_s)
             for name, (columns, folder) in folders.items()
         ),
+        lake_table("lake_predictions", PREDICTION_COLUMNS, predictions, file_mb, file_age_s, payload=False),
     ]
 
 

@@ -5,8 +5,6 @@ the field is none. `JSON_VALUE` gives the number 5 and the text "5" alike. So a 
 whether the field stands there as almost all records have it, which costs far less than reading JSON; only
 where it does not is the value looked at with its quotes. Flink reads the JSON anew for each call.
 
-The last three read messages of `ml_inference_job`, whose form is known: a search is enough.
-
 A search finds a field at any depth and the first of two, so where a record has another one of that name, the
 column may have a value that the job refuses. `docs/data.md` names what else it cannot tell.
 """
@@ -76,25 +74,3 @@ def time_column(field: str) -> str:
 def flag_column(field: str) -> str:
     """Give true or false."""
     return _FLAG.replace("FIELD", field)
-
-
-def own_id(field: str) -> str:
-    """Give the id with which a message of `ml_inference_job` begins."""
-    plain = rf"""'^\{{"{field}":"([^"\\]*+)"'"""
-    value = f"JSON_VALUE(text, '$.{field}')"
-    return f"CASE WHEN REGEXP(text, {plain}) THEN REGEXP_EXTRACT(text, {plain}, 1) ELSE {value} END"
-
-
-def own_text(field: str) -> str:
-    """Give plain text of a message of `ml_inference_job`: without quotes and backslashes."""
-    return rf"""REGEXP_EXTRACT(text, '"{field}":"([^"\\]++)"', 1)"""
-
-
-def own_number(field: str, kind: str, then: str = "") -> str:
-    """Give a number of a message of `ml_inference_job`; `then` is what always comes next, if something does.
-
-    Messages are written without blanks, their features last. So the first field of a name is the message's
-    own; of one that may be left out, `then` tells that it is not a feature of that name.
-    """
-    following = f",{then}" if then else ""
-    return rf"""TRY_CAST(REGEXP_EXTRACT(text, '"{field}":([-+.0-9eE]++){following}', 1) AS {kind})"""

@@ -41,16 +41,19 @@ def on_files(ddl: str, folder: Path) -> str:
     """
     if "'connector' = 'kafka'" not in ddl:
         return ddl
-    columns, _, _ = ddl.partition("WITH (")
+    columns, _, given = ddl.partition("WITH (")
     named = re.search(r"CREATE TABLE (\w+)", columns)
     assert named
     path = folder / named[1]
     path.mkdir(exist_ok=True)
-    read = "METADATA VIRTUAL" in columns
+    read = " VIRTUAL" in columns
     options = {"connector": "filesystem", "path": path.as_uri()} | (
         {"format": "json", "source.monitor-interval": "50 ms"} if read else {"format": "parquet"}
     )
-    return f"{columns.replace(' METADATA VIRTUAL', '').replace(' METADATA', '')}WITH ({sql_options(options)})"
+    # a table that reads messages as JSON says what becomes of others
+    options |= dict(re.findall(r"'(json\.[\w.-]+)' = '(\w+)'", given))
+    columns = re.sub(r" METADATA( FROM '\w+')?( VIRTUAL)?", "", columns)
+    return f"{columns}WITH ({sql_options(options)})"
 
 
 def record(payload: bytes | None, partition: int, offset: int, timestamp: str) -> dict[str, Any]:
@@ -110,7 +113,7 @@ class Job:
         if not self._client.get_job_execution_result().done():
             self._client.cancel().result()
 
-    def feed(self, table: str, records: Iterable[Mapping[str, Any]]) -> None:
+    def feed(self, table: str, records: Iterable[Mapping[str, Any] | str]) -> None:
         """Let the job read these, in their order."""
         # a job that goes on knows the names of the files that it has read
         name = f"{time.time_ns()}.json"

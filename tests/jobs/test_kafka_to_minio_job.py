@@ -197,6 +197,11 @@ def written(message: dict[str, Any]) -> bytes:
     return msgspec.json.encode(message)
 
 
+def place(offset: int, came: str) -> dict[str, Any]:
+    """Where a message lies in partition 0, and when it came."""
+    return {"kafka_partition": 0, "kafka_offset": offset, "kafka_time": f"{came}Z"}
+
+
 def test_a_job_of_before_predictions_were_kept_goes_on_and_keeps_them_from_their_topic_s_start(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,20 +216,17 @@ def test_a_job_of_before_predictions_were_kept_goes_on_and_keeps_them_from_their
         with run(Job(tmp_path), settings) as job:
             for table, message in messages.items():
                 job.feed(table, [record(message, 0, 0, NEW_YEARS_EVE)])
-            job.feed("predictions", [record(written(PREDICTION), 0, 0, NEW_YEARS_EVE)])
+            job.feed("predictions", [PREDICTION | place(0, NEW_YEARS_EVE)])
             job.until(lambda: len(job.rows("lake")) == 4, "what that job kept")
             savepoint = job.stop()
     alerted = PREDICTION | {"threshold": 0.5, "risk_version": "r", "features": OWN_FEATURES}
-    odd = PREDICTION | {"transaction_id": '"{\\', "score": 1.0}
-    later: list[bytes | None] = [
-        *map(written, (PREDICTION | CHALLENGED | CONTROL, alerted, odd)),
-        b"none",
-        None,
-    ]
+    odd = PREDICTION | {"transaction_id": '"{\\', "score": 1.0, "model_version": 5}
+    later = [PREDICTION | CHALLENGED | CONTROL, alerted, odd, {}, PREDICTION | {"score": "much"}]
     with run(Job(tmp_path), settings, savepoint) as job:
         for table, message in messages.items():
             job.feed(table, [record(message, 0, 1, NEW_YEAR)])
-        job.feed("predictions", [record(each, 0, 1 + n, NEW_YEAR) for n, each in enumerate(later)])
+        # what is no message is passed over
+        job.feed("predictions", ["none", *(each | place(1 + n, NEW_YEAR) for n, each in enumerate(later))])
         job.until(lambda: len(job.rows("lake")) >= 8 + 6, "all of it")
         job.stop()
 
@@ -235,15 +237,18 @@ def test_a_job_of_before_predictions_were_kept_goes_on_and_keeps_them_from_their
     for folder in (TRANSACTIONS_FOLDER, LABELS_FOLDER, ALERTS_FOLDER, DEAD_LETTERS_FOLDER):
         assert [row["kafka_offset"] for row in rows(folder)] == [0, 1], folder
     kept = rows(PREDICTIONS_FOLDER)
-    assert [row["payload"] for row in kept] == [written(PREDICTION), *later]
+    assert [(row["kafka_partition"], row["kafka_offset"]) for row in kept] == [(0, n) for n in range(6)]
+    assert kept[1]["kafka_time"].replace(tzinfo=UTC) == datetime(2026, 1, 1, tzinfo=UTC)
     assert [row["dt"] for row in kept] == ["2025-12-31", *["2026-01-01"] * 5]
     at = (7, 4_000_000_000, datetime(2026, 2, 10, 12, 0, 0, 250000))  # noqa: DTZ001 - a column without a zone
     challenger = tuple(CHALLENGED.values())
-    assert [tuple(row.values())[:11] for row in kept] == [
-        ("t-ü", 1e-06, None, VERSION, None, None, None, None, *at),
-        ("t-ü", 1e-06, 0.5, VERSION, "renewed-2026", *challenger, 0.001, *at),
-        ("t-ü", 1e-06, 0.5, VERSION, "r", None, None, None, *at),
-        ('"{\\', 1.0, None, VERSION, None, None, None, None, *at),
-        (None,) * 11,
-        (None,) * 11,
+    for row in kept:
+        row["features"] = None if row["features"] is None else dict(row["features"])
+    assert [tuple(row.values())[:12] for row in kept] == [
+        ("t-ü", 1e-06, None, VERSION, None, None, None, None, *at, None),
+        ("t-ü", 1e-06, 0.5, VERSION, "renewed-2026", *challenger, 0.001, *at, OWN_FEATURES),
+        ("t-ü", 1e-06, 0.5, VERSION, "r", None, None, None, *at, OWN_FEATURES),
+        ('"{\\', 1.0, None, "5", None, None, None, None, *at, None),
+        (None,) * 12,
+        ("t-ü", None, None, VERSION, None, None, None, None, *at, None),
     ]

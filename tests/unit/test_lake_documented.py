@@ -32,16 +32,17 @@ TIME = datetime(2018, 7, 4, 12, tzinfo=UTC)
 def test_the_columns_that_are_told_are_those_that_the_job_writes() -> None:
     told: dict[str, set[str]] = {}
     for folder, columns in re.findall(
-        r"^\| (all|`[a-z_/]+`) \| ((?:`\w+`(?:, )?)+) \| .+ \|$", PAGE, re.MULTILINE
+        r"^\| (all|all but `predictions`|`[a-z_/]+`) \| ((?:`\w+`(?:, )?)+) \| .+ \|$", PAGE, re.MULTILINE
     ):
-        told.setdefault(folder.strip("`"), set()).update(re.findall(r"\w+", columns))
-    ddl = dict(re.findall(r'^(\w+)_COLUMNS = """(.*?)"""', JOB, re.MULTILINE | re.DOTALL))
+        told.setdefault(folder.replace("`", ""), set()).update(re.findall(r"\w+", columns))
+    ddl = dict(re.findall(r'^(\w+)_COLUMNS? = """(.*?)"""', JOB, re.MULTILINE | re.DOTALL))
     written = {
         folder: set(re.findall(r"^ {2}(\w+) [A-Z]", ddl[name], re.MULTILINE))
         for folder, name in zip(
             FOLDERS, ("TRANSACTION", "LABEL", "ALERT", "DEAD_LETTER", "PREDICTION"), strict=True
         )
     }
+    written["all but predictions"] = set(re.findall(r"^ {2}(\w+) [A-Z]", ddl["PAYLOAD"], re.MULTILINE))
     common = JOB.partition("({columns}")[2].partition(") PARTITIONED")[0]
     assert told == written | {"all": set(re.findall(r"^ {2}(\w+) [A-Z]", common, re.MULTILINE))}
 
@@ -95,7 +96,10 @@ def test_what_is_shown_runs_and_counts_each_record_once(
         "control_probability": [each.control_probability for each in predictions],
         "transaction_partition": [each.partition for each in predictions],
         "transaction_offset": [each.offset for each in predictions],
-        "payload": [msgspec.json.encode(each) for each in predictions],
+        "features": pa.array(
+            [each.features and list(each.features.items()) for each in predictions],
+            pa.map_(pa.string(), pa.float64()),
+        ),
     }
     for folder, columns in (
         (TRANSACTIONS_FOLDER, payments),
