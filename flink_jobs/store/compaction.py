@@ -42,7 +42,7 @@ KEPT_AFTER_MERGE = timedelta(hours=1)
 _DELETED_AT_ONCE = 100
 # Flink's names for files that are finished; whatever else lies in the lake is not ours to merge or to delete.
 _WRITTEN = "part-"
-# Parquet that is cut or damaged, or has other columns
+# Parquet that is cut or damaged, or has a column of another type
 _NOT_OF_THE_LAKE = (pa.ArrowException, OSError, ValueError, KeyError)
 
 

@@ -18,8 +18,10 @@ _IDENTITY = (*PLACE_COLUMNS, "kafka_time")
 def merge(contents: Sequence[bytes]) -> bytes:
     """Give one Parquet file with the rows of all files, in their order, each once.
 
+    A column that only some of them have, as a new release adds one, is NULL in the rows of the others.
+
     Raises:
-        pa.ArrowException: a file is no Parquet, or has other columns than the first.
+        pa.ArrowException: a file is no Parquet, or has a column of another type than one before.
         KeyError: it lacks a column of a record's place.
 
     """
@@ -68,10 +70,12 @@ def is_whole(content: bytes) -> bool:
 
 def _tables(contents: Sequence[bytes]) -> Iterator[pa.Table]:
     """Give the rows of some files at a time, each once."""
-    waiting: list[pa.Table] = []
-    for content, kept in zip(contents, firsts(contents), strict=True):
-        parquet = open_parquet(io.BytesIO(content))
-        waiting.append(parquet.schema_arrow.empty_table())
+    files = [open_parquet(io.BytesIO(content)) for content in contents]
+    if not files:
+        return
+    none = pa.unify_schemas([file.schema_arrow for file in files]).empty_table()
+    waiting = [none]
+    for parquet, kept in zip(files, firsts(contents), strict=True):
         done = 0
         for batch in parquet.iter_batches(_ROWS_AT_ONCE):
             table = pa.Table.from_batches([batch])
@@ -79,10 +83,9 @@ def _tables(contents: Sequence[bytes]) -> Iterator[pa.Table]:
             done += len(table)
             waiting.append(table if here.all() else table.filter(pa.array(here)))
             if sum(map(len, waiting)) >= _ROWS_AT_ONCE:
-                yield pa.concat_tables(waiting)
-                waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)
+                yield pa.concat_tables(waiting, promote_options="default")
+                waiting = [none]
+    yield pa.concat_tables(waiting, promote_options="default")
 
 
 def firsts(contents: Sequence[bytes]) -> list[NDArray[np.bool_]]:

@@ -355,9 +355,30 @@ def test_files_that_a_job_may_look_for_stay(store: MemoryStore) -> None:
     assert compacted(store, settled=timedelta(days=2)) == Compacted()
 
 
-def test_files_with_other_columns_are_left_and_named(store: MemoryStore) -> None:
+def test_files_of_a_release_with_another_column_are_merged_with_the_others(store: MemoryStore) -> None:
     key = "raw/transactions/dt=2026-01-01/part-03"
     store.put_object(Bucket="datalake", Key=key, Body=parquet(60, more=[1] * 20))
+    known = read(store)
+    outcome = compacted(store)
+    assert (outcome.problems, outcome.repeats) == ((), 0)
+    store.now += 2 * HOUR
+    compacted(store)
+    assert parts(store).isdisjoint({key})
+    assert read(store) == known
+    more = [
+        (offset.as_py(), value.as_py())
+        for content in store.objects["datalake"].values()
+        if content[:4] == b"PAR1" and "more" in (table := pq.read_table(io.BytesIO(content))).column_names
+        for offset, value in zip(table["kafka_offset"], table["more"], strict=True)
+    ]
+    assert {offset for offset, value in more if value == 1} == set(range(60, 80))
+    assert {value for offset, value in more if not 60 <= offset < 80} == {None}
+
+
+def test_files_with_a_column_of_another_type_are_left_and_named(store: MemoryStore) -> None:
+    for number, more in ((2, [1] * 20), (3, ["one"] * 20)):
+        key = f"raw/transactions/dt=2026-01-01/part-{number:02}"
+        store.put_object(Bucket="datalake", Key=key, Body=parquet(20 * number, more=more))
     before, known = dict(store.objects["datalake"]), read(store)
     outcome = compacted(store)
     (problem,) = outcome.problems
