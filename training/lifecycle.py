@@ -6,6 +6,7 @@ newest release told of its terminal then.
 """
 
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,7 @@ from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.store.model_registry import ModelRegistry
 from flink_jobs.store.settings import Settings
 from training.dataset import Dataset
+from training.draws import Ranked, interval
 from training.examples import Rows, rows_from
 from training.forest import Forest
 from training.labelled_data import LabelledData
@@ -42,6 +44,7 @@ LEAST_OF_FRESH = 0.99
 
 _STANDARD = Forest()
 _WEEK_DAYS = 7
+_DRAWS = 200
 # further back than a renewal looks
 _LAKE_DAYS = 60
 _DAY = timedelta(days=1)
@@ -80,26 +83,29 @@ class Lived(NamedTuple):
         weeks: in their order.
         retraining: what each weekly run did, in words.
         renewals: how many tables of terminal risk were released.
+        gained: by retraining, in the mean of the weeks: ends of an interval of 90 %; None where chance cannot
+            be told, as too few cards have frauds.
 
     """
 
     weeks: list[Week]
     retraining: list[str]
     renewals: int
+    gained: tuple[float, float] | None
 
     def mean(self, name: str) -> float:
         """Give the mean of an average precision over the weeks."""
         return float(np.mean([getattr(each, name) for each in self.weeks]))
 
     def shortcomings(self) -> list[str]:
-        """Say what is worse than it has to be."""
+        """Say what is worse than it has to be; retraining, if it is so beyond chance."""
         found = [
             f"week {each.week}: {each.served:.3f} was served, less than {LEAST_OF_FRESH} of {each.fresh:.3f}"
             for each in self.weeks
             if each.served < LEAST_OF_FRESH * each.fresh
         ]
         served, retrained = self.mean("served"), self.mean("retrained")
-        if retrained < served:
+        if (self.gained[1] if self.gained else retrained - served) < 0:
             found.append(f"with weekly retraining {retrained:.4f} in the mean, {served:.4f} without")
         return found
 
@@ -117,6 +123,19 @@ class _Told(NamedTuple):
     served: NDArray[np.float32]
     published: NDArray[np.float32]
     renewals: int
+
+
+class Ranks(NamedTuple):
+    """A week's transactions as two models rank them; served and retrained are as in `Week`.
+
+    Attributes:
+        customers: whose card.
+
+    """
+
+    customers: NDArray[np.object_]
+    served: Ranked
+    retrained: Ranked
 
 
 def live(
@@ -150,13 +169,30 @@ def live(
     rows = rows_from(truth, first_day, first_day + weeks * _WEEK_DAYS)
     told = _told(lake, settings, champion.manifest, first_day, weeks * _WEEK_DAYS)
     retraining = Retraining(champion, forest)
-    lived = []
+    lived, ranks = [], []
     for number in range(weeks):
         begin = first_day + number * _WEEK_DAYS
         if number:
             retraining.run(lake.known_at(_time(begin)), _time(begin).date())
-        lived.append(_week(number + 1, rows, told, champion, retraining.promoted))
-    return Lived(lived, retraining.told, told.renewals)
+        week, ranked = _week(number + 1, rows, told, champion, retraining.promoted)
+        lived.append(week)
+        ranks.append(ranked)
+    return Lived(lived, retraining.told, told.renewals, gained(ranks))
+
+
+def gained(weeks: Sequence[Ranks]) -> tuple[float, float] | None:
+    """Give what retraining gained in the mean of the weeks; see `Lived`."""
+    ends = np.cumsum([len(each.customers) for each in weeks])
+
+    def gain(counts: NDArray[np.float64]) -> float:
+        of_weeks = zip(weeks, np.split(counts, ends[:-1]), strict=True)
+        gains = [
+            each.retrained.average_precision(counted) - each.served.average_precision(counted)
+            for each, counted in of_weeks
+        ]
+        return float(np.mean(gains))
+
+    return interval(gain, np.concatenate([each.customers for each in weeks]), int(ends[-1]), _DRAWS)
 
 
 def _span(dataset: Dataset, delay_days: int, weeks: int) -> tuple[int, int]:
@@ -195,7 +231,9 @@ def _told(lake: FillingLake, settings: Settings, champion: Manifest, first_day: 
     return _Told(np.concatenate(served), np.concatenate(unrenewed), renewals)
 
 
-def _week(number: int, rows: Rows, told: _Told, champion: ServedModel, retrained: ServedModel) -> Week:
+def _week(
+    number: int, rows: Rows, told: _Told, champion: ServedModel, retrained: ServedModel
+) -> tuple[Week, Ranks]:
     """Measure a week; `rows` have what was known."""
     begin = int(rows.days[0]) + (number - 1) * _WEEK_DAYS
     at = (rows.days >= begin) & (rows.days < begin + _WEEK_DAYS)
@@ -203,20 +241,26 @@ def _week(number: int, rows: Rows, told: _Told, champion: ServedModel, retrained
     if not labels.any():
         raise DatasetError(f"week {number} after the promotion has no fraud; give more data")
 
-    def worth(model: ServedModel, matrix: NDArray[np.float32]) -> float:
-        return average_precision(labels, model.score(matrix).astype(np.float64))
-
     served = _with_risk(fresh, told.served[at])
-    return Week(
+    scores = {
+        "served": _scores(champion, served),
+        "fresh": _scores(champion, fresh),
+        "not_renewed": _scores(champion, _with_risk(fresh, told.published[at])),
+        "retrained": _scores(retrained, served),
+    }
+    week = Week(
         week=number,
         first_day=_time(begin).date(),
         transactions=len(labels),
         frauds=int(labels.sum()),
-        served=worth(champion, served),
-        fresh=worth(champion, fresh),
-        not_renewed=worth(champion, _with_risk(fresh, told.published[at])),
-        retrained=worth(retrained, served),
+        **{name: average_precision(labels, each) for name, each in scores.items()},
     )
+    ranks = Ranks(rows.customers[at], *(Ranked.of(labels, scores[name]) for name in ("served", "retrained")))
+    return week, ranks
+
+
+def _scores(model: ServedModel, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+    return model.score(matrix).astype(np.float64)
 
 
 def _with_risk(matrix: NDArray[np.float32], risk: NDArray[np.float32]) -> NDArray[np.float32]:

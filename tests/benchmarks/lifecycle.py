@@ -42,6 +42,7 @@ def main() -> int:
         "weeks": [each._asdict() for each in lived.weeks],
         "retraining": lived.retraining,
         "renewals": lived.renewals,
+        "gained": lived.gained,
         "data": {"source": dataset.source, "sha256": dataset.sha256},
     }
     options.output.mkdir(parents=True, exist_ok=True)
@@ -53,6 +54,8 @@ def main() -> int:
         print(
             f"{each.week:>4}{each.served:>8.3f}{each.fresh:>8.3f}{each.retrained:>11.3f}{each.not_renewed:>13.3f}"
         )
+    if lived.gained:
+        print("gained by retraining: {:+.4f} to {:+.4f} in the mean (90 %)".format(*lived.gained))
     for shortcoming in lived.shortcomings():
         print(f"lifecycle: {shortcoming}", file=sys.stderr)
     return 1 if lived.shortcomings() else 0

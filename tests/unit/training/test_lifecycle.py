@@ -4,13 +4,15 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from memory_store import MemoryStore
 
 from flink_jobs.store.settings import Settings
 from training.dataset import Dataset
+from training.draws import Ranked
 from training.forest import Forest
-from training.lifecycle import Lived, Week, live
+from training.lifecycle import Lived, Ranks, Week, gained, live
 from training.lifecycle_lake import FillingLake
 from training.lifecycle_page import lifecycle_page
 from training.retraining import Retraining, train_in
@@ -81,12 +83,39 @@ def week(number: int, served: float, retrained: float) -> Week:
 
 
 def test_what_is_worse_than_it_has_to_be_is_said() -> None:
-    assert Lived([week(1, 0.8, 0.79), week(2, 0.793, 0.81)], [], 2).shortcomings() == []
-    told = Lived([week(1, 0.8, 0.8), week(2, 0.791, 0.79)], [], 2).shortcomings()
-    assert told == [
+    fine = [week(1, 0.8, 0.79), week(2, 0.793, 0.81)]
+    assert Lived(fine, [], 2, (0.001, 0.02)).shortcomings() == []
+    assert Lived(fine, [], 2, None).shortcomings() == []
+    weeks = [week(1, 0.8, 0.8), week(2, 0.791, 0.79)]
+    of_week, of_retraining = (
         "week 2: 0.791 was served, less than 0.99 of 0.800",
         "with weekly retraining 0.7950 in the mean, 0.7955 without",
-    ]
+    )
+    assert Lived(weeks, [], 2, (-0.01, -0.0001)).shortcomings() == [of_week, of_retraining]
+    assert Lived(weeks, [], 2, None).shortcomings() == [of_week, of_retraining]
+    # so small a difference is chance
+    assert Lived(weeks, [], 2, (-0.01, 0.0001)).shortcomings() == [of_week]
+
+
+def test_what_retraining_gains_is_told_from_chance() -> None:
+    random = np.random.default_rng(3)
+    labels = np.tile(np.array([1, 0, 0, 0, 0], np.int8), 200)
+    customers = np.repeat(np.arange(250).astype(object), 4)
+    noise = random.random(len(labels))
+
+    def ranks(served: float, retrained: float) -> Ranks:
+        return Ranks(
+            customers,
+            *(Ranked.of(labels, (1 - blur) * labels + blur * noise) for blur in (served, retrained)),
+        )
+
+    assert gained([ranks(0.7, 0.7), ranks(0.6, 0.6)]) == (0.0, 0.0)
+    better, worse = gained([ranks(0.7, 0.6)] * 2), gained([ranks(0.6, 0.7)] * 2)
+    assert better
+    assert worse
+    assert better[0] > 0 > worse[1]
+    # cards are drawn for all weeks at once, and the mean counts
+    assert gained([ranks(0.7, 0.6), ranks(0.6, 0.7)]) == pytest.approx((0, 0))
 
 
 def test_labels_come_when_the_delay_is_over(lake: FillingLake, town: Dataset) -> None:
