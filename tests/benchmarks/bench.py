@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 
 import pandas as pd
-from lab import INSTALLED, REMOTE, ROOT, BenchmarkError, Lab, until
+from lab import INSTALLED, REMOTE, ROOT, BenchmarkError, Lab, end_by_signals, until
 from loads import COHORT, MONTH_DAYS, copies, make, make_months, make_next_day, of_made_customers, producer
 from machine import check_disk, cpu_s
 from measures import silence, throughput
@@ -271,6 +271,7 @@ def main() -> int:
         "--output", type=Path, default=ROOT / "build", metavar="DIR", help="(default: %(default)s)"
     )
     options = parser.parse_args()
+    end_by_signals()
     try:
         lab = Lab()
         with tempfile.TemporaryDirectory() as folder:
@@ -281,6 +282,9 @@ def main() -> int:
             finally:
                 # a run that was broken off leaves what it has found
                 (options.output / "bench.json").write_text(json.dumps(bench.numbers, indent=2) + "\n")
+    except KeyboardInterrupt:
+        print("bench: ended by a signal; the lab's jobs run again", file=sys.stderr)
+        return 130
     except (BenchmarkError, ClientError, DatasetError, OSError) as error:
         # if bringing the lab's jobs back failed too, that is the error, and its context what went wrong first
         for failure in (None if error.__suppress_context__ else error.__context__, error):

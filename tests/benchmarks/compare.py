@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lab import INSTALLED, REMOTE, ROOT, BenchmarkError, Lab, until
+from lab import INSTALLED, REMOTE, ROOT, BenchmarkError, Lab, end_by_signals, until
 from machine import cpu_s
 from runs import Runs, add_data, read_data
 
@@ -133,6 +133,7 @@ def main() -> int:
     add_data(parser)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="(default: %(default)s)")
     options = parser.parse_args()
+    end_by_signals()
     try:
         lab = Lab()
         with tempfile.TemporaryDirectory() as name:
@@ -142,6 +143,9 @@ def main() -> int:
             comparison = Comparison(lab, Runs(lab, read_data(options), folder), folder)
             with lab.to_itself():
                 comparison.measure(options.rounds)
+    except KeyboardInterrupt:
+        print("compare: ended by a signal; the lab's jobs run again", file=sys.stderr)
+        return 130
     except (BenchmarkError, ClientError, DatasetError, OSError) as error:
         print(f"compare: {error}", file=sys.stderr)
         return 1

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -39,6 +40,15 @@ LAKE = "benchmark"
 
 class BenchmarkError(RuntimeError):
     """Something could not be measured."""
+
+
+def end_by_signals() -> None:
+    """Let SIGTERM and SIGINT raise KeyboardInterrupt, so that a run that is ended gives the lab back.
+
+    A shell without job control starts commands that ignore SIGINT.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 def run(*command: str, cwd: Path = ROOT) -> str:

@@ -1,5 +1,7 @@
 """What benchmarks compute from what they measured, and the loads that they make."""
 
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +12,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
+import lab
 import machine
 import measures
 from loads import copies, of_made_customers
@@ -234,3 +237,26 @@ def test_the_page_tells_of_months_where_they_were_measured(months: dict[str, Any
 
 def test_the_page_says_how_months_are_measured_where_they_were_not(numbers: dict[str, Any]) -> None:
     assert "make bench CUSTOMERS=1000000" in shown(numbers)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_ended_gives_the_lab_back(number: signal.Signals) -> None:
+    lines = (
+        "import time",
+        "from lab import end_by_signals",
+        "end_by_signals()",
+        "try:",
+        "    print('begun', flush=True)",
+        "    time.sleep(30)",
+        "    print('slept')",
+        "finally:",
+        "    print('given back')",
+    )
+    # as a shell starts a command in the background
+    command = ["sh", "-c", 'trap "" INT; exec "$0" "$@"', sys.executable, "-c", "\n".join(lines)]
+    folder = Path(lab.__file__).parent
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
+        assert run.stdout
+        assert run.stdout.readline() == b"begun\n"
+        run.send_signal(number)
+        assert run.stdout.read() == b"given back\n"
