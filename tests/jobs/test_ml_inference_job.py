@@ -275,10 +275,12 @@ def test_a_job_without_state_has_the_histories_that_the_lake_gives(
         at = f"2026-02-10T12:0{minute}:00Z"
         return [payment(f"{customer}-{minute}", customer, at) for customer in CUSTOMERS]
 
-    def feed(minute: int) -> None:
-        first = minute * len(CUSTOMERS)
+    def feed(*minutes: int) -> None:
         came = "2026-03-01 12:00:00.123"
-        job.feed("transactions", (record(each, 7, first + n, came) for n, each in enumerate(paid(minute))))
+        # one file: of two, readers may take the later one first
+        payloads = [payload for minute in minutes for payload in paid(minute)]
+        first = minutes[0] * len(CUSTOMERS)
+        job.feed("transactions", (record(each, 7, first + n, came) for n, each in enumerate(payloads)))
 
     rows = paid(0) + paid(1)
     table = pa.table(
@@ -297,8 +299,7 @@ def test_a_job_without_state_has_the_histories_that_the_lake_gives(
     found_ms = int(datetime(2026, 4, 1, tzinfo=UTC).timestamp() * 1000)
     beginning = Beginning({7: len(rows)}, {7: 0}, {7: len(rows) + len(CUSTOMERS)}, found_ms)
     with scoring.run(beginning=beginning) as job:
-        feed(2)
-        feed(3)
+        feed(2, 3)
         job.until(lambda: len(job.answers()) >= len(CUSTOMERS), "an answer to each record that had none")
         savepoint = job.stop()
     assert {job.count(f"{customer}-3") for customer in CUSTOMERS} == {4}
