@@ -172,12 +172,14 @@ check: .venv/installed build/flink/installed ## lint, types, unit tests and the 
 # own, and a short form, with stand-ins, among the unit tests.
 BUDGETS := check=5 roles=30 lab=25
 
-test: ## every check and test but the long ones; PART=check, roles, lab, slow, machines, or a scenario such as PART=kafka
+test: ## every check and test but the long ones; PART=check, roles, lab, slow, machines, or a scenario, such as PART=kafka, whole
 	@case '$(PART)' in
 	  '')
 	    mkdir -p build
 	    export TEST_TIMES='$(CURDIR)/build/test-times'
 	    : >"$$TEST_TIMES"
+	    # another lab on this machine is told now, and not when the lab's turn comes
+	    $(MAKE) --no-print-directory plan
 	    for part in $(BUDGETS); do
 	      echo "$${part/=/ } $$(date +%s)" >>"$$TEST_TIMES"
 	      $(MAKE) --no-print-directory "test-$${part%=*}"
@@ -196,6 +198,7 @@ test-roles: .venv/installed
 	$(call step,Prepare this machine,(cd ansible && ansible-playbook playbooks/control_node.yml playbooks/artifacts.yml),The task that failed stands above.)
 	printf '\n\033[1m==> %s\033[0m\n' 'Apply each role to hosts of its own'
 	$(if $(SCENARIO),,pytest -v tests/roles --ignore=tests/roles/test_scenarios.py)
+	$(if $(SCENARIO),,export SCENARIOS_IN_SHORT=1)
 	# two at a time, as a scenario often waits; what scenario cluster shows, the lab's own tests show too, control_node builds all there is, upgrade takes long: each by its own PART
 	pytest -v --numprocesses=2 --dist=worksteal --durations=0 --durations-min=1 $(if $(SCENARIO),'tests/roles/test_scenarios.py::test_role[$(SCENARIO)]',tests/roles/test_scenarios.py $(foreach own,cluster control_node upgrade,--deselect 'tests/roles/test_scenarios.py::test_role[$(own)]'))
 

@@ -1,5 +1,6 @@
 """Each role on hosts of its own: applied twice, the second time without a change, then looked at."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -17,6 +18,10 @@ def test_role(scenario: str) -> None:
     longest_s = LONGEST_S.get(scenario, LONGEST_OTHER_S)
     log = ROOT / f"build/molecule/{scenario}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    # molecule starts pytest, which tells in the log what takes long
+    options = ["--durations=0", "--durations-min=1"]
+    if os.environ.get("SCENARIOS_IN_SHORT"):
+        options.append("-m 'not slow'")
     with log.open("w") as output:
         ran = subprocess.run(
             ["timeout", "--kill-after=60", str(longest_s), "molecule", "test", "--scenario-name", scenario],
@@ -24,6 +29,7 @@ def test_role(scenario: str) -> None:
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
+            env=os.environ | {"PYTEST_ADDOPTS": " ".join(options)},
         )
     if ran.returncode:
         ended = f"ended with {ran.returncode}" if ran.returncode != 124 else f"took more than {longest_s} s"

@@ -174,6 +174,34 @@ def test_the_parts_of_make_test_and_their_budgets(checkout: Checkout) -> None:
     assert sum(int(budget) for _, budget, _ in times) == 60
 
 
+def test_another_lab_on_this_machine_ends_make_test_before_its_first_part(checkout: Checkout) -> None:
+    checkout.refuse_plans(with_status=1)
+    for name in ("git", "mypy", "pytest", "ruff"):
+        checkout.program(f".venv/bin/{name}", STAND_IN)
+    calls = checkout.make("test", fails=True)
+    assert "plan" in " ".join(word for call in calls for word in call)
+    assert {call[0] for call in calls}.isdisjoint({"mypy", "pytest", "ruff"})
+
+
+def test_only_make_test_as_a_whole_leaves_out_slow_tests_of_scenarios(checkout: Checkout) -> None:
+    for name in ("ansible-lint", "git", "mypy", "ruff", "shellcheck", "yamllint"):
+        checkout.program(f".venv/bin/{name}", STAND_IN)
+    noted = checkout.folder / "noted"
+    checkout.program(".venv/bin/pytest", f'#!/bin/sh\necho "${{SCENARIOS_IN_SHORT:-whole}} $*" >>"{noted}"\n')
+    (checkout.folder / "molecule/kafka").mkdir(parents=True)
+    (checkout.folder / "molecule/kafka/molecule.yml").touch()
+
+    def how(*arguments: str) -> set[str]:
+        noted.unlink(missing_ok=True)
+        checkout.make("test", *arguments)
+        runs = [line.split() for line in noted.read_text().splitlines()]
+        return {run[0] for run in runs if any(word.startswith("tests/roles/test_scenarios") for word in run)}
+
+    assert how() == {"1"}
+    assert how("PART=roles") == {"1"}
+    assert how("PART=kafka") == {"whole"}
+
+
 def test_flink_is_unpacked_for_the_jobs_tests_once_for_each_version(checkout: Checkout) -> None:
     assert checkout.make("build/flink/installed") == []
     installed = checkout.folder / "build/flink/installed"

@@ -242,6 +242,7 @@ def test_state_of_a_renamed_operator_is_dropped_only_if_allowed(host: Host, job:
     assert id_ > last_id
 
 
+@pytest.mark.slow
 def test_another_version_of_flink_goes_on_with_the_job(
     host: Host, apply: Apply, next_release: Callable[[str], dict[str, str]]
 ) -> None:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from testinfra.host import Host
 
 testinfra_hosts = ["ansible://kafka-1"]
@@ -26,6 +27,8 @@ def started(nodes: dict[str, Host]) -> dict[str, str]:
     return {name: host.check_output(command) for name, host in nodes.items()}
 
 
+# scenario upgrade does it with an older Kafka
+@pytest.mark.slow
 def test_another_configuration_and_version_restart_one_broker_at_a_time(
     nodes: dict[str, Host],
     apply: Callable[..., Any],

@@ -71,7 +71,7 @@ def test_new_code_touches_nothing_that_runs_and_the_last_release_stays(host: Hos
     assert content(host, second) == code
 
 
-@pytest.mark.parametrize("changes", [2, 4])
+@pytest.mark.parametrize("changes", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_an_installation_that_was_broken_off_is_never_in_use(
     host: Host, install: Install, changes: int
 ) -> None:
