@@ -98,14 +98,14 @@ class Lived(NamedTuple):
         return float(np.mean([getattr(each, name) for each in self.weeks]))
 
     def shortcomings(self) -> list[str]:
-        """Say what is worse than it has to be; retraining, if it is so beyond chance."""
+        """Say what is worse than it has to be."""
         found = [
             f"week {each.week}: {each.served:.3f} was served, less than {LEAST_OF_FRESH} of {each.fresh:.3f}"
             for each in self.weeks
             if each.served < LEAST_OF_FRESH * each.fresh
         ]
         served, retrained = self.mean("served"), self.mean("retrained")
-        if (self.gained[1] if self.gained else retrained - served) < 0:
+        if retrained < served:
             found.append(f"with weekly retraining {retrained:.4f} in the mean, {served:.4f} without")
         return found
 
