@@ -1,8 +1,8 @@
 """Keep all topics: from Kafka to Parquet files, each record exactly once.
 
 A row holds a record's bytes as they came, the columns that SQL could read from them, and the record's
-place in Kafka. A file appears with the checkpoint that completes it. Of predictions the bytes are left out:
-the columns say all that is in them.
+place in Kafka. A file appears with the checkpoint that completes it. Of predictions the columns say all that
+is in them, so the bytes are left out; what is no JSON object there is passed over.
 """
 
 import argparse

@@ -68,7 +68,6 @@ class Prediction(msgspec.Struct, gc=False, omit_defaults=True):
     challenger_version: str | None = None
     threshold: float | None = None
     risk_version: str | None = None
-    # the lake's SQL relies on it that these two come last
     control_probability: float | None = None
     features: dict[str, float] | None = None
 

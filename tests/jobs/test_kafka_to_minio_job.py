@@ -12,6 +12,7 @@ from pyflink.table import StreamTableEnvironment, TableResult
 
 from flink_jobs import kafka_to_minio_job
 from flink_jobs.configuration import stream_environment
+from flink_jobs.domain.scoring import Prediction
 from flink_jobs.store.lake import (
     ALERTS_FOLDER,
     DEAD_LETTERS_FOLDER,
@@ -195,6 +196,11 @@ FOUR = {name: insert for name, insert in kafka_to_minio_job.INSERTS.items() if n
 def written(message: dict[str, Any]) -> bytes:
     """As ml_inference_job writes it."""
     return msgspec.json.encode(message)
+
+
+def test_predictions_are_kept_with_all_their_fields() -> None:
+    read = [field.split()[0].strip("`") for field in kafka_to_minio_job.PREDICTION_FIELDS]
+    assert sorted(read) == sorted(Prediction.__struct_fields__)
 
 
 def place(offset: int, came: str) -> dict[str, Any]:
