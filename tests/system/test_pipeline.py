@@ -106,15 +106,15 @@ def test_every_transaction_is_scored_once_and_stored_once(tmp_path: Path, settin
     expected = {json.dumps(message, sort_keys=True) for _, message in predictions}
     since = pa.scalar(start_ms, pa.timestamp("ms", tz="UTC"))
     rows: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
 
     def kept() -> bool:
         rows[:] = lake_rows(settings, pc.field("kafka_time").cast(since.type) >= since, PREDICTIONS_FOLDER)
-        return len(rows) >= len(expected)
+        told[:] = map(as_message, rows)
+        return expected <= {json.dumps(message, sort_keys=True) for message in told}
 
     assert until(kept), f"{len(rows)} predictions in the lake, {len(expected)} on the topic"
     assert len({(row["kafka_partition"], row["kafka_offset"]) for row in rows}) == len(rows)
-    told = [as_message(row) for row in rows]
-    assert expected <= {json.dumps(message, sort_keys=True) for message in told}
     alerted = {(alert["partition"], alert["offset"]) for _, alert in alerts}
     for message in told:
         place = (message["partition"], message["offset"])
