@@ -283,7 +283,7 @@ def main() -> int:
                 # a run that was broken off leaves what it has found
                 (options.output / "bench.json").write_text(json.dumps(bench.numbers, indent=2) + "\n")
     except KeyboardInterrupt:
-        print("bench: ended by a signal; the lab's jobs run again", file=sys.stderr)
+        print("bench: ended by a signal; should the lab's jobs not run again: make up", file=sys.stderr)
         return 130
     except (BenchmarkError, ClientError, DatasetError, OSError) as error:
         # if bringing the lab's jobs back failed too, that is the error, and its context what went wrong first

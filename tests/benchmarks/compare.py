@@ -144,7 +144,7 @@ def main() -> int:
             with lab.to_itself():
                 comparison.measure(options.rounds)
     except KeyboardInterrupt:
-        print("compare: ended by a signal; the lab's jobs run again", file=sys.stderr)
+        print("compare: ended by a signal; should the lab's jobs not run again: make up", file=sys.stderr)
         return 130
     except (BenchmarkError, ClientError, DatasetError, OSError) as error:
         print(f"compare: {error}", file=sys.stderr)
