@@ -183,7 +183,7 @@ def test_another_lab_on_this_machine_ends_make_test_before_its_first_part(checko
     assert {call[0] for call in calls}.isdisjoint({"mypy", "pytest", "ruff"})
 
 
-def test_only_make_test_as_a_whole_leaves_out_slow_tests_of_scenarios(checkout: Checkout) -> None:
+def test_slow_tests_of_a_scenario_run_in_its_own_part_alone(checkout: Checkout) -> None:
     for name in ("ansible-lint", "git", "mypy", "ruff", "shellcheck", "yamllint"):
         checkout.program(f".venv/bin/{name}", STAND_IN)
     noted = checkout.folder / "noted"
