@@ -83,6 +83,20 @@ def test_a_dry_run_asks_too(ask: Run, tmp_path: Path, options: list[str]) -> Non
     }
 
 
+def test_what_a_broker_lacks_is_said_and_so_is_a_probe_that_is_not_there(
+    ask: Run, tmp_path: Path, answers: dict[str, str]
+) -> None:
+    answers["kafka-health"] = "echo partitions are behind; exit 1"
+    ran = ask("health.yml")
+    assert ran.returncode != 0
+    assert "partitions are behind" in ran.stdout.partition("TASK [Say what is amiss]")[2], ran.stdout
+    (tmp_path / "bin/kafka-health").unlink()
+    del answers["kafka-health"]
+    ran = ask("health.yml")
+    assert ran.returncode != 0
+    assert "Error executing command" in ran.stdout.partition("TASK [Say what is amiss]")[2], ran.stdout
+
+
 def test_an_upgrade_that_broke_off_while_jobs_were_stopped_can_be_run_again(
     ask: Run, tmp_path: Path, answers: dict[str, str]
 ) -> None:
