@@ -69,6 +69,7 @@ def read_all(settings: Settings) -> int:
     return sum(map(len, open_lake(settings).batches([])))
 
 
+@pytest.mark.slow
 def test_a_compacted_lake_has_the_same_rows_and_a_rolling_restart_loses_nothing(
     tmp_path: Path,
     settings: Settings,
