@@ -52,6 +52,7 @@ def starts(hosts: dict[str, dict[str, Any]]) -> dict[tuple[str, str], str]:
     units = {
         "kafka": "kafka",
         "minio": "minio",
+        "zookeeper": "zookeeper",
         "flink_jobmanager": "flink-jobmanager",
         "flink_taskmanager": "flink-taskmanager@1",
     }
@@ -69,6 +70,7 @@ def read_all(settings: Settings) -> int:
     return sum(map(len, open_lake(settings).batches([])))
 
 
+@pytest.mark.slow
 def test_a_compacted_lake_has_the_same_rows_and_a_rolling_restart_loses_nothing(
     tmp_path: Path,
     settings: Settings,

@@ -109,6 +109,7 @@ def test_a_taskmanager_that_just_died_is_reported(
         assert cluster.runs(job_id), name
 
 
+@pytest.mark.slow
 def test_a_changed_setting_restarts_one_taskmanager_at_a_time(
     cluster: Cluster,
     jobs: dict[str, str],
@@ -128,6 +129,7 @@ def test_a_changed_setting_restarts_one_taskmanager_at_a_time(
     assert cluster.counted(first).count(1) == 1
 
 
+@pytest.mark.slow
 def test_the_next_run_completes_one_that_broke_off(
     cluster: Cluster,
     apply: Callable[..., Any],

@@ -153,6 +153,7 @@ def test_two_runs_at_once_submit_the_job_once(host: Host, job: Apply) -> None:
     assert len(running(host)) == 1
 
 
+@pytest.mark.slow
 def test_failure_names_its_cause(host: Host, job: Apply) -> None:
     result = job("-e", "job_label=broken", "-e", "flink_job_timeout_s=90", fails=True)
     assert "this label is broken" in result.stdout
@@ -160,6 +161,7 @@ def test_failure_names_its_cause(host: Host, job: Apply) -> None:
     assert wait_for_output(host, SIX)[0][0] > 1
 
 
+@pytest.mark.slow
 def test_job_with_other_settings_is_stopped_before_its_taskmanager(
     host: Host, apply: Apply, job: Apply
 ) -> None:
@@ -191,6 +193,7 @@ def test_job_with_other_settings_is_stopped_before_its_taskmanager(
     assert not changed(job(*other))
 
 
+@pytest.mark.slow
 def test_job_does_not_run_with_code_that_it_was_not_submitted_from(
     host: Host, apply: Apply, job: Apply
 ) -> None:
