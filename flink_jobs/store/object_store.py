@@ -5,11 +5,14 @@
 import io
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple, overload
 
 import boto3
 import botocore.config
 import botocore.exceptions
+import botocore.session
+import botocore.utils
 
 from flink_jobs.store.settings import S3
 
@@ -33,6 +36,7 @@ class ObjectMissingError(ObjectStoreError):
 
 def s3_client(settings: S3) -> Any:
     """Make a client; it gives up on a silent server after a few seconds instead of minutes."""
+    _read_times_quickly()
     return boto3.client(
         "s3",
         endpoint_url=settings.endpoint_url,
@@ -46,6 +50,23 @@ def s3_client(settings: S3) -> Any:
             s3={"addressing_style": "path"},
         ),
     )
+
+
+@cache
+def _read_times_quickly() -> None:
+    session = botocore.session.get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
+    boto3.setup_default_session(botocore_session=session)
+
+
+def _time(text: Any) -> datetime:
+    """Read a time of an answer; three quarters of a listing's time went into botocore's own way."""
+    try:
+        return datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        # headers have another form
+        time: datetime = botocore.utils.parse_timestamp(text)
+        return time
 
 
 @overload
