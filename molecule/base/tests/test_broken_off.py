@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from testinfra.host import Host
 
 PLAYBOOK = Path(__file__).parents[3] / "ansible/playbooks/base.yml"
@@ -14,6 +15,7 @@ SERVICES = {
 }
 
 
+@pytest.mark.slow
 def test_the_next_run_completes_one_that_broke_off(
     hosts_of: Callable[[str], dict[str, Host]],
     apply: Callable[..., Any],

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import Cluster
 from test_cluster import status
 
@@ -25,6 +26,7 @@ def assert_all_serve_with(requests: int, cluster: Cluster, up_to_date: Callable[
         assert status(address, "/minio/health/cluster") == 200
 
 
+@pytest.mark.slow
 def test_the_next_run_completes_one_that_broke_off(
     cluster: Cluster,
     apply: Callable[..., Any],
@@ -51,12 +53,14 @@ def test_the_next_run_restarts_the_peers_that_a_host_waits_for(
     assert_all_serve_with(2000, cluster, up_to_date)
 
 
+@pytest.mark.slow
 def test_a_dry_run_shows_what_it_would_restart(cluster: Cluster, apply: Callable[..., Any]) -> None:
     told = apply(CONVERGE, *limit(3000), "--check").stdout
     assert told.count("changed: [minio-") == 3 * len(cluster.hosts), told  # settings, question, restart
     assert 'MINIO_API_REQUESTS_MAX="3000"' not in cluster.hosts[0].file(INPUTS[0]).content_string
 
 
+@pytest.mark.slow
 def test_a_setting_of_each_host_alone_restarts_one_host_at_a_time(
     cluster: Cluster, apply: Callable[..., Any], outages: Callable[..., Any]
 ) -> None:
