@@ -13,7 +13,8 @@ url, count, method, path, *size = sys.argv[1:]
 body = b"x" * int(size[0]) if size else b"" if method == "PUT" else None
 for _ in range(int(count)):
     started = time.monotonic()
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
+    # less than HAProxy's own limit; a request may be held for as long as a play takes
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=290)
     try:
         connection.request(method, path, body)
         answer = connection.getresponse()
