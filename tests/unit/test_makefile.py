@@ -169,7 +169,8 @@ def test_the_parts_of_make_test_and_their_budgets(checkout: Checkout) -> None:
     ]
     own = {folder.partition("::")[2] for folder in folders if "::" in folder}
     assert own == {
-        f"test_role[{name}]" for name in ("cluster", "control_node", "flink", "upgrade", "zookeeper")
+        f"test_role[{name}]"
+        for name in ("cluster", "control_node", "flink", "haproxy", "upgrade", "zookeeper")
     }
     times = [line.split() for line in (checkout.folder / "build/test-times").read_text().splitlines()]
     assert [part for part, _, _ in times] == ["check", "roles", "lab"]
