@@ -1,4 +1,4 @@
-"""What health.yml asks, and when; how it judges the answers is tested on hosts."""
+"""What health.yml asks, when, and what it says of a broker; how it judges the others is tested on hosts."""
 
 import json
 import subprocess
