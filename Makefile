@@ -199,8 +199,8 @@ test-roles: .venv/installed
 	printf '\n\033[1m==> %s\033[0m\n' 'Apply each role to hosts of its own'
 	$(if $(SCENARIO),,pytest -v tests/roles --ignore=tests/roles/test_scenarios.py)
 	$(if $(SCENARIO),,export SCENARIOS_IN_SHORT=1)
-	# two at a time, as a scenario often waits; what scenario cluster shows, the lab's own tests show too, control_node builds all there is, upgrade takes long: each by its own PART
-	pytest -v --numprocesses=2 --dist=worksteal --durations=0 --durations-min=1 $(if $(SCENARIO),'tests/roles/test_scenarios.py::test_role[$(SCENARIO)]',tests/roles/test_scenarios.py $(foreach own,cluster control_node upgrade,--deselect 'tests/roles/test_scenarios.py::test_role[$(own)]'))
+	# two at a time, as a scenario often waits; the lab has what cluster, flink, haproxy and zookeeper show, control_node builds all there is, upgrade takes long: each by its own PART
+	pytest -v --numprocesses=2 --dist=worksteal --durations=0 --durations-min=1 $(if $(SCENARIO),'tests/roles/test_scenarios.py::test_role[$(SCENARIO)]',tests/roles/test_scenarios.py $(foreach own,cluster control_node flink haproxy upgrade zookeeper,--deselect 'tests/roles/test_scenarios.py::test_role[$(own)]'))
 
 test-lab: up
 	@pytest -v tests/terraform

@@ -23,7 +23,7 @@ from process_lists import no_secret_on_a_command_line, read_secrets
 from testinfra.host import Host
 
 ROOT = Path(__file__).parents[1]
-UNITS = ("kafka", "minio", "flink-*")
+UNITS = ("kafka", "minio", "zookeeper", "haproxy", "flink-*")
 # records that a block sends at least, however soon it ends
 ENOUGH = 500
 

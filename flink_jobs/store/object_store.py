@@ -2,6 +2,7 @@
 
 # ruff: noqa: ANN401 - boto3 makes its classes at run time
 
+import contextlib
 import io
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -11,6 +12,7 @@ import boto3
 import botocore.config
 import botocore.exceptions
 
+from flink_jobs.store.s3_servers import from_first_answering, go_round
 from flink_jobs.store.settings import S3
 
 _REMEDIES = {
@@ -19,6 +21,11 @@ _REMEDIES = {
 }
 # The object is there already, is another or none, or another request is just writing it.
 _ANOTHER = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
+_ENDED_EARLY = (
+    botocore.exceptions.IncompleteReadError,
+    botocore.exceptions.ReadTimeoutError,
+    botocore.exceptions.ResponseStreamingError,
+)
 # What is smaller is read whole: one request instead of one for each column.
 _READ_WHOLE_BYTES = 1024 * 1024
 
@@ -32,10 +39,14 @@ class ObjectMissingError(ObjectStoreError):
 
 
 def s3_client(settings: S3) -> Any:
-    """Make a client; it gives up on a silent server after a few seconds instead of minutes."""
-    return boto3.client(
+    """Make a client; it gives up on a silent server after a few seconds instead of minutes.
+
+    Where there are several servers, it begins with one that answers, and goes on with another.
+    """
+    urls = from_first_answering(settings.endpoint_urls or (settings.endpoint_url,))
+    client = boto3.client(
         "s3",
-        endpoint_url=settings.endpoint_url,
+        endpoint_url=urls[0],
         aws_access_key_id=settings.access_key,
         aws_secret_access_key=settings.secret_key,
         region_name=settings.region,
@@ -46,6 +57,9 @@ def s3_client(settings: S3) -> Any:
             s3={"addressing_style": "path"},
         ),
     )
+    if len(urls) > 1:
+        go_round(client, urls)
+    return client
 
 
 @overload
@@ -117,9 +131,16 @@ class _Parts(io.RawIOBase):
 
 def _get(client: Any, bucket: str, key: str, part: str = "") -> tuple[bytes, str]:
     where = f"s3://{bucket}/{key} at {client.meta.endpoint_url}"
-    try:
+
+    def get() -> tuple[bytes, str]:
         found = client.get_object(Bucket=bucket, Key=key, **({"Range": part} if part else {}))
         return found["Body"].read(), found.get("ETag", "")
+
+    try:
+        # the client repeats a request that got no answer, but not one whose answer ended too early
+        with contextlib.suppress(*_ENDED_EARLY):
+            return get()
+        return get()
     except client.exceptions.NoSuchKey as error:
         raise ObjectMissingError(f"cannot read {where}: {error}") from None
     except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:

@@ -34,12 +34,19 @@ class Topics(msgspec.Struct, frozen=True):
 
 
 class S3(msgspec.Struct, frozen=True):
-    """How MinIO is reached, and as whom."""
+    """How MinIO is reached, and as whom.
+
+    Attributes:
+        endpoint_url: one server; earlier versions know only this.
+        endpoint_urls: several servers, of which any will do; they count instead, if there are any.
+
+    """
 
     endpoint_url: str
     access_key: str
     secret_key: str
     region: str = "us-east-1"
+    endpoint_urls: tuple[str, ...] = ()
 
 
 class Buckets(msgspec.Struct, frozen=True):

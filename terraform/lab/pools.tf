@@ -8,8 +8,8 @@ variable "pools" {
     groups     = list(string)
   }))
   default = {
-    control  = { first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "flink_jobmanager"] }
-    workers  = { first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "flink_taskmanager"] }
-    training = { first_node = 4, memory_mb = 4096, groups = ["minio", "training"] }
+    control  = { first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "zookeeper", "flink_jobmanager"] }
+    workers  = { first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "zookeeper", "flink_taskmanager"] }
+    training = { first_node = 4, memory_mb = 5120, groups = ["minio", "flink_jobmanager", "training"] }
   }
 }

@@ -74,7 +74,7 @@ class Lab:
     Attributes:
         hosts: what Terraform says of each, by name.
         settings: as the control node has them.
-        flink: the JobManager's REST interface.
+        flink: the JobManagers' REST interface.
 
     """
 
@@ -84,8 +84,10 @@ class Lab:
         terraform = shutil.which("terraform") or "tofu"
         self.hosts = json.loads(run(terraform, "-chdir=terraform/lab", "output", "-json", "hosts"))
         self.settings = load_settings(ROOT / "build/lab/settings.json")
-        self._jobmanager = self.named("flink_jobmanager")[0]
-        self.flink = Cluster(f"http://{self.hosts[self._jobmanager]['ip']}:8081")
+        jobmanagers = self.named("flink_jobmanager")
+        # its client submits jobs, whichever JobManager leads
+        self._jobmanager = jobmanagers[0]
+        self.flink = Cluster(*(f"http://{self.hosts[name]['ip']}:8081" for name in jobmanagers))
         self._consumer = make_consumer(self.settings.kafka)
         described = yaml.safe_load((ROOT / "ansible/inventory/group_vars/all/application.yml").read_text())
         self._described = described["flink_jobs"]

@@ -13,6 +13,7 @@ SERVICES = {
     "pyflink.fn_execution": "taskmanager",
     "kafka.Kafka": "kafka",
     "minio\0server": "minio",
+    "QuorumPeerMain": "zookeeper",
     "StandaloneSessionClusterEntrypoint": "jobmanager",
 }
 

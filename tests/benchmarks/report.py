@@ -7,7 +7,13 @@ from plots import LOADS, WAYS, plots
 
 from training.page import document, figures, note, table
 
-SERVICES = {"taskmanager": "TaskManagers", "kafka": "Kafka", "minio": "MinIO", "jobmanager": "JobManager"}
+SERVICES = {
+    "taskmanager": "TaskManagers",
+    "kafka": "Kafka",
+    "minio": "MinIO",
+    "zookeeper": "ZooKeeper",
+    "jobmanager": "JobManager",
+}
 
 
 FLOOR = (

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Generator, Iterator
@@ -23,7 +24,7 @@ from flink_jobs.store.settings import Settings, SettingsError, load_settings
 ROOT = Path(__file__).parents[2]
 LAB = ROOT / "terraform/lab"
 SSH_CONFIG = ROOT / "build/lab/ssh_config"
-UNITS = ("kafka", "minio", "flink-jobmanager", "flink-taskmanager@*")
+UNITS = ("kafka", "minio", "zookeeper", "haproxy", "flink-jobmanager", "flink-taskmanager@*")
 
 
 def run(*command: str, cwd: Path = ROOT, codes: tuple[int, ...] = (0,), **environment: str) -> str:
@@ -174,20 +175,58 @@ def brokers(hosts: dict[str, dict[str, Any]]) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def jobmanager(hosts: dict[str, dict[str, Any]]) -> str:
-    return next(name for name, host in hosts.items() if "flink_jobmanager" in host["groups"])
+def jobmanagers(hosts: dict[str, dict[str, Any]]) -> list[str]:
+    return [name for name, host in hosts.items() if "flink_jobmanager" in host["groups"]]
 
 
 @pytest.fixture(scope="session")
-def flink(hosts: dict[str, dict[str, Any]], jobmanager: str) -> Callable[[str], Any]:
-    """What the JobManager answers to a path of its REST interface."""
+def jobmanager(jobmanagers: list[str]) -> str:
+    """Any host with a JobManager."""
+    return jobmanagers[0]
+
+
+@pytest.fixture(scope="session")
+def flink(hosts: dict[str, dict[str, Any]], jobmanagers: list[str]) -> Callable[[str], Any]:
+    """What a JobManager answers to a path of its REST interface; each asks the one that leads."""
 
     def get(path: str) -> Any:  # noqa: ANN401 - JSON
-        url = f"http://{hosts[jobmanager]['ip']}:8081{path}"
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            return json.loads(answer.read())
+        for name in jobmanagers:
+            try:
+                with urllib.request.urlopen(f"http://{hosts[name]['ip']}:8081{path}", timeout=30) as answer:
+                    return json.loads(answer.read())
+            except OSError as error:
+                told = error
+        raise told
 
     return get
+
+
+@contextmanager
+def longest_darkness(settings: Settings) -> Iterator[list[float]]:
+    """Measure the longest time without a prediction while the block runs; the list then gets it, in s."""
+    longest: list[float] = []
+    topic = settings.topics.predictions
+    consumer = KafkaConsumer(topic, bootstrap_servers=settings.kafka.bootstrap_servers.split(","))
+    done = threading.Event()
+    gaps = [0.0]
+
+    def look() -> None:
+        seen_s = time.monotonic()
+        while not done.is_set():
+            if consumer.poll(timeout_ms=200):
+                seen_s = time.monotonic()
+            gaps.append(time.monotonic() - seen_s)
+
+    consumer.poll(timeout_ms=2000)
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield longest
+    finally:
+        done.set()
+        watcher.join()
+        consumer.close()
+        longest.append(max(gaps))
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,7 @@ def starts(hosts: dict[str, dict[str, Any]]) -> dict[tuple[str, str], str]:
     units = {
         "kafka": "kafka",
         "minio": "minio",
+        "zookeeper": "zookeeper",
         "flink_jobmanager": "flink-jobmanager",
         "flink_taskmanager": "flink-taskmanager@1",
     }

@@ -1,6 +1,7 @@
 """A failure elsewhere leaves jobs alone; a job that is replaced keeps its state."""
 
 import re
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,9 +9,14 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, nothing_is_lost, playbook
+from conftest import ROOT, longest_darkness, nothing_is_lost, playbook, ssh, until
+
+from flink_jobs.store.settings import Settings
 
 Flink = Callable[[str], Any]
+# how long scoring may stop when the JobManager that leads is killed
+DARK_S = 30
+JOBS = ["kafka_to_minio_job", "ml_inference_job"]
 
 
 def jobs(flink: Flink) -> dict[str, str]:
@@ -21,8 +27,8 @@ def jobs(flink: Flink) -> dict[str, str]:
 
 def test_training_that_fails_leaves_the_jobs_running(flink: Flink) -> None:
     before = jobs(flink)
-    assert sorted(before.values()) == ["kafka_to_minio_job", "ml_inference_job"]
-    # for the changed property, the JobManager would have to restart, and would forget its jobs
+    assert sorted(before.values()) == JOBS
+    # for the changed property, JobManagers would have to restart
     told = playbook(
         "site.yml",
         codes=(2,),
@@ -43,7 +49,47 @@ def test_two_runs_at_once_start_each_job_once(flink: Flink) -> None:
         runs = [pool.submit(playbook, "playbooks/jobs.yml") for _ in range(2)]
     for run in runs:
         run.result()
-    assert sorted(jobs(flink).values()) == ["kafka_to_minio_job", "ml_inference_job"]
+    assert sorted(jobs(flink).values()) == JOBS
+
+
+def test_jobs_outlive_the_jobmanager_that_leads(
+    tmp_path: Path,
+    flink: Flink,
+    settings: Settings,
+    hosts: dict[str, dict[str, Any]],
+    jobmanagers: list[str],
+) -> None:
+    def leader() -> str:
+        """Name of the host whose JobManager leads."""
+        url = ssh(jobmanagers[-1], "flink-leader --wait 60").strip()
+        return next(name for name in jobmanagers if url == f"http://{hosts[name]['ip']}:8081")
+
+    def run() -> bool:
+        """Whether every task of both jobs runs."""
+        try:
+            found = jobs(flink)
+            return sorted(found.values()) == JOBS and all(
+                vertex["status"] == "RUNNING" for job in found for vertex in flink(f"/jobs/{job}")["vertices"]
+            )
+        except OSError:
+            return False
+
+    assert len(jobmanagers) > 1
+    before, former = jobs(flink), leader()
+    with nothing_is_lost(tmp_path):
+        assert until(run)
+        with longest_darkness(settings) as dark:
+            time.sleep(10)
+            ssh(former, "sudo systemctl kill --signal=KILL flink-jobmanager")
+            assert until(lambda: leader() != former)
+            time.sleep(5)
+            assert until(run)
+            time.sleep(10)
+    assert 1 < dark[0] <= DARK_S, dark
+    # the same jobs, each once, whichever JobManager is asked
+    assert jobs(flink) == before
+    assert leader() != former
+    assert until(lambda: "healthy" in ssh(former, "sudo flink-health --wait 60"))
 
 
 @pytest.mark.slow

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from conftest import PROJECT, TESTED_MODULES, Terraform
 
-CONTROL = '{ first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "flink_jobmanager"] }'
-WORKERS = '{ first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "flink_taskmanager"] }'
+CONTROL = '{ first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "zookeeper", "flink_jobmanager"] }'
+SHARED = '["kafka", "minio", "zookeeper", "flink_taskmanager"]'
+WORKERS = f"{{ first_node = 2, count = 2, memory_mb = 5120, groups = {SHARED} }}"
 TRAINING = '{ first_node = 4, memory_mb = 4096, groups = ["minio", "training"] }'
 
 
@@ -46,7 +47,7 @@ def test_the_default_plan_makes_four_hosts(terraform: Terraform) -> None:
 def test_cluster_tfvars_plan_a_host_for_each_role(terraform: Terraform) -> None:
     result = terraform("lab", "plan", "-input=false", "-lock=false", "-var-file=cluster.tfvars")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.count("terraform_data.instance will be created") == 11
+    assert result.stdout.count("terraform_data.instance will be created") == 14
 
 
 def test_grown_tfvars_plan_six_hosts(terraform: Terraform) -> None:
@@ -64,7 +65,10 @@ def test_grown_tfvars_plan_six_hosts(terraform: Terraform) -> None:
         ),
         (
             {"control": CONTROL.replace("4096", "1024"), "workers": WORKERS, "training": TRAINING},
-            "pools.control.memory_mb is 1024; kafka and minio and flink_jobmanager need at least 2560",
+            (
+                "pools.control.memory_mb is 1024; "
+                "kafka and minio and zookeeper and flink_jobmanager need at least 2816"
+            ),
         ),
         (
             {
@@ -83,12 +87,16 @@ def test_grown_tfvars_plan_six_hosts(terraform: Terraform) -> None:
             "pools.*.groups: minio is on 3 hosts",
         ),
         (
+            {"control": CONTROL.replace('"zookeeper", ', ""), "workers": WORKERS, "training": TRAINING},
+            "pools.*.groups: zookeeper is on 2 hosts; it must be 1, 3 or 5",
+        ),
+        (
             {
                 "control": CONTROL.replace(', "flink_jobmanager"', ""),
                 "workers": WORKERS,
                 "training": TRAINING,
             },
-            "pools.*.groups: flink_jobmanager is on 0 hosts; it must be exactly 1",
+            "pools.*.groups: flink_jobmanager is on no host; it needs at least 1",
         ),
         (
             {"control": CONTROL, "workers": WORKERS.replace("count = 2", "count = 0"), "training": TRAINING},

@@ -84,14 +84,14 @@ def check_playbook(words: list[str]) -> None:
         assert re.search(rf"(^|\s){word}[\s,]", help_of("ansible-playbook")), (
             f"ansible-playbook knows no {word}"
         )
-        value = next(waiting, "") if word in {"-e", "--tags", "--limit"} else ""
+        value = next(waiting, "") if word in {"-e", "--tags", "--skip-tags", "--limit"} else ""
         if not value:
             continue
         if word == "-e":
             names = json.loads(value) if value.startswith("{") else [value.partition("=")[0]]
             for name in names:
                 assert re.search(rf"\b{name}\b", ansible_text()), f"nothing reads {name}"
-        elif word == "--tags":
+        elif word in {"--tags", "--skip-tags"}:
             check_tags(value)
 
 

@@ -168,7 +168,10 @@ def test_the_parts_of_make_test_and_their_budgets(checkout: Checkout) -> None:
         call for call in calls if "tests/roles" in call
     ]
     own = {folder.partition("::")[2] for folder in folders if "::" in folder}
-    assert own == {f"test_role[{name}]" for name in ("cluster", "control_node", "upgrade")}
+    assert own == {
+        f"test_role[{name}]"
+        for name in ("cluster", "control_node", "flink", "haproxy", "upgrade", "zookeeper")
+    }
     times = [line.split() for line in (checkout.folder / "build/test-times").read_text().splitlines()]
     assert [part for part, _, _ in times] == ["check", "roles", "lab"]
     assert sum(int(budget) for _, budget, _ in times) == 60

@@ -24,6 +24,7 @@ EVERYWHERE = ("minio", "minio_console")
 UNITS = {
     "kafka": "kafka.service",
     "minio": "minio.service",
+    "zookeeper": "zookeeper.service",
     "flink_jobmanager": "flink-jobmanager.service",
     "flink_taskmanager": "flink-taskmanager@1.service",
 }

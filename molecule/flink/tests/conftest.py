@@ -9,16 +9,43 @@ from testinfra.host import Host
 PYTHON_JOB = "/opt/fraud-detection/count_job.py"
 
 
+class NoAnswerError(AssertionError):
+    """No JobManager answers, or none leads."""
+
+
+def address_of(host: Host) -> str:
+    return f"http://{host.ansible.get_variables()['ansible_host']}:8081"
+
+
 class Cluster:
-    """The JobManager's host, the TaskManagers' hosts, and the REST interface."""
+    """The hosts of JobManagers and TaskManagers, and the REST interface."""
 
-    def __init__(self, jobmanager: Host, taskmanagers: list[Host]) -> None:
-        self.jobmanager = jobmanager
+    def __init__(self, jobmanagers: list[Host], taskmanagers: list[Host]) -> None:
+        self.jobmanagers = jobmanagers
         self.taskmanagers = taskmanagers
-        self.url = f"http://{self.jobmanager.ansible.get_variables()['ansible_host']}:8081"
+        # its client submits jobs
+        self.jobmanager = jobmanagers[0]
+        self.urls = {address_of(host): host for host in jobmanagers}
+        self.url = address_of(self.jobmanager)
 
-    def get(self, path: str) -> Any:  # noqa: ANN401 - JSON
-        return json.loads(self.jobmanager.check_output(f"curl -sSf {self.url}{path}"))
+    def get(self, path: str, url: str | None = None) -> Any:  # noqa: ANN401 - JSON
+        """Answer of that JobManager, or of the first that gives one; each asks the one that leads."""
+        told = ""
+        for each in [url] if url else self.urls:
+            answer = self.taskmanagers[0].run(f"curl -sSf --max-time 20 {each}{path}")
+            if answer.rc == 0:
+                return json.loads(answer.stdout)
+            told += answer.stderr
+        raise NoAnswerError(told)
+
+    def leader(self) -> Host | None:
+        """Host of the JobManager that leads; None if none does."""
+        return self.urls.get(self.taskmanagers[0].run("flink-leader").stdout.strip())
+
+    def names_of_running_jobs(self, url: str | None = None) -> list[str]:
+        jobs = self.get("/jobs/overview", url)["jobs"]
+        ended = ("FINISHED", "CANCELED", "FAILED")
+        return sorted(job["name"] for job in jobs if job["state"] not in ended)
 
     def answer(self, options: str, path: str) -> tuple[str, int]:
         """Text and status of the answer to a request that curl makes with these options."""
@@ -51,7 +78,10 @@ class Cluster:
         return known[0]["path"].split(":")[-1].split("/")[0] if known else ""
 
     def runs(self, job_id: str) -> bool:
-        tasks = self.tasks(job_id)
+        try:
+            tasks = self.tasks(job_id)
+        except NoAnswerError:
+            return False
         # a job that is being initialized has no tasks yet
         return bool(tasks) and all(task["status"] == "RUNNING" for task in tasks)
 
@@ -60,6 +90,10 @@ class Cluster:
         command = f"journalctl -u flink-taskmanager@1 -o cat --no-pager | grep -o '{name} .*' || true"
         lines = [line for host in self.taskmanagers for line in host.check_output(command).splitlines()]
         return [int(line.split("id=")[1]) for line in lines]
+
+
+def main_pid(host: Host, unit: str) -> str:
+    return str(host.check_output(f"systemctl show --property=MainPID --value {unit}"))
 
 
 def rpc_port(host: Host) -> str:
@@ -78,8 +112,7 @@ def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 240) -> N
 
 @pytest.fixture(scope="session")
 def cluster(hosts_of: Callable[[str], dict[str, Host]]) -> Cluster:
-    (jobmanager,) = hosts_of("flink_jobmanager").values()
-    return Cluster(jobmanager, list(hosts_of("flink_taskmanager").values()))
+    return Cluster(list(hosts_of("flink_jobmanager").values()), list(hosts_of("flink_taskmanager").values()))
 
 
 @pytest.fixture(scope="session")

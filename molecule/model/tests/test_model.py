@@ -104,7 +104,7 @@ def test_terminal_risk_is_renewed_by_its_timer(host: Host) -> None:
 
 def test_a_label_in_the_lake_changes_the_risk_of_its_terminal(host: Host, current: dict[str, Any]) -> None:
     """The service is started as its timer starts it: no shell, a user of its own, the settings' access."""
-    python = "/opt/fraud-detection/venv/bin/python"
+    python = "/opt/fraud-training/venv/bin/python"
     day = host.check_output("%s -c %s", python, LAKE)
     host.run_expect([0], f"mc cp payments lab/datalake/raw/transactions/{day}/test-part")
     host.run_expect([0], f"mc cp labels lab/datalake/labels/{day}/test-part")

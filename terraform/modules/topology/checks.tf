@@ -1,7 +1,9 @@
 locals {
   # Least memory with which each group's service starts and handles a few records; the keys are all groups.
-  service_memory_mb = { kafka = 768, minio = 512, flink_jobmanager = 1024, flink_taskmanager = 1536, training = 1024 }
-  system_memory_mb  = 256
+  service_memory_mb = {
+    kafka = 768, minio = 512, zookeeper = 256, flink_jobmanager = 1024, flink_taskmanager = 1536, training = 1024
+  }
+  system_memory_mb = 256
 
   needed_memory_mb = {
     for name, pool in var.pools :
@@ -41,8 +43,12 @@ locals {
     local.group_sizes.minio >= 4 ? [] : [
       "pools.*.groups: minio is on ${local.group_sizes.minio} hosts; spread over drives, it needs at least 4."
     ],
-    local.group_sizes.flink_jobmanager == 1 ? [] : [
-      "pools.*.groups: flink_jobmanager is on ${local.group_sizes.flink_jobmanager} hosts; it must be exactly 1."
+    # A majority decides.
+    contains([1, 3, 5], local.group_sizes.zookeeper) ? [] : [
+      "pools.*.groups: zookeeper is on ${local.group_sizes.zookeeper} hosts; it must be 1, 3 or 5."
+    ],
+    local.group_sizes.flink_jobmanager >= 1 ? [] : [
+      "pools.*.groups: flink_jobmanager is on no host; it needs at least 1."
     ],
     local.group_sizes.flink_taskmanager >= 1 ? [] : [
       "pools.*.groups: flink_taskmanager is on no host; it needs at least 1."

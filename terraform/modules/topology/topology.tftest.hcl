@@ -2,8 +2,8 @@ variables {
   subnet  = "10.78.0.0/24"
   ssh_dir = "/srv/build/lab/ssh"
   pools = {
-    control  = { first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "flink_jobmanager"] }
-    workers  = { first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "flink_taskmanager"] }
+    control  = { first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "zookeeper", "flink_jobmanager"] }
+    workers  = { first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "zookeeper", "flink_taskmanager"] }
     training = { first_node = 4, memory_mb = 4096, groups = ["minio", "training"] }
   }
 }
@@ -73,8 +73,8 @@ run "growing_a_pool_moves_no_other_host" {
 
   variables {
     pools = {
-      control  = { first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "flink_jobmanager"] }
-      workers  = { first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "flink_taskmanager"] }
+      control  = { first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "zookeeper", "flink_jobmanager"] }
+      workers  = { first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "zookeeper", "flink_taskmanager"] }
       training = { first_node = 4, memory_mb = 4096, groups = ["minio", "training"] }
       more     = { first_node = 10, count = 3, memory_mb = 2048, groups = ["flink_taskmanager"] }
     }
@@ -104,12 +104,43 @@ run "too_little_memory_is_refused" {
 
   variables {
     pools = {
-      control  = { first_node = 1, memory_mb = 2000, groups = ["kafka", "minio", "flink_jobmanager"] }
-      workers  = { first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "flink_taskmanager"] }
+      control  = { first_node = 1, memory_mb = 2000, groups = ["kafka", "minio", "zookeeper", "flink_jobmanager"] }
+      workers  = { first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "zookeeper", "flink_taskmanager"] }
       training = { first_node = 4, memory_mb = 4096, groups = ["minio", "training"] }
     }
   }
   expect_failures = [output.hosts]
+}
+
+run "an_even_number_of_zookeepers_is_refused" {
+  command = plan
+
+  variables {
+    pools = {
+      control  = { first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "flink_jobmanager"] }
+      workers  = { first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "zookeeper", "flink_taskmanager"] }
+      training = { first_node = 4, memory_mb = 4096, groups = ["minio", "training"] }
+    }
+  }
+  expect_failures = [output.hosts]
+}
+
+run "five_zookeepers_are_allowed" {
+  command = plan
+
+  variables {
+    pools = {
+      control   = { first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "flink_jobmanager"] }
+      workers   = { first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "flink_taskmanager"] }
+      training  = { first_node = 4, memory_mb = 4096, groups = ["minio", "training"] }
+      zookeeper = { first_node = 51, count = 5, memory_mb = 512, groups = ["zookeeper"] }
+    }
+  }
+
+  assert {
+    condition     = output.inventory.groups.zookeeper == ["node51", "node52", "node53", "node54", "node55"]
+    error_message = "zookeeper: ${jsonencode(output.inventory.groups.zookeeper)}"
+  }
 }
 
 run "overlapping_pools_are_refused" {
@@ -117,8 +148,8 @@ run "overlapping_pools_are_refused" {
 
   variables {
     pools = {
-      control  = { first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "flink_jobmanager"] }
-      workers  = { first_node = 1, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "flink_taskmanager"] }
+      control  = { first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "zookeeper", "flink_jobmanager"] }
+      workers  = { first_node = 1, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "zookeeper", "flink_taskmanager"] }
       training = { first_node = 4, count = 1, memory_mb = 4096, groups = ["minio", "training"] }
     }
   }

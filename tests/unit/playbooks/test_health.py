@@ -12,6 +12,7 @@ import pytest
 PLAYBOOKS = Path(__file__).parents[3] / "ansible/playbooks"
 GROUPS = {
     "kafka": ["node1"],
+    "zookeeper": ["node1"],
     "minio": ["node1"],
     "flink_jobmanager": ["node1"],
     "flink_taskmanager": ["node1"],
@@ -37,8 +38,10 @@ def answers() -> dict[str, str]:
     """A shell script in place of each probe; `ask` notes its arguments in tmp_path/calls."""
     return {
         "kafka-health": "echo healthy",
+        "zookeeper-health": "echo healthy",
         "mc": f"echo '{json.dumps(MINIO)}'",
         "flink-health": "echo healthy",
+        "haproxy-health": "echo healthy",
         "systemctl": "echo Result=success; echo ExecMainExitTimestamp=",
     }
 
@@ -75,7 +78,9 @@ def test_a_dry_run_asks_too(ask: Run, tmp_path: Path, options: list[str]) -> Non
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert calls(tmp_path) == {
         "kafka-health --wait 2",
+        "zookeeper-health --wait 2",
         "mc admin info lab --json",
+        "haproxy-health --wait 2",
         "flink-health --wait 2 --job ml_inference_job --job kafka_to_minio_job",
         "systemctl show --property=ExecMainExitTimestamp,Result risk-renewal.service",
         "systemctl show --property=ExecMainExitTimestamp,Result lake-compaction.service",
@@ -83,15 +88,23 @@ def test_a_dry_run_asks_too(ask: Run, tmp_path: Path, options: list[str]) -> Non
     }
 
 
-def test_what_a_broker_lacks_is_said_and_so_is_a_probe_that_is_not_there(
-    ask: Run, tmp_path: Path, answers: dict[str, str]
-) -> None:
-    answers["kafka-health"] = "echo partitions are behind; exit 1"
+def test_a_member_of_zookeeper_that_is_missing_is_told(ask: Run, answers: dict[str, str]) -> None:
+    answers["zookeeper-health"] = "echo member 2 does not serve; exit 1"
     ran = ask("health.yml")
     assert ran.returncode != 0
-    assert "partitions are behind" in ran.stdout.partition("TASK [Say what is amiss]")[2], ran.stdout
-    (tmp_path / "bin/kafka-health").unlink()
-    del answers["kafka-health"]
+    assert "ZooKeeper: member 2 does not serve" in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("probe", ["kafka-health", "haproxy-health"])
+def test_what_a_host_lacks_is_said_and_so_is_a_probe_that_is_not_there(
+    ask: Run, tmp_path: Path, answers: dict[str, str], probe: str
+) -> None:
+    answers[probe] = "echo it sees node3 down; exit 1"
+    ran = ask("health.yml")
+    assert ran.returncode != 0
+    assert "it sees node3 down" in ran.stdout.partition("TASK [Say what is amiss]")[2], ran.stdout
+    (tmp_path / "bin" / probe).unlink()
+    del answers[probe]
     ran = ask("health.yml")
     assert ran.returncode != 0
     assert "Error executing command" in ran.stdout.partition("TASK [Say what is amiss]")[2], ran.stdout

@@ -76,7 +76,8 @@ class Cluster:
 
     def fill(self, playbook: str, roles: list[str], files: dict[str, str]) -> None:
         """Write files as a run of the playbook on all hosts would have."""
-        play = yaml.safe_load((ANSIBLE / "playbooks" / playbook).read_text())[-1]
+        plays = yaml.safe_load((ANSIBLE / "playbooks" / playbook).read_text())
+        play = next(play for play in plays if f"{play['hosts']}.yml" == playbook)
         variables: dict[str, Any] = {}
         for part in [ROLES / role / part / "main.yml" for role in roles for part in ("defaults", "vars")]:
             variables |= yaml.safe_load(part.read_text())
@@ -113,7 +114,10 @@ def let_through(told: str) -> bool:
     return "The packages are built for Python 0" in told or "MinIO needs at least 4 drives" in told
 
 
-def test_a_host_whose_flink_fits_the_others_is_let_through(cluster: Cluster) -> None:
+@pytest.mark.parametrize("quorum", ["", "192.0.2.1:2181"])
+def test_a_host_whose_flink_fits_the_others_is_let_through(cluster: Cluster, quorum: str) -> None:
+    """With ZooKeeper, each host with a JobManager has that one's address."""
+    cluster.variables["zookeeper_quorum"] = quorum
     templates = {"config.yaml": "flink/templates/config.yaml.j2", "s3.env": "flink/templates/s3.env.j2"}
     cluster.fill("flink.yml", ["flink", "python_app"], templates)
     told = cluster.tells("flink.yml")
@@ -128,7 +132,10 @@ def test_another_release_of_the_jobs_is_refused(cluster: Cluster) -> None:
     cluster.write("etc/settings.json", json.dumps(former))
     told = cluster.tells("flink.yml")
     assert f"{REFUSED}node1 has venv-former instead of venv-" in told, told
-    assert f"; node1 has another kafka, topics, buckets in {cluster.root}/etc/settings.json. {REMEDY}" in told
+    assert (
+        f"; node1 has another kafka, topics, buckets, s3 in {cluster.root}/etc/settings.json. {REMEDY}"
+        in told
+    )
     assert "TASK [java" not in told
 
 
@@ -143,6 +150,15 @@ def test_another_flink_is_refused(cluster: Cluster) -> None:
         f"; node1 has another {cluster.root}/etc/s3.env; node1 has another jobmanager.rpc.address, " in told
     )
     assert "TASK [java" not in told
+
+
+def test_hosts_without_zookeeper_beside_others_with_it_are_refused(cluster: Cluster) -> None:
+    templates = {"config.yaml": "flink/templates/config.yaml.j2", "s3.env": "flink/templates/s3.env.j2"}
+    cluster.variables["zookeeper_quorum"] = ""
+    cluster.fill("flink.yml", ["flink", "python_app"], templates)
+    cluster.variables["zookeeper_quorum"] = "192.0.2.1:2181"
+    told = cluster.tells("flink.yml")
+    assert f"{REFUSED}node1 has another high-availability.type, " in told, told
 
 
 def test_hosts_that_are_gone_or_new_are_not_compared(cluster: Cluster, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ REMOVE = Path(__file__).parents[3] / "ansible/playbooks/remove.yml"
 GROUPS = {
     "kafka": ["node1", "node2", "node3", "node5"],
     "minio": ["node1", "node2", "node3", "node4"],
+    "zookeeper": ["node9", "node10", "node11"],
     "flink_jobmanager": ["node7"],
     "flink_taskmanager": ["node2", "node6"],
     "training": ["node8"],
@@ -27,9 +28,10 @@ def quorum(stand_in: Callable[[str, str], None]) -> None:
     ("host", "groups", "because"),
     [
         (None, {}, "name one with -e remove_host=node5"),
-        ("node9", {}, "name one with -e remove_host=node5"),
+        ("node12", {}, "name one with -e remove_host=node5"),
         ("node4", {}, "a pool of MinIO cannot shrink"),
-        ("node7", {}, "there is only one JobManager"),
+        ("node9", {}, "the members of ZooKeeper are those with which it was founded"),
+        ("node7", {}, "jobs need one JobManager"),
         ("node8", {}, "models are trained there"),
         ("node5,node6", {"flink_taskmanager": ["node5", "node6"]}, "jobs need one TaskManager"),
         ("node6,node5", {}, "broker 5 votes on Kafka's metadata"),

@@ -32,7 +32,7 @@ def test_settings_name_hosts_by_their_internal_addresses(tmp_path: Path) -> None
     ).stdout
     settings = json.loads(shown.partition("=>")[2])["settings_common"]
     assert settings["kafka"]["bootstrap_servers"] == "10.0.0.1:9092,10.0.0.2:9092"
-    assert settings["s3"]["endpoint_url"] == "http://10.0.0.1:9000"
+    assert settings["s3"]["endpoint_url"] == "http://127.0.0.1:9010"
 
 
 def test_playbooks_put_no_other_address_into_what_they_deploy() -> None:

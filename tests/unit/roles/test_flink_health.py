@@ -1,5 +1,6 @@
 """How the probe judges the JobManager's answers and the processes that run."""
 
+import os
 import socket
 import sys
 import threading
@@ -19,6 +20,7 @@ class JobManager:
     def __init__(self) -> None:
         self.registered_port = "6203"
         self.job = {"jid": "j", "name": "scoring", "state": "RUNNING"}
+        self.checkpoints = ["IN_PROGRESS", "COMPLETED", "FAILED", "FAILED", "FAILED"]
         self.task = {"taskmanager-id": "node2-1", "status": "RUNNING", "start-time": (STARTED_S + 5) * 1000}
 
     def get(self, path: str) -> object:
@@ -26,6 +28,12 @@ class JobManager:
         return {
             "/taskmanagers/node2-1": {"path": path_of_rpc} if self.registered_port else None,
             "/jobs/overview": {"jobs": [self.job]},
+            "/jobs/j/checkpoints": {
+                "history": [
+                    {"status": status, "failure_message": "no space" if status == "FAILED" else None}
+                    for status in self.checkpoints
+                ]
+            },
             "/jobs/j": {"vertices": [{"id": "v", "name": "Source"}]},
             "/jobs/j/vertices/v": {"subtasks": [self.task]},
         }[path]
@@ -100,9 +108,8 @@ def test_a_jobmanager_that_ends_in_the_middle_of_an_answer_is_asked_again(
                     connection.recv(4096)
                     connection.sendall(each)
 
-        port = server.getsockname()[1]
-        (tmp_path / "config.yaml").write_text(f"rest.address: 127.0.0.1\nrest.port: {port}\n")
-        monkeypatch.setattr(flink_health, "CONFIG", tmp_path / "config.yaml")
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr(flink_health, "find_leader", lambda: url)
         monkeypatch.setattr(flink_health, "ENABLED", tmp_path)
         monkeypatch.setattr(sys, "argv", ["flink-health", "--wait", "20"])
         threading.Thread(target=answer, daemon=True).start()
@@ -110,7 +117,49 @@ def test_a_jobmanager_that_ends_in_the_middle_of_an_answer_is_asked_again(
     assert capsys.readouterr().out == "healthy\n"
 
 
-def test_url_is_that_of_the_configuration() -> None:
-    config = "rest.address: 10.78.0.11\nrest.bind-address: 10.78.0.9\nrest.port: 8081\n"
-    assert flink_health.read_url(config) == "http://10.78.0.11:8081"
-    assert flink_health.read_url("rest.address: 'node1'\nrest.port: \"8082\"\n") == "http://node1:8082"
+@pytest.mark.parametrize(
+    ("checkpoints", "told"),
+    [
+        (["FAILED", "FAILED", "COMPLETED", "FAILED"], []),
+        (["IN_PROGRESS", "FAILED", "FAILED", "FAILED", "COMPLETED"], ["the last 3 checkpoints failed"]),
+        (["FAILED"] * 10, ["the last at least 10 checkpoints failed"]),
+        ([], []),
+    ],
+)
+def test_checkpoints_that_fail_are_an_alarm_from_the_third_in_a_row_on(
+    jobmanager: JobManager, checkpoints: list[str], told: list[str]
+) -> None:
+    """The job goes on, so nothing else tells of them."""
+    jobmanager.checkpoints = checkpoints
+    assert found(jobmanager) == [f"job scoring: {each}, the latest with: no space" for each in told]
+    # while a TaskManager restarts, nobody waits for checkpoints
+    assert found(jobmanager, job="other") == ["job other does not run"]
+
+
+def test_a_jobmanager_of_this_host_that_does_not_answer_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another one leads, so that jobs run."""
+    (tmp_path / "flink-jobmanager.service").touch()
+    (tmp_path / "config.yaml").write_text("rest.address: 127.0.0.1\nrest.port: 1\n")
+    monkeypatch.setattr(flink_health, "CONFIG", tmp_path / "config.yaml")
+    monkeypatch.setattr(flink_health, "ENABLED", tmp_path)
+    monkeypatch.setattr(flink_health, "find_leader", lambda: pytest.fail("it is not asked any more"))
+    monkeypatch.setattr(sys, "argv", ["flink-health"])
+    with pytest.raises(SystemExit):
+        flink_health.main()
+    assert "the JobManager at http://127.0.0.1:1 does not answer" in capsys.readouterr().out
+
+
+def test_why_nobody_leads_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leader = tmp_path / "flink-leader"
+    leader.write_text("#!/bin/sh\necho no JobManager leads >&2; exit 1\n")
+    leader.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(flink_health, "ENABLED", tmp_path / "none")
+    monkeypatch.setattr(sys, "argv", ["flink-health"])
+    with pytest.raises(SystemExit):
+        flink_health.main()
+    assert capsys.readouterr().out == "no JobManager leads\n"

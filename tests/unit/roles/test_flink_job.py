@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,10 @@ class FakeCluster:
         self.commands: list[list[str]] = []
         self.total_slots = 64
         self.cancelled: set[str] = set()
+        # what the client prints where it fails, and whether the job came of it
+        self.failures: list[tuple[str, bool]] = []
+        # whether the job had stopped when another JobManager began to lead
+        self.failovers: list[bool] = []
 
     def slots(self) -> int:
         return self.total_slots
@@ -76,8 +81,12 @@ class FakeCluster:
             return "CANCELED"
         return "RUNNING"
 
-    def stop_with_savepoint(self, job_id: str, folder: str | None, _timeout_s: float) -> str:
+    def stop_with_savepoint(self, job_id: str, folder: str | None, _timeout_s: float) -> str | None:
         self.folders.append(folder)
+        if self.failovers:
+            if self.failovers.pop(0):
+                self.jobs.pop(job_id)
+            return None
         self.ended[job_id] = int(self.jobs[job_id].get("state", 1))
         self.remembered[f"savepoint of {job_id}"] = self.jobs.pop(job_id)
         self.stopped.append(job_id)
@@ -111,6 +120,11 @@ class FakeModule:
         assert options["pass_fds"], "the client does not keep the lock"
         self.commands.append(command)
         time.sleep(0.3)
+        if self.cluster.failures:
+            output, came = self.cluster.failures.pop(0)
+            if came:
+                self.cluster.submit(command)
+            return 1, "", output
         return 0, f"Job has been submitted with JobID {self.cluster.submit(command)}", ""
 
 
@@ -120,7 +134,7 @@ Run = Callable[..., dict[str, Any]]
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     fake = FakeCluster()
-    monkeypatch.setattr(flink_job, "Cluster", lambda _url: fake)
+    monkeypatch.setattr(flink_job, "Cluster", lambda *_urls: fake)
     return fake
 
 
@@ -155,7 +169,8 @@ def run(tmp_path: Path, cluster: FakeCluster, settings: Path) -> Run:
             "allow_non_restored_state": False,
             "wait": True,
             "timeout_s": 5,
-            "rest_url": "http://192.0.2.1:8081",
+            "rest_urls": ["http://192.0.2.1:8081"],
+            "cluster_id": "",
             "flink": "flink",
             "user": "flink",
             "environment_file": None,
@@ -581,3 +596,202 @@ def test_a_jobmanager_that_is_not_there_runs_no_job_of_the_former_version(
     for state in ("running", "stopped"):
         with pytest.raises(flink_cluster.NoAnswerError):
             run(state=state)
+
+
+FAILOVER = "Caused by: org.apache.flink.runtime.rpc.exceptions.FencingTokenException: Fencing token mismatch"
+
+
+@pytest.mark.parametrize(
+    "output", [FAILOVER, "DuplicateJobSubmissionException: Job has already been submitted."]
+)
+def test_a_submission_whose_answer_was_lost_is_found_by_name(
+    run: Run, cluster: FakeCluster, output: str
+) -> None:
+    """The JobManager that took it died before it answered; the next one leads and runs the job."""
+    cluster.failures = [(output, True)]
+    result = run()
+    assert (result["action"], [result["job_id"]]) == ("submitted", list(cluster.jobs))
+    assert cluster.submissions == 1
+
+
+def test_a_submission_that_was_lost_is_repeated(run: Run, cluster: FakeCluster) -> None:
+    cluster.failures = [(FAILOVER, False)]
+    assert run()["action"] == "submitted"
+    assert cluster.submissions == 1
+
+
+def test_a_submission_that_fails_for_another_reason_is_not_repeated(run: Run, cluster: FakeCluster) -> None:
+    cluster.failures = [("no module named count", False)]
+    with pytest.raises(flink_cluster.JobError, match="count was not submitted: no module named count"):
+        run()
+    assert cluster.submissions == 0
+
+
+def test_a_job_of_another_description_is_not_taken_for_the_one_that_was_lost(
+    run: Run, cluster: FakeCluster
+) -> None:
+    cluster.failures = [("lost", False)]
+    active, looks = cluster.active_jobs, iter([[], ["other"]])
+    cluster.jobs["other"] = {"code": "another"}
+    cluster.active_jobs = lambda name: next(looks, active(name))  # type: ignore[method-assign] - a fake's
+    with pytest.raises(flink_cluster.JobError, match="count was not submitted: lost"):
+        run()
+
+
+def test_a_job_that_went_on_with_another_jobmanager_is_stopped_there(run: Run, cluster: FakeCluster) -> None:
+    first = run()["job_id"]
+    cluster.failovers = [False]
+    result = run(state="stopped")
+    assert (result["action"], result["snapshot"]) == ("stopped", f"savepoint of {first}")
+    assert cluster.stopped == [first]
+
+
+def test_of_a_job_that_had_stopped_when_another_jobmanager_led_the_newest_snapshot_is_taken(
+    run: Run, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    cluster.options["execution.checkpointing.savepoint-dir"] = f"file:{tmp_path}/savepoints"
+    run()
+    metadata = tmp_path / "savepoints/count/savepoint-1/_metadata"
+    metadata.parent.mkdir(parents=True)
+    metadata.touch()
+    cluster.failovers = [True]
+    assert run(state="stopped")["snapshot"] == f"file://{tmp_path}/savepoints/count/savepoint-1"
+
+
+@pytest.mark.parametrize(
+    ("runs_in", "wanted", "action"),
+    [
+        ({}, "", "unchanged"),
+        ({"high-availability.cluster-id": "/fraud-2.3.0"}, "/fraud-2.3.0", "unchanged"),
+        ({}, "/fraud-2.3.0", "stopped"),
+        ({"high-availability.cluster-id": "/fraud-2.2.0"}, "/fraud-2.3.0", "stopped"),
+        ({"high-availability.cluster-id": "/fraud-2.3.0"}, "", "stopped"),
+    ],
+)
+def test_a_job_that_jobmanagers_would_forget_as_they_restart_is_stopped_before(
+    run: Run, cluster: FakeCluster, runs_in: dict[str, str], wanted: str, action: str
+) -> None:
+    run()
+    cluster.options |= runs_in
+    assert run(state="current", cluster_id=wanted, check_mode=True)["action"] == action
+    assert cluster.stopped == []
+    assert run(state="current", cluster_id=wanted)["action"] == action
+    assert len(cluster.stopped) == (action == "stopped")
+
+
+class Answers:
+    """What JobManagers answer, by URL: JSON, or what is raised; the last answer stays."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cluster: Any, **by_name: list[Any]) -> None:  # noqa: ANN401 - as above
+        self.by_name = by_name
+        self.asked: list[str] = []
+        self.bodies: list[Any] = []
+        self.now_s = 0.0
+        monkeypatch.setattr(cluster, "_ask", self.answer)
+        monkeypatch.setattr(flink_cluster.time, "sleep", self.sleep)
+        monkeypatch.setattr(flink_cluster.time, "monotonic", lambda: self.now_s)
+        self.cluster = cluster
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    def answer(self, url: str, _path: str, _method: str, body: Any) -> Any:  # noqa: ANN401 - JSON
+        self.asked.append(url)
+        self.bodies.append(body)
+        answers = self.by_name[url]
+        found = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(found, Exception):
+            raise found
+        self.cluster._answered = True  # noqa: SLF001 - as the method that this stands in for
+        return found
+
+
+GONE = flink_cluster.NoAnswerError("it does not answer")
+
+
+def test_the_jobmanager_that_answers_is_asked_first_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = flink_cluster.Cluster("one", "two")
+    answers = Answers(monkeypatch, cluster, one=[GONE], two=[{"slots-total": 4}])
+    assert cluster.slots() == cluster.slots() == 4
+    assert answers.asked == ["one", "two", "two"]
+    assert cluster.url == "two"
+
+
+def test_until_another_jobmanager_leads_a_request_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = flink_cluster.Cluster("one", "two")
+    answers = Answers(
+        monkeypatch, cluster, one=[{"slots-total": 4}, GONE], two=[GONE, GONE, GONE, {"slots-total": 2}]
+    )
+    assert cluster.slots() == 4
+    assert cluster.slots() == 2
+    assert answers.now_s == 3
+    # as it is on a host that has none yet
+    unheard = flink_cluster.Cluster("one", "two")
+    answers = Answers(monkeypatch, unheard, one=[GONE], two=[GONE])
+    with pytest.raises(flink_cluster.NoAnswerError):
+        unheard.slots()
+    assert answers.now_s == 0
+
+
+def test_no_leader_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = flink_cluster.Cluster("one")
+    answers = Answers(monkeypatch, cluster, one=[{"slots-total": 4}, GONE])
+    cluster.slots()
+    with pytest.raises(flink_cluster.NoAnswerError):
+        cluster.slots()
+    assert flink_cluster.FAILOVER_S <= answers.now_s <= flink_cluster.FAILOVER_S + 2
+
+
+def test_a_stop_that_is_asked_for_twice_is_the_same_to_flink(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = flink_cluster.Cluster("one")
+    done = {"status": {"id": "COMPLETED"}, "operation": {"location": "s3://flink/savepoint-1"}}
+    ended = {"state": "FINISHED", "vertices": []}
+    answers = Answers(monkeypatch, cluster, one=[{"slots-total": 4}, GONE, {}, done, ended])
+    cluster.slots()
+    assert cluster.stop_with_savepoint("a", None, 60) == "s3://flink/savepoint-1"
+    lost, repeated = answers.bodies[1:3]
+    assert lost == repeated
+    assert re.fullmatch("[0-9a-f]{32}", lost["triggerId"])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        flink_cluster.UnknownError("no such operation"),
+        {
+            "status": {"id": "COMPLETED"},
+            "operation": {"failure-cause": {"class": "e", "stack-trace": FAILOVER}},
+        },
+    ],
+)
+def test_a_savepoint_that_the_next_leader_does_not_know_is_nobodys(
+    monkeypatch: pytest.MonkeyPatch, answer: object
+) -> None:
+    cluster = flink_cluster.Cluster("one")
+    Answers(monkeypatch, cluster, one=[{}, answer])
+    assert cluster.stop_with_savepoint("a", None, 60) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "detail", "kind"),
+    [
+        (503, "Service temporarily unavailable due to an ongoing leader election.", "NoAnswerError"),
+        (500, FAILOVER, "NoAnswerError"),
+        (500, "java.lang.NullPointerException", "JobError"),
+        (404, "Job 4711 not found", "UnknownError"),
+    ],
+)
+def test_an_answer_during_an_election_is_told_from_a_refusal(status: int, detail: str, kind: str) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status, explain=detail)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.handle_request, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    with pytest.raises(flink_cluster.JobError) as error, server:
+        flink_cluster.Cluster(url)._ask(url, "/overview", "GET", None)  # noqa: SLF001 - without its patience
+    assert type(error.value).__name__ == kind

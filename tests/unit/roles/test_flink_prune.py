@@ -76,7 +76,7 @@ def test_what_the_running_job_and_the_newest_need_stays_whatever_vanishes_meanwh
 
     monkeypatch.setattr(flink_prune.Files, "list_files", vanishing)
     params = {"name": "count", "keep": 2, "state_format": 2, "settled_s": 3600}
-    params |= {"rest_url": "", "environment_file": None}
+    params |= {"rest_urls": [""], "environment_file": None}
     unneeded = [f"file:{checkpoints}/{folder}" for folder in (f"count/{job(2)}", f"count.form2/{job(3)}")]
     dry = flink_prune.prune(SimpleNamespace(params=params, check_mode=True))
     assert dry == unneeded

@@ -17,8 +17,12 @@ NETWORK = load("network.yml")
 OPENINGS = NETWORK["openings"]
 
 
+# other hosts do not reach them
+ON_LOOPBACK = {"minio_proxy"}
+
+
 def test_each_port_has_an_opening() -> None:
-    assert OPENINGS.keys() == NETWORK["ports"].keys()
+    assert OPENINGS.keys() == NETWORK["ports"].keys() - ON_LOOPBACK
 
 
 def test_groups_are_those_of_the_inventory() -> None:
@@ -30,7 +34,8 @@ def test_groups_are_those_of_the_inventory() -> None:
 
 def test_no_port_is_in_two_openings() -> None:
     ranges = [
-        range(number, number + OPENINGS[name].get("count", 1)) for name, number in NETWORK["ports"].items()
+        range(number, number + OPENINGS.get(name, {}).get("count", 1))
+        for name, number in NETWORK["ports"].items()
     ]
     ports = [port for numbers in ranges for port in numbers]
     assert len(ports) == len(set(ports))

@@ -17,6 +17,7 @@ from flink_jobs.memory import copies_bytes
 
 ROLES = Path(__file__).parents[3] / "ansible/roles"
 TEMPLATES = sorted(ROLES.glob("*/templates/*.j2"))
+PROXY = ROLES / "haproxy/templates/haproxy.cfg.j2"
 
 FACTS = {
     "ansible_facts": {
@@ -59,6 +60,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "flink_s3_access_key": "flink",
         "flink_s3_secret_key": "secret",
     },
+    "haproxy": {"haproxy_servers": {"node1": "192.0.2.1:9000", "node2": "192.0.2.2:9000"}},
     "kafka": {
         "kafka_version": "4.3.1",
         "kafka_archive": "/cache/kafka.tar.gz",
@@ -67,6 +69,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "kafka_nodes": {1: "192.0.2.1", 2: "192.0.2.2", 3: "192.0.2.3"},
         "kafka_node_id": 1,
         "kafka_memory_mb": 1024,
+    },
+    "zookeeper": {
+        "zookeeper_version": "3.9.5",
+        "zookeeper_archive": "/cache/zookeeper.tar.gz",
+        "zookeeper_release_dir": "/opt/zookeeper-3.9.5-0123456789ab",
+        "zookeeper_nodes": {1: "192.0.2.1", 2: "192.0.2.2", 3: "192.0.2.3"},
+        "zookeeper_node_id": 1,
+        "zookeeper_memory_mb": 256,
     },
     "lab_image": {},
     "scheduled_command": {
@@ -120,11 +130,19 @@ def is_settings(text: str) -> None:
     assert [line for line in lines if "=" not in line] == []
 
 
+def is_proxy(text: str) -> None:
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    sections = [line.split()[0] for line in lines if not line.startswith(" ")]
+    assert sections == ["global", "defaults", "frontend", "backend", "backend"]
+
+
 KINDS: dict[str, Callable[[str], Any]] = {
     "json": json.loads,
     "yaml": yaml.safe_load,
     "service": is_unit,
     "sh": is_shell,
+    "zoo.cfg": is_settings,
+    "haproxy.cfg": is_proxy,
     "conf": is_settings,
     "env": is_settings,
     "properties": is_settings,
@@ -139,7 +157,8 @@ def test_a_template_renders_to_a_file_of_its_kind(template: Path) -> None:
     rendered = render(template)
     assert rendered.strip()
     assert not re.search(r"\{\{|\{%|None", rendered), rendered
-    KINDS[template.stem.rpartition(".")[2]](rendered)
+    name = template.stem
+    KINDS[name if name in KINDS else name.rpartition(".")[2]](rendered)
 
 
 @pytest.mark.parametrize(("memory_mb", "heap"), [(1024, "512m"), (12288, "6144m"), (65536, "6144m")])
@@ -151,16 +170,35 @@ def test_a_broker_takes_half_of_its_memory_as_heap_and_no_more_than_it_can_use(
     assert f"MemoryMax={memory_mb}M" in unit
 
 
+@pytest.mark.parametrize(("memory_mb", "heap"), [(256, "128m"), (4096, "512m")])
+def test_zookeeper_takes_half_of_its_memory_as_heap_and_no_more_than_it_can_use(
+    memory_mb: int, heap: str
+) -> None:
+    unit = render(ROLES / "zookeeper/templates/zookeeper.service.j2", zookeeper_memory_mb=memory_mb)
+    assert f"-Xmx{heap} " in unit
+    assert f"MemoryMax={memory_mb}M" in unit
+
+
+def test_members_of_zookeeper_know_each_other_and_listen_on_their_own_address() -> None:
+    configuration = render(ROLES / "zookeeper/templates/zoo.cfg.j2").splitlines()
+    assert "server.2=192.0.2.2:2888:3888;192.0.2.2:2181" in configuration
+    assert {"quorumListenOnAllIPs=false", "admin.enableServer=false", "db.autocreate=false"} < {
+        *configuration
+    }
+
+
 @pytest.mark.parametrize(
     ("unit", "packages"),
     [
         ("kafka/templates/kafka.service.j2", {"openjdk-21-jre-headless"}),
+        ("zookeeper/templates/zookeeper.service.j2", {"openjdk-21-jre-headless"}),
         ("flink/templates/flink-jobmanager.service.j2", {"openjdk-21-jre-headless"}),
         ("flink/templates/flink-taskmanager@.service.j2", {"openjdk-21-jre-headless", "libpython3.11"}),
     ],
 )
 def test_a_service_notes_which_java_and_python_it_starts_with(unit: str, packages: set[str]) -> None:
-    java = dict.fromkeys(("kafka_java_package", "flink_java_package"), "openjdk-21-jre-headless")
+    packages_of = ("kafka_java_package", "zookeeper_java_package", "flink_java_package")
+    java = dict.fromkeys(packages_of, "openjdk-21-jre-headless")
     rendered = render(ROLES / unit, **java).replace("\\\n", "")
     (line,) = re.findall(
         r"^ExecStartPre=-\+/usr/local/sbin/service-inputs note (.*)$", rendered, re.MULTILINE
@@ -187,5 +225,77 @@ SERVICES = [
 @pytest.mark.parametrize("template", SERVICES, ids=lambda file: file.stem)
 def test_a_service_that_fails_again_and_again_is_held_back(template: Path) -> None:
     """By service-restart-delay; tests/unit/roles/test_service_inputs.py tests how."""
-    assert len(SERVICES) == 4
+    assert len(SERVICES) == 5
     assert "\nExecStopPost=/usr/local/sbin/service-restart-delay %n\n" in render(template)
+
+
+def configuration(**given: object) -> dict[str, Any]:
+    rendered: dict[str, Any] = yaml.safe_load(render(ROLES / "flink/templates/config.yaml.j2", **given))
+    return rendered
+
+
+def test_with_zookeeper_a_jobmanagers_ports_are_fixed_and_another_leads_within_half_a_minute() -> None:
+    alone = configuration()
+    assert not [name for name in alone if name.startswith("high-availability")]
+    quorum = "192.0.2.1:2181,192.0.2.2:2181,192.0.2.3:2181"
+    several = configuration(flink_zookeeper_quorum=quorum, flink_jobmanager_rpc_port=7123)
+    assert several["high-availability.type"] == "zookeeper"
+    assert several["high-availability.zookeeper.quorum"] == quorum
+    # JobManagers of another version would read what this one keeps of its jobs
+    assert several["high-availability.cluster-id"] == "/fraud-2.3.0"
+    assert several["high-availability.storageDir"] == "s3://flink/high-availability"
+    assert int(several["high-availability.jobmanager.port"]) == 7123
+    assert int(several["blob.server.port"]) > 0
+    session_ms, unit = several["high-availability.zookeeper.client.session-timeout"].split()
+    # ZooKeeper allows 2 to 20 of its ticks, of 2 s
+    assert 4000 <= int(session_ms) <= 20000
+    assert unit == "ms"
+    assert several["rest.address"] == several["jobmanager.rpc.address"] == "192.0.2.1"
+
+
+def test_a_job_outlives_checkpoints_that_fail_and_leaves_those_that_it_made() -> None:
+    options = configuration(flink_checkpoint_failures_tolerated=7)
+    assert int(options["execution.checkpointing.tolerable-failed-checkpoints"]) == 7
+    retention = "execution.checkpointing.externalized-checkpoint-retention"
+    assert options[retention] == "RETAIN_ON_CANCELLATION"
+
+
+def test_jobs_find_their_settings_where_they_are_submitted_and_where_they_run() -> None:
+    given = {"FRAUD_SETTINGS": "/etc/jobs.json"}
+    unit = render(ROLES / "flink/templates/flink-taskmanager@.service.j2", flink_environment=given)
+    assert "\nEnvironment=FRAUD_SETTINGS=/etc/jobs.json\n" in unit
+    client = render(ROLES / "flink/templates/flink.sh.j2", flink_environment=given)
+    script = client.partition("tmp=$(mktemp")[0] + 'echo "$FRAUD_SETTINGS"'
+    for own, found in (({}, "/etc/jobs.json"), ({"FRAUD_SETTINGS": "/other.json"}, "/other.json")):
+        ran = subprocess.run(["sh", "-c", script], env=own, capture_output=True, text=True, check=True)
+        assert ran.stdout == f"{found}\n"
+
+
+def description(**given: object) -> str:
+    return re.findall(r"^ +description (\w+)$", render(PROXY, **given), re.MULTILINE)[0]
+
+
+def test_haproxy_tells_another_digest_after_each_change_of_its_configuration() -> None:
+    """By which haproxy-health knows whether the process has read the file."""
+    digests = {
+        description(),
+        description(haproxy_port=9011),
+        description(haproxy_connections=999),
+        description(haproxy_servers={"node1": "192.0.2.1:9000"}),
+    }
+    assert len(digests) == 4
+    assert description() in digests
+
+
+def test_haproxy_reaches_beyond_the_loopback_only_to_its_servers() -> None:
+    rendered = render(PROXY)
+    assert re.findall(r"^ +(?:bind|stats socket) (\S+)", rendered, re.MULTILINE) == [
+        "/run/haproxy/stats.sock",
+        "127.0.0.1:9010",
+    ]
+    servers = re.findall(r"^ +server (\S+ \S+)$", rendered, re.MULTILINE)
+    assert servers == 2 * ["node1 192.0.2.1:9000", "node2 192.0.2.2:9000"]
+
+
+def test_haproxy_sends_again_only_what_no_server_took() -> None:
+    assert re.findall(r"^ +retry-on (.*)$", render(PROXY), re.MULTILINE) == ["conn-failure"]

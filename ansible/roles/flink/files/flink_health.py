@@ -1,16 +1,21 @@
 #!/usr/bin/python3
-"""Says whether this host's TaskManagers work: each is registered, no job counts on a process that is gone.
+"""Says whether Flink works on this host: its JobManager answers, its TaskManagers are registered and used.
 
 The JobManager believes in a TaskManager that died until it misses its heartbeat, and one that comes back has
 the same name. So what it believes is held against the processes that run now: a registration against the RPC
 port, which is another at each start, and a task's start against that of the process. A task comes seconds
 after its process, so clocks that differ by less do no harm.
+
+flink-leader tells which JobManager leads; that one is asked. A job goes on where its checkpoints fail, so
+this tells of them, from the third in a row on.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import http.client
+import itertools
 import json
 import os
 import re
@@ -28,7 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CONFIG = Path(os.environ.get("FLINK_CONF_DIR", "/etc/flink")) / "config.yaml"
-# a link for each TaskManager that starts with the host
+# so many failed checkpoints in a row are an alarm
+FAILED_CHECKPOINTS = 3
+# a link for each service that starts with the host
 ENABLED = Path("/etc/systemd/system/multi-user.target.wants")
 
 
@@ -41,8 +48,24 @@ class Process:
     started_s: int
 
 
-def read_url(config: str) -> str:
-    """Give the URL of the JobManager's REST interface, of the text of config.yaml."""
+def find_leader() -> str:
+    """Give the URL of the REST interface of the JobManager that leads.
+
+    Raises:
+        OSError: none does, and why.
+
+    """
+    asked = subprocess.run(["flink-leader"], capture_output=True, text=True, check=False)  # noqa: S607 - on the PATH
+    if asked.returncode:
+        raise OSError(asked.stderr.strip())
+    return asked.stdout.strip()
+
+
+def own_jobmanager() -> str | None:
+    """Give the URL of the JobManager that starts with this host, None if none does."""
+    if not (ENABLED / "flink-jobmanager.service").exists():
+        return None
+    config = CONFIG.read_text()
     address, port = (
         re.search(rf"^rest\.{key}: ['\"]?([^\s'\"]+)", config, re.MULTILINE) for key in ("address", "port")
     )
@@ -101,6 +124,19 @@ def registration_problems(get: Callable[[str], Any], processes: dict[str, Proces
             yield f"{process.name} is not registered yet; the one that is, {known['path']}, is gone"
 
 
+def checkpoint_problems(get: Callable[[str], Any], job: dict[str, Any]) -> Iterator[str]:
+    """Say when the last checkpoints of a job that ended have all failed."""
+    history = (get(f"/jobs/{job['jid']}/checkpoints") or {}).get("history", [])
+    ended = [each for each in history if each["status"] != "IN_PROGRESS"]
+    failed = [*itertools.takewhile(lambda each: each["status"] == "FAILED", ended)]
+    if len(failed) >= FAILED_CHECKPOINTS:
+        whole = "at least " if len(failed) == len(ended) else ""
+        yield (
+            f"job {job['name']}: the last {whole}{len(failed)} checkpoints failed, the latest with: "
+            f"{failed[0].get('failure_message') or 'no message'}"
+        )
+
+
 def job_problems(
     get: Callable[[str], Any], processes: dict[str, Process | None], wanted: list[str]
 ) -> Iterator[str]:
@@ -110,6 +146,8 @@ def job_problems(
     for name in sorted(set(wanted) - {job["name"] for job in jobs}):
         yield f"job {name} does not run"
     for job in jobs:
+        if job["name"] in wanted:
+            yield from checkpoint_problems(get, job)
         for vertex in (get(f"/jobs/{job['jid']}") or {"vertices": []})["vertices"]:
             for task in (get(f"/jobs/{job['jid']}/vertices/{vertex['id']}") or {"subtasks": []})["subtasks"]:
                 what, place = f"job {job['name']}: task {vertex['name']}", task["taskmanager-id"]
@@ -130,20 +168,23 @@ def main() -> None:
         "--job", action="append", default=[], metavar="NAME", help="each task of this job runs, too"
     )
     arguments = parser.parse_args()
-    url = read_url(CONFIG.read_text())
+    own = own_jobmanager()
     units = sorted(ENABLED.glob("flink-taskmanager@*.service"))
     instances = arguments.instances or [unit.stem.partition("@")[2] for unit in units]
 
-    def get(path: str) -> Any:  # noqa: ANN401 - JSON
-        return ask(url, path)
-
     deadline = time.monotonic() + arguments.wait
     while True:
+        url = own
         try:
+            if own:
+                ask(own, "/overview")
+            url = None
+            url = find_leader()
+            get = functools.partial(ask, url)
             processes = {instance: find_process(instance) for instance in instances}
             found = [*registration_problems(get, processes), *job_problems(get, processes, arguments.job)]
         except (OSError, http.client.HTTPException) as error:  # or it ends in the middle of an answer
-            found = [f"the JobManager at {url} does not answer: {error}"]
+            found = [f"the JobManager at {url} does not answer: {error}" if url else str(error)]
         if not found:
             print("healthy")
             return

@@ -20,6 +20,7 @@ from ansible.module_utils.flink_cluster import (
     JobError,
     NoAnswerError,
     innermost_cause,
+    is_failover,
 )
 from ansible.module_utils.flink_lock import sole_run
 from ansible.module_utils.flink_rescale import check_rescale, check_shards
@@ -39,7 +40,10 @@ description:
     from which the new one resumes.
   - A job that is not running resumes from its latest checkpoint or savepoint, if there is one.
   - The job itself keeps its description, as global job parameters; there is no state file.
-  - Runs at the same time wait for one another, until each has submitted or stopped the job.
+  - Runs on the same host wait for one another, until each has submitted or stopped the job. One on another
+    host that submits it as well finds two jobs, and fails.
+  - Jobs are found by name, whichever JobManager leads. A submission that failed because another leads now is
+    repeated only if no job of that name came of it.
   - Runs on a host with Flink's client. Finding snapshots on S3 needs boto3 in the interpreter that runs
     the module.
 options:
@@ -123,10 +127,18 @@ options:
     description: How long submitting, a savepoint, the wait, and another run on the same job may each take.
     type: int
     default: 300
-  rest_url:
-    description: URL of the JobManager's REST interface.
-    type: str
+  rest_urls:
+    description: URLs of the REST interfaces of the JobManagers, each of which answers for the one that leads.
+    type: list
+    elements: str
     required: true
+  cluster_id:
+    description:
+      - C(high-availability.cluster-id) of the JobManagers that are to run the job, empty without any.
+        Where those that run now have another, C(current) stops the job whether it changed or not, as they
+        restart without it.
+    type: str
+    default: ""
   flink:
     description: The client.
     type: path
@@ -156,7 +168,7 @@ EXAMPLES = r"""
     script: /opt/shop/word_count.py
     arguments: [--topic=words]
     properties: {parallelism.default: 2}
-    rest_url: http://192.0.2.1:8081
+    rest_urls: [http://192.0.2.1:8081, http://192.0.2.2:8081]
 """
 
 RETURN = r"""
@@ -178,6 +190,8 @@ snapshot:
 TIMED_OUT = 124
 # how long a failing job may take to recover, so that it can make a savepoint
 RECOVERY_S = 30
+# how often what a failing JobManager interrupts is tried
+ATTEMPTS = 3
 # states of a job that nobody has cancelled
 STAYS = {"INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "FAILING", "RECONCILING", "SUSPENDED"}
 
@@ -254,7 +268,7 @@ class Deployment:
         self.parameters = module.params
         self.name: str = module.params["name"]
         self.timeout_s: float = module.params["timeout_s"]
-        self.cluster = Cluster(module.params["rest_url"])
+        self.cluster = Cluster(*module.params["rest_urls"])
         self.environment = read_environment(module.params["environment_file"])
 
     @cached_property
@@ -314,8 +328,8 @@ class Deployment:
                 options[option] = folder
         return options
 
-    def submit(self, snapshot: str | None, made_of: dict[str, str], lock: int) -> str:
-        """Run the client, which gets the lock too, and give the id of the job."""
+    def command(self, snapshot: str | None, made_of: dict[str, str]) -> list[str]:
+        """Give the command that submits the job."""
         command = ["timeout", str(int(self.timeout_s)), self.parameters["flink"], "run", "--detached"]
         command += [f"-D{key}={value}" for key, value in self.options(made_of).items()]
         if snapshot:
@@ -329,13 +343,27 @@ class Deployment:
             command += [f"--shards={self.parameters['shards']}"]
         if not snapshot:
             command += self.parameters["arguments_without_state"]
-        code, out, err = self.module.run_command(
-            ["runuser", "-u", self.parameters["user"], "--", *command],
-            environ_update=self.environment,
-            cwd="/",
-            # the client may outlive this run
-            pass_fds=[lock],
-        )
+        return command
+
+    def submit(self, snapshot: str | None, made_of: dict[str, str], lock: int) -> str:
+        """Run the client, which gets the lock too, and give the id of the job."""
+        command = self.command(snapshot, made_of)
+        for _ in range(ATTEMPTS):
+            code, out, err = self.module.run_command(
+                ["runuser", "-u", self.parameters["user"], "--", *command],
+                environ_update=self.environment,
+                cwd="/",
+                # the client may outlive this run
+                pass_fds=[lock],
+            )
+            if code == 0:
+                break
+            # the answer may have been lost with the JobManager that gave it
+            job_id = self.the_one(self.cluster.active_jobs(self.name))
+            if job_id and self.cluster.deployed(job_id) == made_of:
+                return job_id
+            if not is_failover(out + err):
+                break
         if code == TIMED_OUT:
             self.refuse(f"the client was still busy after {self.timeout_s:.0f} s", command)
         if code != 0:
@@ -351,10 +379,16 @@ class Deployment:
 
     def release(self, job_id: str) -> str | None:
         """Stop the running job; give the snapshot to go on from."""
-        if self.cluster.wait_for_state(job_id, {"RUNNING"}, RECOVERY_S) == "RUNNING":
-            form = int(self.cluster.deployed(job_id).get("state", 1))
-            folder = self.folder("execution.checkpointing.savepoint-dir", form)
-            return self.cluster.stop_with_savepoint(job_id, folder, self.timeout_s)
+        form = int(self.cluster.deployed(job_id).get("state", 1))
+        folder = self.folder("execution.checkpointing.savepoint-dir", form)
+        for _ in range(ATTEMPTS):
+            if self.cluster.wait_for_state(job_id, {"RUNNING"}, RECOVERY_S) != "RUNNING":
+                break
+            if snapshot := self.cluster.stop_with_savepoint(job_id, folder, self.timeout_s):
+                return snapshot
+            if job_id not in self.cluster.active_jobs(self.name):
+                # it had stopped before another JobManager led
+                return self.latest_snapshot()
         # A job that keeps failing makes no savepoint.
         self.cluster.cancel(job_id, self.timeout_s)
         return self.latest_snapshot()
@@ -409,7 +443,8 @@ class Deployment:
 
         wanted = fingerprint(self.parameters)
         deployed = self.cluster.deployed(job_id) if job_id else {}
-        if job_id and deployed == wanted:
+        stays = state != "current" or self.is_remembered()
+        if job_id and deployed == wanted and stays:
             return {"changed": False, "action": "unchanged", "job_id": job_id}
 
         if job_id:
@@ -432,6 +467,11 @@ class Deployment:
         # somebody may have submitted one by hand meanwhile
         self.the_one([*{new_id, *self.cluster.active_jobs(self.name)}])
         return {**result, "action": action, "job_id": new_id, "snapshot": snapshot}
+
+    def is_remembered(self) -> bool:
+        """Tell whether JobManagers go on with the job once they restart with their new options."""
+        running = self.cluster.configuration().get("high-availability.cluster-id", "")
+        return bool(running == self.parameters["cluster_id"])
 
     def check_state(self, deployed: dict[str, str]) -> None:
         """Refuse a job whose state this version cannot read; jobs of old versions do not name its form."""
@@ -498,7 +538,8 @@ def main() -> None:
             "allow_non_restored_state": {"type": "bool", "default": False},
             "wait": {"type": "bool", "default": True},
             "timeout_s": {"type": "int", "default": 300},
-            "rest_url": {"type": "str", "required": True},
+            "rest_urls": {"type": "list", "elements": "str", "required": True},
+            "cluster_id": {"type": "str", "default": ""},
             "flink": {"type": "path", "default": "/usr/local/bin/flink"},
             "user": {"type": "str", "default": "flink"},
             "environment_file": {"type": "path"},

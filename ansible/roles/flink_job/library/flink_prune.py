@@ -37,9 +37,10 @@ options:
     description: Snapshots that changed in the last so many seconds stay.
     type: int
     default: 3600
-  rest_url:
-    description: URL of the JobManager's REST interface.
-    type: str
+  rest_urls:
+    description: URLs of the REST interfaces of the JobManagers, each of which answers for the one that leads.
+    type: list
+    elements: str
     required: true
   environment_file:
     description: File of NAME=value lines with the credentials for snapshots on S3.
@@ -53,7 +54,7 @@ EXAMPLES = r"""
 - name: Keep the last three snapshots
   flink_prune:
     name: word_count
-    rest_url: http://192.0.2.1:8081
+    rest_urls: [http://192.0.2.1:8081]
 """
 
 RETURN = r"""
@@ -145,7 +146,7 @@ def prune(module: AnsibleModule) -> list[str]:
     """Delete snapshots that are not needed, and name them."""
     parameters: dict[str, Any] = module.params
     name = parameters["name"]
-    cluster = Cluster(parameters["rest_url"])
+    cluster = Cluster(*parameters["rest_urls"])
     configuration = cluster.configuration()
     options = ("execution.checkpointing.dir", "execution.checkpointing.savepoint-dir")
     folders = [
@@ -186,7 +187,7 @@ def main() -> None:
             "keep": {"type": "int", "default": 3},
             "state_format": {"type": "int", "default": 1},
             "settled_s": {"type": "int", "default": 3600},
-            "rest_url": {"type": "str", "required": True},
+            "rest_urls": {"type": "list", "elements": "str", "required": True},
             "environment_file": {"type": "path"},
         },
         supports_check_mode=True,

@@ -1,15 +1,25 @@
-"""The part of a Flink session cluster's REST interface that one job needs."""
+"""The part of a Flink session cluster's REST interface that one job needs, whichever JobManager leads."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import time
 import urllib.error
 import urllib.request
+import uuid
 from http import HTTPStatus
 from pathlib import PurePath
 from typing import Any
+
+# how long JobManagers may be without one that leads: while a host is lost, or ZooKeeper itself chooses one
+FAILOVER_S = 120
+# what asks a JobManager that led a moment ago gets these answers
+FAILOVER = re.compile(
+    r"ongoing leader election|FencingTokenException|RecipientUnreachableException|AskTimeoutException"
+    r"|EndpointNotStartedException"
+)
 
 ENDED = {"FINISHED", "CANCELED", "FAILED"}
 PARAMETER_PREFIX = "deployed."
@@ -20,35 +30,83 @@ class JobError(Exception):
 
 
 class NoAnswerError(JobError):
-    """The JobManager is not there, or not yet."""
+    """No JobManager is there, or none leads yet."""
+
+
+class UnknownError(JobError):
+    """The JobManager that leads knows nothing of that name."""
 
 
 class Cluster:
-    """The JobManager's REST interface."""
+    """The REST interface of the JobManagers, each of which answers for the one that leads."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+    def __init__(self, *urls: str) -> None:
+        self._urls = [url.rstrip("/") for url in urls]
+        self._answered = False
+
+    @property
+    def url(self) -> str:
+        """URL of the JobManager that answered last."""
+        return self._urls[0]
 
     def request(self, path: str, method: str = "GET", body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
-        """Send a request and give the JSON of the answer."""
+        """Send a request and give the JSON of the answer.
+
+        Once a JobManager has answered, a request is repeated until one leads again, FAILOVER_S at most: so it
+        must do no harm twice.
+
+        Raises:
+            NoAnswerError: no JobManager is there, or none leads in time.
+            UnknownError: there is nothing of that name.
+            JobError: the request is refused.
+
+        """
+        deadline = time.monotonic() + FAILOVER_S
+        while True:
+            try:
+                return self._ask_each(path, method, body)
+            except NoAnswerError:
+                if not self._answered or time.monotonic() > deadline:
+                    raise
+            time.sleep(1)
+
+    def _ask_each(self, path: str, method: str, body: dict[str, Any] | None) -> Any:  # noqa: ANN401 - JSON
+        """Ask the JobManagers in turn, the one that answered last first."""
+        last = NoAnswerError("There is no JobManager to ask.")
+        for url in [*self._urls]:
+            try:
+                answer = self._ask(url, path, method, body)
+            except NoAnswerError as error:
+                last = error
+            else:
+                self._urls.sort(key=url.__ne__)
+                return answer
+        raise last
+
+    def _ask(self, url: str, path: str, method: str, body: dict[str, Any] | None) -> Any:  # noqa: ANN401 - JSON
         request = urllib.request.Request(  # noqa: S310 - the URL is the operator's
-            self.url + path,
+            url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-                return json.loads(answer.read() or b"{}")
+                content = json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
-            detail = error.read().decode(errors="replace")[:500]
-            # the JobManager answers 503 while it starts
-            kind = NoAnswerError if error.code == HTTPStatus.SERVICE_UNAVAILABLE else JobError
-            raise kind(f"{method} {self.url}{path} answered {error.code}: {detail}") from error
-        except OSError as error:
+            self._answered = True
+            detail = error.read().decode(errors="replace")
+            # a JobManager answers 503 while it starts, and while none leads
+            kind: type[JobError] = UnknownError if error.code == HTTPStatus.NOT_FOUND else JobError
+            if error.code == HTTPStatus.SERVICE_UNAVAILABLE or is_failover(detail):
+                kind = NoAnswerError
+            raise kind(f"{method} {url}{path} answered {error.code}: {detail[:500]}") from error
+        except (OSError, http.client.HTTPException) as error:  # or it ends in the middle of an answer
             raise NoAnswerError(
-                f"The JobManager at {self.url} does not answer ({error}). See: journalctl -u flink-jobmanager"
+                f"The JobManager at {url} does not answer ({error}). See: journalctl -u flink-jobmanager"
             ) from error
+        self._answered = True
+        return content
 
     def active_jobs(self, name: str) -> list[str]:
         """Give the ids of the jobs of that name which have not ended."""
@@ -137,18 +195,28 @@ class Cluster:
         ended = [job["jid"] for job in jobs if job["name"] == name and job["state"] in ENDED]
         return {each: self.request(f"/jobs/{each}/checkpoints").get("latest", {}) for each in ended}
 
-    def stop_with_savepoint(self, job_id: str, folder: str | None, timeout_s: float) -> str:
-        """Stop the job and give the savepoint's path."""
-        body = {"drain": False, "targetDirectory": folder}
-        trigger = self.request(f"/jobs/{job_id}/stop", "POST", body)["request-id"]
+    def stop_with_savepoint(self, job_id: str, folder: str | None, timeout_s: float) -> str | None:
+        """Stop the job and give the savepoint's path; None if another JobManager leads meanwhile.
+
+        Then nobody knows how far it came. The new leader goes on with the job, unless it had stopped.
+        """
+        # of a request that is repeated, Flink knows by this that it has it already
+        trigger = uuid.uuid4().hex
+        body = {"drain": False, "targetDirectory": folder, "triggerId": trigger}
+        self.request(f"/jobs/{job_id}/stop", "POST", body)
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            savepoint = self.request(f"/jobs/{job_id}/savepoints/{trigger}")
+            try:
+                savepoint = self.request(f"/jobs/{job_id}/savepoints/{trigger}")
+            except UnknownError:
+                return None
             if savepoint["status"]["id"] == "COMPLETED":
                 operation = savepoint["operation"]
                 if "location" in operation:
                     self.wait_for_state(job_id, ENDED, timeout_s)
                     return str(operation["location"])
+                if is_failover(operation["failure-cause"]["stack-trace"]):
+                    return None
                 cause = innermost_cause(operation["failure-cause"]["stack-trace"])
                 raise JobError(f"Job {job_id} could not be stopped with a savepoint: {cause}")
             time.sleep(1)
@@ -163,6 +231,11 @@ class Cluster:
         state = self.wait_for_state(job_id, ENDED, timeout_s)
         if state not in ENDED:
             raise JobError(f"Job {job_id} is still {state} {timeout_s:.0f} s after it was cancelled.")
+
+
+def is_failover(text: str) -> bool:
+    """Tell whether an error comes of a JobManager that no longer leads, or of none that leads yet."""
+    return bool(FAILOVER.search(text))
 
 
 def innermost_cause(stacktrace: str) -> str:

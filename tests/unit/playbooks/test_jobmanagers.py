@@ -1,0 +1,162 @@
+"""Several JobManagers: one host looks after the jobs, and who leads restarts last."""
+
+import json
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+PLAYBOOKS = Path(__file__).parents[3] / "ansible/playbooks"
+GROUPS = {
+    "kafka": ["node1"],
+    "minio": ["node1"],
+    "flink_jobmanager": ["node1", "node2", "node3"],
+    "flink_taskmanager": ["node4"],
+}
+Run = Callable[..., subprocess.CompletedProcess[str]]
+StandIn = Callable[[str, str], None]
+JOBS = f"""
+- hosts: flink
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_tasks: {PLAYBOOKS}/tasks/jobs_host.yml
+    - ansible.builtin.import_tasks: {PLAYBOOKS}/tasks/jobs.yml
+      vars: {{jobs_state: running, jobs_waits: [false, true]}}
+      when: inventory_hostname == jobs_host
+"""
+ROLE = """
+- ansible.builtin.shell: 'echo "{{ inventory_hostname }} {{ flink_job_name }}" >> {{ playbook_dir }}/asked'
+- ansible.builtin.fail: {msg: the job is refused}
+  when: refused is defined
+"""
+
+
+@pytest.fixture
+def asked(run_playbook: Run, tmp_path: Path) -> Callable[..., list[str]]:
+    """Let role flink_job note on which host it looks after which job."""
+
+    def run(*arguments: str) -> list[str]:
+        role = tmp_path / "roles/flink_job/tasks/main.yml"
+        role.parent.mkdir(parents=True, exist_ok=True)
+        role.write_text(ROLE)
+        (tmp_path / "play.yml").write_text(JOBS)
+        ran = run_playbook(tmp_path / "play.yml", GROUPS, *arguments)
+        assert "jobs_host" not in ran.stderr, ran.stderr
+        return (tmp_path / "asked").read_text().splitlines()
+
+    return run
+
+
+BOTH = ["ml_inference_job", "kafka_to_minio_job"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "host"), [("all", "node1"), ("all:localhost:!node1", "node2"), ("node4,node3", "node3")]
+)
+def test_the_first_jobmanagers_host_that_is_there_looks_after_the_jobs(
+    asked: Callable[..., list[str]], limit: str, host: str
+) -> None:
+    assert asked("--limit", limit) == [f"{host} {job}" for job in 2 * BOTH]
+
+
+def test_a_host_that_is_down_without_anybody_saying_so_is_passed_over(
+    asked: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    down = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars/node1.yml").write_text(yaml.safe_dump(down))
+    assert asked() == [f"node2 {job}" for job in 2 * BOTH]
+
+
+def test_what_one_host_refuses_no_other_starts(asked: Callable[..., list[str]]) -> None:
+    assert asked("--extra-vars", "refused=true") == ["node1 ml_inference_job"]
+
+
+def test_whatever_looks_after_jobs_does_so_on_one_host() -> None:
+    bound, unbound = [], []
+    for file in sorted(PLAYBOOKS.glob("*.yml")):
+        for play in yaml.safe_load(file.read_text()):
+            for task in play.get("tasks", []):
+                text = yaml.safe_dump(task)
+                if (
+                    re.search(r"tasks/jobs\.yml|name: flink_job\b|compact_lake", text)
+                    and "lake-comp" not in text
+                ):
+                    (bound if "inventory_hostname == jobs_host" in str(task.get("when")) else unbound).append(
+                        f"{file.name}: {task['name']}"
+                    )
+    assert unbound == []
+    assert len(bound) == 6, bound
+
+
+class Answering(BaseHTTPRequestHandler):
+    """The JobManagers, each at an address of its own."""
+
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.headers["Host"].partition(":")[0])
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def jobmanagers() -> Iterator[HTTPServer]:
+    Answering.asked = []
+    server = HTTPServer(("0.0.0.0", 0), Answering)  # noqa: S104 - several addresses of the loopback
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("leader", ["127.0.0.1", "127.0.0.2", ""])
+def test_the_jobmanager_that_leads_restarts_last(
+    run_playbook: Run, stand_in: StandIn, tmp_path: Path, jobmanagers: HTTPServer, leader: str
+) -> None:
+    port = jobmanagers.server_port
+    stand_in("flink-leader", f"echo http://{leader}:{port}" if leader else "exit 1")
+    stand_in("systemctl", f'echo "$*" >> {tmp_path}/calls; printf "LoadState=loaded\\nActiveState=active\\n"')
+    (tmp_path / "play.yml").write_text(f"""
+- hosts: flink
+  gather_facts: false
+  vars:
+    flink_address: 127.0.0.1
+    flink_version: 2.3.0
+    flink_jobmanager_address: "127.0.0.{{{{ node_index }}}}"
+    flink_web_port: {port}
+    flink_jobmanager_due: "{{{{ 'flink_jobmanager' in group_names }}}}"
+  tasks:
+    - ansible.builtin.import_role: {{name: flink, tasks_from: restart_jobmanagers.yml}}
+""")
+    ran = run_playbook(tmp_path / "play.yml", GROUPS)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    restarted = Answering.asked
+    assert sorted(restarted) == ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+    assert restarted[-1] == leader or not leader
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls.count("restart flink-jobmanager.service") == len(restarted)
+
+
+def test_without_zookeeper_there_is_one_jobmanager(run_playbook: Run) -> None:
+    for quorum, refused in (("", True), ("192.0.2.1:2181", False)):
+        variables = json.dumps({"zookeeper_quorum": quorum})
+        groups = GROUPS | {
+            "kafka": ["node1", "node2", "node3"],
+            "minio": ["node1", "node2", "node3", "node4"],
+            "zookeeper": ["node1"],
+            "training": ["node4"],
+        }
+        ran = run_playbook(
+            PLAYBOOKS / "validate.yml", groups, "--extra-vars", variables, "--limit", "localhost,node4"
+        )
+        told = " ".join((ran.stdout + ran.stderr).split())
+        assert ("nothing decides which of several leads" in told) is refused, told
