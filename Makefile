@@ -168,11 +168,12 @@ check: .venv/installed build/flink/installed ## lint, types, unit tests and the 
 	pytest tests/jobs
 
 # The parts of make test, and how many minutes each may take on a quiet machine of two cores. The last prints the times
-# taken (tests/system/conftest.py). Booting a machine, the bare control node and an upgrade take long: each has a PART of its
-# own, and a short form, with stand-ins, among the unit tests.
-BUDGETS := check=5 roles=30 lab=25
+# taken (tests/system/conftest.py). To end within them, it draws scenarios and tests of the lab (tests/shared/draw.py); a PART
+# has all of its own. Booting a machine, the bare control node and an upgrade take long: each has a PART, and a short form,
+# with stand-ins, among the unit tests.
+BUDGETS := check=15 roles=18 lab=27
 
-test: ## every check and test but the long ones; PART=check, roles, lab, slow, machines, or a scenario, such as PART=kafka, whole
+test: ## all checks and unit tests, and a draw of scenarios and of the lab's tests; PART=check, roles, lab, slow, machines, or a scenario, such as PART=kafka, whole
 	@case '$(PART)' in
 	  '')
 	    mkdir -p build
@@ -182,7 +183,7 @@ test: ## every check and test but the long ones; PART=check, roles, lab, slow, m
 	    $(MAKE) --no-print-directory plan
 	    for part in $(BUDGETS); do
 	      echo "$${part/=/ } $$(date +%s)" >>"$$TEST_TIMES"
-	      $(MAKE) --no-print-directory "test-$${part%=*}"
+	      $(MAKE) --no-print-directory "test-$${part%=*}" DRAW=1
 	    done ;;
 	  check | roles | lab | slow | machines) $(MAKE) --no-print-directory test-$(PART) ;;
 	  *) $(MAKE) --no-print-directory test-roles SCENARIO='$(PART)' ;;
@@ -199,12 +200,12 @@ test-roles: .venv/installed
 	printf '\n\033[1m==> %s\033[0m\n' 'Apply each role to hosts of its own'
 	$(if $(SCENARIO),,pytest -v tests/roles --ignore=tests/roles/test_scenarios.py)
 	$(if $(SCENARIO),,export SCENARIOS_IN_SHORT=1)
-	# two at a time, as a scenario often waits; the lab has what cluster, flink, haproxy and zookeeper show, control_node builds all there is, upgrade takes long: each by its own PART
-	pytest -v --numprocesses=2 --dist=worksteal --durations=0 --durations-min=1 $(if $(SCENARIO),'tests/roles/test_scenarios.py::test_role[$(SCENARIO)]',tests/roles/test_scenarios.py $(foreach own,cluster control_node flink haproxy upgrade zookeeper,--deselect 'tests/roles/test_scenarios.py::test_role[$(own)]'))
+	# two at a time, as a scenario often waits; cluster shows what the lab does, control_node builds all there is, upgrade takes long
+	pytest -v --numprocesses=2 --dist=worksteal --durations=0 --durations-min=1 $(if $(SCENARIO),'tests/roles/test_scenarios.py::test_role[$(SCENARIO)]',$(if $(DRAW),--draw 2) tests/roles/test_scenarios.py $(foreach own,cluster control_node upgrade,--deselect 'tests/roles/test_scenarios.py::test_role[$(own)]'))
 
 test-lab: up
 	@pytest -v tests/terraform
-	pytest -v --durations=0 --durations-min=1 -m 'not slow' tests/system
+	pytest -v --durations=0 --durations-min=1 -m 'not slow' $(if $(DRAW),--draw 6) tests/system
 
 # each of these tests runs most of site.yml more than once; together they take longer than all others
 test-slow: up

@@ -49,12 +49,14 @@ def test_a_second_site_run_changes_nothing() -> None:
     assert_unchanged(playbook("site.yml"))
 
 
+@pytest.mark.always
 def test_both_jobs_run(jobmanager: str) -> None:
     listing = ssh(jobmanager, "flink list")
     for job in ("ml_inference_job", "kafka_to_minio_job"):
         assert re.search(rf"{job} \(RUNNING\)", listing), listing
 
 
+@pytest.mark.always
 @pytest.mark.parametrize(
     "topic", ["transactions", "predictions", "fraud_alerts", "transactions_dlq", "fraud_labels"]
 )
@@ -66,6 +68,7 @@ def test_topics_have_three_replicas_in_sync(brokers: list[str], topic: str) -> N
     assert all(len(brokers.split(",")) == 3 for brokers in in_sync), described
 
 
+@pytest.mark.always
 def test_the_quorum_has_three_voters_and_a_leader(brokers: list[str]) -> None:
     status = ssh(brokers[0], "kafka-metadata-quorum describe --status")
     leader = re.search(r"LeaderId: +(\d+)", status)
@@ -74,6 +77,7 @@ def test_the_quorum_has_three_voters_and_a_leader(brokers: list[str]) -> None:
     assert int(leader[1]) in voters(brokers[0]), status
 
 
+@pytest.mark.always
 def test_secrets_are_readable_by_their_owner_only() -> None:
     secrets = [*(ROOT / "build/lab/secrets").iterdir(), ROOT / "build/lab/settings.json"]
     assert len(secrets) > 3
@@ -83,6 +87,7 @@ def test_secrets_are_readable_by_their_owner_only() -> None:
     assert len(ignored) == len(secrets)
 
 
+@pytest.mark.always
 @pytest.mark.parametrize(("user", "password"), [("minioadmin", "minioadmin"), ("admin", "password")])
 def test_default_credentials_open_nothing(settings: Settings, user: str, password: str) -> None:
     client = boto3.client(
@@ -96,6 +101,7 @@ def test_default_credentials_open_nothing(settings: Settings, user: str, passwor
         client.list_objects_v2(Bucket=settings.buckets.models)
 
 
+@pytest.mark.always
 def test_without_credentials_nothing_is_read_or_written(settings: Settings) -> None:
     client = boto3.client(
         "s3",
@@ -116,6 +122,7 @@ def test_without_credentials_nothing_is_read_or_written(settings: Settings) -> N
         client.list_buckets()
 
 
+@pytest.mark.always
 def test_the_data_scientist_may_read_the_lake_and_not_write_it(settings: Settings, store: Any) -> None:  # noqa: ANN401 - boto3
     store.list_objects_v2(Bucket=settings.buckets.datalake)
     with pytest.raises(botocore.exceptions.ClientError, match="AccessDenied"):

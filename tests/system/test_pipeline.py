@@ -81,6 +81,7 @@ def as_message(row: dict[str, Any]) -> dict[str, Any]:
     return message | ({"features": dict(row["features"])} if row["features"] is not None else {})
 
 
+@pytest.mark.always
 def test_every_transaction_is_scored_once_and_stored_once(tmp_path: Path, settings: Settings) -> None:
     sent, audit = tmp_path / "producer.json", tmp_path / "audit.json"
     start_ms = int(time.time() * 1000)
@@ -131,6 +132,7 @@ def test_drift_is_measured_on_what_the_lake_holds() -> None:
     assert set(drift["psi"]) == {*FEATURE_NAMES, "score"}
 
 
+@pytest.mark.always
 def test_bad_records_are_set_aside_and_stop_nothing(settings: Settings, producer: Any) -> None:  # noqa: ANN401 - kafka-python
     start_ms = int(time.time() * 1000)
     where = {}

@@ -60,6 +60,7 @@ def payment(mark: str, number: int, days_ago: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.always
 def test_the_timer_is_on(training_host: str) -> None:
     shown = ssh(training_host, "systemctl show -p ActiveState -p UnitFileState risk-renewal.timer")
     assert "ActiveState=active" in shown

@@ -168,10 +168,14 @@ def test_the_parts_of_make_test_and_their_budgets(checkout: Checkout) -> None:
         call for call in calls if "tests/roles" in call
     ]
     own = {folder.partition("::")[2] for folder in folders if "::" in folder}
-    assert own == {
-        f"test_role[{name}]"
-        for name in ("cluster", "control_node", "flink", "haproxy", "upgrade", "zookeeper")
+    assert own == {f"test_role[{name}]" for name in ("cluster", "control_node", "upgrade")}
+    # by make test alone: a part runs all that it has
+    assert {call[-1] if "system" in call[-1] else "scenarios" for call in calls if "--draw" in call} == {
+        "tests/system",
+        "scenarios",
     }
+    for part in ("roles", "lab"):
+        assert not any("--draw" in call for call in checkout.make("test", f"PART={part}"))
     times = [line.split() for line in (checkout.folder / "build/test-times").read_text().splitlines()]
     assert [part for part, _, _ in times] == ["check", "roles", "lab"]
     assert sum(int(budget) for _, budget, _ in times) == 60
