@@ -1,0 +1,175 @@
+"""Kafka's topics, as they are watched during a fault and read after it."""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+from darkness import Place
+from kafka import TopicPartition
+
+from clients.kafka_clients import make_consumer, partitions_of
+from clients.reconciliation import OffsetCounts, OffsetRanges, total
+from flink_jobs.domain.json_errors import NOT_THE_JSON
+from flink_jobs.domain.scoring import Prediction, Record
+from flink_jobs.store.lake import (
+    ALERTS_FOLDER,
+    DEAD_LETTERS_FOLDER,
+    LABELS_FOLDER,
+    PREDICTIONS_FOLDER,
+    TRANSACTIONS_FOLDER,
+)
+from flink_jobs.store.settings import Settings, Topics
+
+# for the end of a topic to be read; a poll gives nothing for as long as a leader is elected
+READ_TIMEOUT_S = 120.0
+
+Offsets = dict[str, dict[int, int]]
+
+
+class NotReadError(RuntimeError):
+    """A topic did not give its records in time."""
+
+
+class _Coordinates(msgspec.Struct, gc=False):
+    partition: int
+    offset: int
+
+
+class _Alert(msgspec.Struct, gc=False):
+    transaction_id: str
+
+
+def folders(topics: Topics) -> dict[str, str]:
+    """Name the lake's folder of each topic."""
+    return {
+        topics.transactions: TRANSACTIONS_FOLDER,
+        topics.fraud_labels: LABELS_FOLDER,
+        topics.fraud_alerts: ALERTS_FOLDER,
+        topics.transactions_dlq: DEAD_LETTERS_FOLDER,
+        topics.predictions: PREDICTIONS_FOLDER,
+    }
+
+
+def ends(settings: Settings) -> Offsets:
+    """Tell where each topic ends, by partition."""
+    consumer = make_consumer(settings.kafka)
+    try:
+        parts = partitions_of(consumer, settings.kafka, folders(settings.topics))
+        found: Offsets = {}
+        for part, offset in consumer.end_offsets(parts).items():
+            found.setdefault(part.topic, {})[part.partition] = offset
+        return found
+    finally:
+        consumer.close()
+
+
+def ranges(begin: Mapping[int, int], end: Mapping[int, int]) -> OffsetRanges:
+    """Give each partition's records between two ends of a topic."""
+    return {part: (first, end[part]) for part, first in begin.items() if end[part] > first}
+
+
+def read(settings: Settings, topic: str, wanted: OffsetRanges) -> Iterator[Any]:
+    """Give the records of these offsets, as Kafka's client gives them.
+
+    Raises:
+        NotReadError: they did not come in time.
+
+    """
+    if not wanted:
+        return
+    consumer = make_consumer(settings.kafka)
+    try:
+        consumer.assign([TopicPartition(topic, part) for part in wanted])
+        for part, (first, _) in wanted.items():
+            consumer.seek(TopicPartition(topic, part), first)
+        counts, deadline = OffsetCounts(wanted), time.monotonic() + READ_TIMEOUT_S
+        while counts.distinct < total(wanted):
+            if time.monotonic() > deadline:
+                missing = total(wanted) - counts.distinct
+                raise NotReadError(f"{missing} records of {topic} did not come in {READ_TIMEOUT_S:g} s")
+            for records in consumer.poll(timeout_ms=500, max_records=5_000).values():
+                for record in records:
+                    if counts.add(record.partition, record.offset):
+                        yield record
+    finally:
+        consumer.close()
+
+
+def transactions(records: Iterable[Any]) -> list[Record]:
+    """Take records of the topic `transactions` as the job does."""
+    return [
+        Record(each.partition, each.offset, each.timestamp, len(each.value or b""), each.value or b"")
+        for each in records
+    ]
+
+
+def predictions(records: Iterable[Any]) -> list[Prediction]:
+    """Decode predictions."""
+    return [msgspec.json.decode(each.value, type=Prediction) for each in records]
+
+
+def places(records: Iterable[Any]) -> set[Place]:
+    """Tell of which transactions dead letters or predictions are."""
+    found = (msgspec.json.decode(each.value, type=_Coordinates) for each in records)
+    return {(each.partition, each.offset) for each in found}
+
+
+def alerted(records: Iterable[Any], mark: str) -> set[str]:
+    """Give ids of the alerts on a row's transactions."""
+    found = (msgspec.json.decode(each.value, type=_Alert).transaction_id for each in records)
+    return {each for each in found if each.startswith(f"{mark}-")}
+
+
+class Watcher:
+    """Notes when predictions come; it reads from the end on, in a thread of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._consumer: Any = make_consumer(settings.kafka)
+        parts = partitions_of(self._consumer, settings.kafka, [settings.topics.predictions])
+        self._consumer.assign(parts)
+        self._consumer.seek_to_end()
+        for part in parts:
+            self._consumer.position(part)
+        self._decode = msgspec.json.Decoder(_Coordinates).decode
+        self._first: dict[Place, float] = {}
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="watcher", daemon=True)
+        self._error: Exception | None = None
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no more.
+
+        Raises:
+            RuntimeError: watching had ended by itself, because of an error.
+
+        """
+        self._done.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._consumer.close()
+        if self._error is not None:
+            raise RuntimeError(f"predictions were not watched: {self._error!r}") from self._error
+
+    def first_s(self) -> dict[Place, float]:
+        """Give when the first prediction of each transaction came, in seconds since 1970."""
+        return self._first.copy()
+
+    def _look(self) -> None:
+        try:
+            while not self._done.is_set():
+                batches = self._consumer.poll(timeout_ms=200)
+                now_s = time.time()
+                for record in (each for records in batches.values() for each in records):
+                    try:
+                        at = self._decode(record.value or b"")
+                    except NOT_THE_JSON:
+                        continue
+                    self._first.setdefault((at.partition, at.offset), now_s)
+        except Exception as error:  # noqa: BLE001 - told by `stop`
+            self._error = error

@@ -1,0 +1,94 @@
+"""What became of the records of a row, read from Kafka and the lake."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import lake_counts
+import topics
+from checks import Acknowledged, LakeCount, alerts_differing, differing, lost, served_by
+from darkness import Place
+from recomputed import Replay
+from topics import Offsets
+
+from flink_jobs.store.lake import open_lake
+from flink_jobs.store.model_registry import ModelRegistry
+from flink_jobs.store.settings import Settings
+
+
+class Verdict(NamedTuple):
+    """What is wrong with the records.
+
+    Attributes:
+        lost: acknowledged, and neither scored nor, if they are poison, refused.
+        differing: predictions that are not as recomputed; None where they cannot be, as the keys are others.
+        repeated: predictions beyond the first of a record; consumers drop them.
+        alerts: ids that are alerted on wrongly, or not.
+        lake: missing and repeated rows, by folder.
+
+    """
+
+    lost: list[Place]
+    differing: list[Place] | None
+    repeated: int
+    alerts: list[str]
+    lake: dict[str, LakeCount]
+
+
+def judge(  # noqa: PLR0913, PLR0917 - a row's own values
+    settings: Settings,
+    mark: str,
+    acknowledged: Iterable[Acknowledged],
+    begin: Offsets,
+    end: Offsets,
+    since: datetime,
+    *,
+    by_customer: bool,
+) -> Verdict:
+    """Read what lies between two ends of the topics, and compare.
+
+    Args:
+        settings: where everything is.
+        mark: with which the ids of the row's transactions and customers begin.
+        acknowledged: records of the row.
+        begin: where the topics ended before the row.
+        end: where they ended after it.
+        since: when the row began.
+        by_customer: whether records of a customer are all in one partition, in the order of their making.
+
+    Raises:
+        NotReadError: Kafka does not give the records.
+        NotReleasedError: a prediction names what was never released.
+        LakeError, ObjectStoreError: the lake or a model cannot be read.
+
+    """
+    names = settings.topics
+    wanted = {topic: topics.ranges(begin[topic], end[topic]) for topic in topics.folders(names)}
+    predictions = [
+        each
+        for each in topics.predictions(topics.read(settings, names.predictions, wanted[names.predictions]))
+        if each.transaction_id.startswith(f"{mark}-")
+    ]
+    predicted = {(each.partition, each.offset) for each in predictions}
+    refused = topics.places(topics.read(settings, names.transactions_dlq, wanted[names.transactions_dlq]))
+    alerts = topics.alerted(topics.read(settings, names.fraud_alerts, wanted[names.fraud_alerts]), mark)
+    wrong = None
+    if by_customer:
+        records = topics.transactions(topics.read(settings, names.transactions, wanted[names.transactions]))
+        own = [record for record in records if f'"{mark}-'.encode() in record.payload]
+        replay = Replay(ModelRegistry(settings), settings.currency, settings.control_share)
+        recomputed = replay.predictions(own, {served_by(each) for each in predictions})
+        wrong = differing(predictions, recomputed)
+    lake = lake_counts.count(
+        lambda folder: open_lake(settings, folder),
+        {folder: wanted[topic] for topic, folder in topics.folders(names).items()},
+        since,
+        lambda: datetime.now(UTC),
+    )
+    return Verdict(
+        lost(acknowledged, predicted, refused),
+        wrong,
+        len(predictions) - len(predicted),
+        alerts_differing(predictions, alerts),
+        lake,
+    )

@@ -1,0 +1,168 @@
+"""Each check of a row is seen to fail."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import lake_counts
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from checks import Acknowledged, LakeCount, Times, alerts_differing, differing, jobs_wrong, lost, problems_of
+from darkness import Span
+from steady_producer import POISON
+
+from flink_jobs.domain.scoring import Prediction
+from flink_jobs.domain.transaction import InvalidTransaction, parse_transaction
+from flink_jobs.store.folders import LocalFolder
+from flink_jobs.store.lake import Lake
+
+QUIET = Times(Span(0, 1), Span(0, 1), 20)
+
+
+def prediction(offset: int, **changes: object) -> Prediction:
+    made = Prediction(f"m-{offset}", 0.25, "v1", 0, offset, 1000, threshold=0.5, risk_version="r1")
+    return msgspec.structs.replace(made, **changes)
+
+
+def test_a_record_that_is_dropped_is_lost() -> None:
+    acknowledged = [Acknowledged((0, offset), 1.0) for offset in range(5)]
+    everything = {(0, offset) for offset in range(5)}
+    assert lost(acknowledged, everything, set()) == []
+    assert lost(acknowledged, everything - {(0, 3)}, set()) == [(0, 3)]
+    # a good record that is refused is not scored
+    assert lost(acknowledged, everything - {(0, 3)}, {(0, 3)}) == [(0, 3)]
+
+
+def test_poison_has_to_be_refused() -> None:
+    poison = [Acknowledged((0, 7), 1.0, poison=True)]
+    assert lost(poison, set(), {(0, 7)}) == []
+    assert lost(poison, {(0, 7)}, set()) == [(0, 7)]
+
+
+@pytest.mark.parametrize("payload", POISON)
+def test_poison_is_no_transaction(payload: bytes) -> None:
+    with pytest.raises(InvalidTransaction):
+        parse_transaction(payload, 4e9)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"score": 0.250001},
+        {"features": {"amount": 1.0}},
+        {"features": None},
+        {"features": {"amount": -0.0}},
+        {"features": {"amount": float(np.nextafter(0.5, 1))}},
+        {"threshold": 0.6},
+        {"kafka_timestamp_ms": 1001},
+        {"control_probability": 0.001},
+        {"transaction_id": "m-2"},
+        {"offset": 2},
+    ],
+)
+def test_a_prediction_that_is_changed_differs(changed: dict[str, Any]) -> None:
+    features = 0.0 if changed.get("features") == {"amount": -0.0} else 0.5
+    clean = prediction(1, features={"amount": features})
+    expected = {("v1", "r1"): {(0, 1): clean}}
+    # a repeat is compared as well
+    assert differing([clean, clean], expected) == []
+    wrong = msgspec.structs.replace(clean, **changed)
+    assert differing([clean, wrong], expected) == [(0, wrong.offset)]
+
+
+def test_a_prediction_is_held_to_the_model_and_the_table_that_it_names() -> None:
+    expected = {("v1", "r1"): {(0, 1): prediction(1)}, ("v1", "r2"): {(0, 1): prediction(1, score=0.3)}}
+    assert differing([prediction(1, risk_version="r2")], expected) == [(0, 1)]
+    assert differing([prediction(1, risk_version="r3")], expected) == [(0, 1)]
+    # of a challenger nothing is promised
+    assert differing([prediction(1, challenger_score=0.1, challenger_version="v2")], expected) == []
+
+
+def test_alerts_are_a_set_of_ids() -> None:
+    alerting = prediction(1, features={"amount": 1.0})
+    control = prediction(2, features={"amount": 1.0}, control_probability=0.001)
+    predictions = [alerting, alerting, control, prediction(3)]
+    assert alerts_differing(predictions, {"m-1"}) == []
+    assert alerts_differing(predictions, set()) == ["m-1"]
+    assert alerts_differing(predictions, {"m-1", "m-2"}) == ["m-2"]
+
+
+def test_a_job_that_is_there_twice_is_told() -> None:
+    assert jobs_wrong(["a", "b"], ["b", "a"]) == []
+    assert jobs_wrong(["a", "b"], ["b", "a", "b"]) == ["b is there 2 times"]
+    assert jobs_wrong(["a", "b"], ["a"]) == ["b is not there"]
+
+
+NOTHING: dict[str, Any] = {
+    "lost": [],
+    "differing": [],
+    "alerts": [],
+    "lake": {"raw/transactions": LakeCount(0, 0)},
+    "jobs": [],
+    "services": [],
+    "times": QUIET,
+}
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"lost": [(0, 7), (1, 2)]}, "2 acknowledged records are lost: 0-7, 1-2"),
+        ({"differing": [(0, 1)]}, "1 predictions are not as recomputed: 0-1"),
+        ({"alerts": list("abcd")}, "4 transactions are alerted on wrongly or not: a, b, c, …"),
+        ({"lake": {"labels": LakeCount(3, 0)}}, "the lake's labels misses 3 records"),
+        ({"lake": {"alerts": LakeCount(0, 2)}}, "the lake's alerts has 2 rows beyond the first of a record"),
+        ({"jobs": ["b is there 2 times"]}, "b is there 2 times"),
+        ({"services": ["kafka.service of node1 has failed"]}, "kafka.service of node1 has failed"),
+        ({"times": Times(Span(0, 20.5), Span(0, 1), 20)}, "dark for 20.5 s, 20 s are allowed"),
+        ({"times": Times(Span(0, 15), Span(0, 31), 20)}, "records waited for 31.0 s, 30.0 s are allowed"),
+    ],
+)
+def test_what_does_not_hold_is_told(found: dict[str, Any], told: str) -> None:
+    assert problems_of(**NOTHING) == []
+    assert problems_of(**NOTHING | found) == [told]
+
+
+def test_a_short_darkness_allows_records_to_wait_for_a_brokers_session() -> None:
+    assert Times(Span(0, 2), Span(0, 19), 20).problems() == []
+    assert Times(Span(0, 2), Span(0, 21), 20).problems() != []
+
+
+def lake_file(folder: Path, name: str, offsets: list[int]) -> Path:
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    path = folder / "raw/transactions" / f"dt={day}" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = {
+        "kafka_partition": pa.array([0] * len(offsets), pa.int32()),
+        "kafka_offset": pa.array(offsets, pa.int64()),
+        "kafka_time": pa.array([datetime.now(UTC)] * len(offsets), pa.timestamp("us", "UTC")),
+    }
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def counted(folder: Path, end: int = 10) -> LakeCount:
+    """Count offsets 0 to `end` of the lake in a folder, without waiting for what is not there."""
+    found = lake_counts.count(
+        lambda name: Lake(LocalFolder(folder / name)),
+        {"raw/transactions": {0: (0, end)}},
+        datetime.now(UTC),
+        lambda: datetime.now(UTC),
+        timeout_s=-1,
+    )
+    return found["raw/transactions"]
+
+
+def test_a_file_that_is_doubled_is_repeated_and_one_that_is_gone_is_missing(tmp_path: Path) -> None:
+    first = lake_file(tmp_path, "part-1", [0, 1, 2, 3, 4, 5])
+    lake_file(tmp_path, "part-2", [6, 7, 8, 9])
+    assert counted(tmp_path) == (0, 0)
+    second = first.with_name("part-3")
+    second.write_bytes(first.read_bytes())
+    assert counted(tmp_path) == (0, 6)
+    second.unlink()
+    first.unlink()
+    assert counted(tmp_path) == (6, 0)
