@@ -5,11 +5,13 @@ cut off goes on with the next, and mends first what it had broken. Ends with 1 w
 """
 
 import argparse
+import fcntl
 import json
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from flink_jobs.store.lake import LakeError
 from flink_jobs.store.settings import SettingsError
 from training.options import positive
 
+LAB = ROOT / "build/lab"
 RATE_TPS = 200.0
 # rows that could not be done, one after another, after which a run gives up
 MOST_BROKEN_OFF = 3
@@ -44,7 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        return _run(options)
+        with _alone():
+            return _run(options)
     except KeyboardInterrupt:
         print(
             "faults: ended by a signal, what was broken is mended; the same command goes on", file=sys.stderr
@@ -55,8 +59,24 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let no other run of this checkout break or mend anything meanwhile; HostError if one does."""
+    try:
+        file = (LAB / "faults.lock").open("w")
+    except OSError:
+        raise HostError("there is no lab here to break; make up brings one up") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HostError("another run of faults is going on") from None
+        yield
+
+
 def _run(options: argparse.Namespace) -> int:
-    journal = Journal(options.output / "faults-open.json")
+    # one for the lab, wherever rows are kept
+    journal = Journal(LAB / "faults-open.json")
     system = System()
     table = catalogue(system.hosts)
     _mend_left(system, journal)

@@ -20,13 +20,19 @@ class Rows:
 
     """
 
-    def __init__(self, path: Path, run: dict[str, Any]) -> None:
+    def __init__(self, path: Path, run: dict[str, Any], other_seed: int | None = None) -> None:
+        """Take a run; in its file lies another one, of that seed, until the first row is kept."""
         self._path = path
+        self._other_seed = other_seed
         self.run = run
 
     def append(self, row: dict[str, Any]) -> None:
         """Keep one more row; ClientError where the file cannot be written."""
         self.run["faults"].append(row)
+        if self._other_seed is not None:
+            path = self._path
+            path.rename(path.with_name(f"{path.stem}-{self._other_seed}{path.suffix}"))
+            self._other_seed = None
         write_file(self._path, json.dumps(self.run, indent=1).encode() + b"\n")
 
     @property
@@ -51,11 +57,9 @@ def open_rows(path: Path, seed: int | None, rate_tps: float, new_seed: int) -> R
     found = read_rows(path)
     if found is not None and (seed is None or found["seed"] == seed):
         return Rows(path, found)
-    if found is not None:
-        path.rename(path.with_name(f"{path.stem}-{found['seed']}{path.suffix}"))
     begun = datetime.now(UTC).isoformat(timespec="seconds")
     run = {"seed": new_seed if seed is None else seed, "rate_tps": rate_tps, "begun": begun, "faults": []}
-    return Rows(path, run)
+    return Rows(path, run, None if found is None else found["seed"])
 
 
 def read_rows(path: Path) -> dict[str, Any] | None:

@@ -26,6 +26,11 @@ def test_another_run_keeps_the_one_before(tmp_path: Path) -> None:
     assert open_rows(file, 1, 200, 11).done == [("a", 1)]
     other = open_rows(file, 2, 200, 11)
     assert (other.run["seed"], other.done) == (2, [])
+    # until there is something to keep
+    assert json.loads(file.read_text())["seed"] == 1
+    other.append({"name": "b", "seed": 2})
+    other.append({"name": "c", "seed": 3})
+    assert len(json.loads(file.read_text())["faults"]) == 2
     assert json.loads((tmp_path / "faults-1.json").read_text())["faults"] == [{"name": "a", "seed": 1}]
 
 
