@@ -11,7 +11,7 @@ from order import Kind
 
 # How long a fault stays, in s. A killed process comes back by itself; what is stopped is started again. A
 # frozen one outlives its sessions (Kafka: 9 s, ZooKeeper: 10 s), so that another has taken its place.
-KILLED_S, STOPPED_S, FROZEN_S = 30, 5, 25
+KILLED_S, STOPPED_S, FROZEN_S = 20, 5, 25
 OFF_S, CUT_S, FULL_S = 10, 40, 60
 QUORUM_LOST_S, NODES_LOST_S, SENT_S = 120, 900, 60
 
@@ -104,6 +104,12 @@ DISKS = {
     "taskmanager": ("flink_taskmanager", "flink-taskmanager@1", "/var/lib/flink/taskmanager-1"),
     "minio": ("minio", "minio", "/var/lib/minio/drive1"),
 }
+# what is done to whole hosts, and how long it stays
+WHOLE: dict[str, tuple[Callable[[str], Harm], float]] = {
+    "power": (harm.powered_off, OFF_S),
+    "shut-down": (harm.shut_down, OFF_S),
+    "pause": (harm.paused, FROZEN_S),
+}
 PARTITIONS = {
     "cut": {"inward": True, "outward": True},
     "cut-inward": {"inward": True, "outward": False},
@@ -144,7 +150,8 @@ def _of_processes(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Fault]:
 def _of_hosts(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Fault]:
     found = {}
     for host in sorted(hosts):
-        found[f"power-{host}"] = Fault("host", partial(_powered_off, host), OFF_S, HOST)
+        for word, (done, stays_s) in WHOLE.items():
+            found[f"{word}-{host}"] = Fault("host", partial(_whole, done, host), stays_s, HOST)
         for word, ways in PARTITIONS.items():
             found[f"{word}-{host}"] = Fault("network", partial(_cut_off, host, ways), CUT_S, HOST)
     for whose in DISKS:
@@ -183,8 +190,8 @@ def _on_jobmanager(manner: Manner, leads: bool, cluster: Cluster, chance: random
     return _on(manner, leader if leads or not others else chance.choice(others), JOBMANAGER, cluster, chance)
 
 
-def _powered_off(host: str, _cluster: Cluster, _chance: random.Random) -> Aimed:
-    return Aimed(harm.powered_off(host), host)
+def _whole(done: Callable[[str], Harm], host: str, _cluster: Cluster, _chance: random.Random) -> Aimed:
+    return Aimed(done(host), host)
 
 
 def _all_powered_off(cluster: Cluster, _chance: random.Random) -> Aimed:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any
 
 from catalogue import Fault, catalogue
@@ -20,6 +21,7 @@ from containers import ROOT, HostError
 from faults_page import page
 from injection import Journal
 from moments import MOMENTS, undo_promotion
+from msgspec import MsgspecError
 from order import Planned, plan, rest
 from row import Row
 from rows import Rows, RowsError, open_rows
@@ -30,6 +32,7 @@ from clients.process import ClientError
 from flink_jobs.store.lake import LakeError
 from flink_jobs.store.settings import SettingsError
 from training.options import positive
+from training.release_writer import PromotionError
 
 LAB = ROOT / "build/lab"
 RATE_TPS = 200.0
@@ -37,7 +40,16 @@ RATE_TPS = 200.0
 MOST_BROKEN_OFF = 3
 
 # What a row may fail with; a run goes on with the next. Flink's, Kafka's and most of ours are RuntimeErrors.
-FAILURES = (RuntimeError, JobError, LakeError, OSError, ValueError)
+FAILURES = (
+    RuntimeError,
+    JobError,
+    LakeError,
+    PromotionError,
+    OSError,
+    ValueError,
+    MsgspecError,
+    SubprocessError,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -85,16 +97,16 @@ def _run(options: argparse.Namespace) -> int:
         print("\n".join(f"{row.seed:>10}  {row.name}" for row in planned))
         return 0
     print(f"seed {rows.run['seed']}: {len(planned)} faults to come", flush=True)
+    known = len(rows.run["faults"])
     try:
         _inject(system, journal, table, rows, planned, options.rate or rows.run["rate_tps"])
     finally:
         if rows.run["faults"]:
             (options.output / "faults.html").write_text(page(rows.run))
-    names = {tuple(row) for row in planned}
-    wrong = [row for row in rows.run["faults"] if row["problems"] and (row["name"], row["seed"]) in names]
-    undone = len(rest(planned, rows.done))
+    found = rows.run["faults"][known:]
+    wrong, undone = sum(bool(row["problems"]) for row in found), len(planned) - len(found)
     print(
-        f"{len(planned) - undone} faults, after {len(wrong)} of which something did not hold"
+        f"{len(found)} faults, after {wrong} of which something did not hold"
         + (f"; {undone} could not be done, the same command tries them again" if undone else "")
         + f": {options.output}/faults.html and faults.json"
     )

@@ -75,13 +75,28 @@ def frozen(host: str, unit: str) -> Harm:
     return Harm((Step(host, f"systemctl kill --signal=STOP {unit}"),), (Step(host, thaw),))
 
 
-def powered_off(*hosts: str) -> Harm:
-    """Take the power of whole hosts."""
+def _of_hosts(command: str, hosts: Sequence[str]) -> Harm:
+    """Do something to whole hosts after which `incus start` lets them run again."""
     names = " ".join(map(shlex.quote, hosts))
     start = "; ".join(
         f"incus start {name} 2>/dev/null || incus info {name} | grep -qi running" for name in hosts
     )
-    return Harm((Step(HERE, f"incus stop --force {names}"),), (Step(HERE, start),))
+    return Harm((Step(HERE, f"{command} {names}"),), (Step(HERE, start),))
+
+
+def powered_off(*hosts: str) -> Harm:
+    """Take the power of whole hosts."""
+    return _of_hosts("incus stop --force", hosts)
+
+
+def shut_down(*hosts: str) -> Harm:
+    """Stop whole hosts in good order."""
+    return _of_hosts("incus stop --timeout=90", hosts)
+
+
+def paused(*hosts: str) -> Harm:
+    """Freeze all processes of whole hosts."""
+    return _of_hosts("incus pause", hosts)
 
 
 def _filtered(host: str, inward: Sequence[str], outward: Sequence[str]) -> Harm:

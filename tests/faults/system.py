@@ -5,7 +5,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from catalogue import named
@@ -65,7 +65,7 @@ class System:
         """Host of the JobManager that leads; HostError where none does."""
         host = self._jobmanagers[-1]
         url = self.containers.shell(host, f"flink-leader --wait {LEADER_WAIT_S}").strip()
-        return next(name for name in self._jobmanagers if self._url(name) == url)
+        return self._only(name for name in self._jobmanagers if self._url(name) == url)
 
     def controller(self) -> str:
         """Host of the controller of Kafka that leads; HostError where none does."""
@@ -74,7 +74,8 @@ class System:
         found = re.search(r"^LeaderId: +(\d+)", status, re.MULTILINE)
         if not found:
             raise HostError(f"no controller leads: {status}")
-        return next(name for name, host in self.hosts.items() if host["node_index"] == int(found[1]))
+        number = int(found[1])
+        return self._only(name for name, host in self.hosts.items() if host["node_index"] == number)
 
     def job(self, name: str) -> str:
         """Id of the job of that name; HostError unless there is one."""
@@ -131,6 +132,13 @@ class System:
             return sorted({each for told in self.jobs_everywhere() for each in jobs_wrong(JOBS, told)})
         except JobError as error:
             return [f"a JobManager does not tell its jobs: {error}"]
+
+    @staticmethod
+    def _only(names: Iterable[str]) -> str:
+        found = list(names)
+        if len(found) != 1:
+            raise HostError(f"who leads is not one of the lab's hosts: {found}")
+        return found[0]
 
     def _url(self, name: str) -> str:
         return f"http://{self.hosts[name]['ip']}:{FLINK_PORT}"

@@ -288,6 +288,15 @@ def test_a_mapping_of_columns_reaches_all_who_read_the_data(checkout: Checkout) 
     assert call == ["fraud-evaluate"]
 
 
+def test_faults_are_told_which_and_how_many(checkout: Checkout) -> None:
+    checkout.program(".venv/bin/python", STAND_IN)
+    # the rate of make stream is not theirs
+    assert checkout.make("faults") == [["python", "tests/faults/faults.py"]]
+    (call,) = checkout.make("faults", "SEED=7", "ONLY=poison@checkpoint", "COUNT=1", "RATE=50")
+    options = ["--seed", "7", "--only", "poison@checkpoint", "--count", "1", "--rate", "50"]
+    assert call == ["python", "tests/faults/faults.py", *options]
+
+
 @pytest.mark.parametrize(
     ("given", "stays"),
     [

@@ -53,6 +53,17 @@ def test_the_table_has_each_service_of_each_host() -> None:
     assert len(plan({name: each.kind for name, each in TABLE.items()}, list(MOMENTS), 1)) >= 40
 
 
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("power", "incus stop --force"), ("shut-down", "incus stop --timeout"), ("pause", "incus pause")],
+)
+def test_a_whole_host_is_stopped_in_three_ways_and_started_again(name: str, command: str) -> None:
+    found = aimed(f"{name}-node2").harm
+    assert found.breaks[0].command.startswith(command)
+    assert found.breaks[0].command.endswith(" node2")
+    assert found.mends[0].command.startswith("incus start node2")
+
+
 def test_limits_are_those_that_were_promised() -> None:
     assert (PROCESS, FROZEN, LEADER, HOST, AFTER) == (20, 35, 30, 60, 120)
     limits = {
