@@ -4,7 +4,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from catalogue import named
 from containers import LONG_TIMEOUT_S, ROOT, HostError, run
@@ -22,6 +22,7 @@ SETTLED_S = 15
 ROLLING_S = 30
 # the job looks for a release every 10 s
 PROMOTED_S = 5
+TAKEN_OVER_S = 15
 PROMOTIONS_LOOKED_AT = 20
 
 # how versions end that are promoted for a fault
@@ -40,6 +41,7 @@ def undo_promotion(system: System) -> bool:
     if kept is None:
         raise HostError(f"{log[0].model.version} is promoted; `fraud-models promote` chooses another")
     releases.write(lambda _newest: kept, "a run of faults was cut off during a promotion")
+    time.sleep(TAKEN_OVER_S)
     return True
 
 
@@ -89,8 +91,9 @@ def _renewal(system: System) -> Iterator[None]:
     try:
         yield
     finally:
-        # with Type=oneshot, this waits until it has ended
-        system.containers.shell(host, "systemctl start risk-renewal.service", LONG_TIMEOUT_S)
+        # This waits until it has ended; where it fails, its unit is told among those that have failed.
+        with suppress(HostError):
+            system.containers.shell(host, "systemctl start risk-renewal.service", LONG_TIMEOUT_S)
 
 
 @contextmanager
@@ -118,6 +121,8 @@ def _promotion(system: System) -> Iterator[None]:
         yield
     finally:
         promotions.releases.write(as_before, "a fault was injected during a promotion, and is over")
+        # no prediction is to name the copy once that is gone
+        time.sleep(TAKEN_OVER_S)
         for bucket, prefix in ((models, f"{version}/"), (features, risk_key(version))):
             for key in list(list_keys(store, bucket, prefix)):
                 delete_object(store, bucket, key)

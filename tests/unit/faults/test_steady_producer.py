@@ -1,6 +1,7 @@
 """What the steady producer sends, and what it keeps of it."""
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -80,15 +81,22 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafkas:
     return found
 
 
-def sent(kafka: Kafkas, count: int, *, by_customer: bool = True, **settings: float) -> SteadyProducer:
-    """Send so many records at least."""
+def sent(
+    kafka: Kafkas, count: int, *, poisoned: int = 0, by_customer: bool = True, **settings: float
+) -> SteadyProducer:
+    """Send so many records at least, and so many that are poison."""
     chance = Random(1)  # noqa: S311 - to be repeated
     producer = SteadyProducer(SETTINGS, "f1", 2000, chance, by_customer=by_customer)
     for name, value in settings.items():
         setattr(producer, name, value)
     producer.start()
     deadline = time.monotonic() + 60
-    while len(kafka.sent) + producer.refused < count and time.monotonic() < deadline:
+
+    def enough() -> bool:
+        poison = sum(each.value in POISON for each in kafka.sent.copy())
+        return len(kafka.sent) + producer.refused >= count and poison >= poisoned
+
+    while not enough() and time.monotonic() < deadline:
         time.sleep(0.01)
     producer.stop()
     return producer
@@ -130,11 +138,11 @@ def test_a_clock_that_is_off_shows_in_event_times_and_in_kafkas(kafka: Kafkas) -
 
 
 def test_poison_comes_beside_the_transactions(kafka: Kafkas) -> None:
-    producer = sent(kafka, 300, poison_tps=50.0)
+    producer = sent(kafka, 300, poisoned=5, poison_tps=50.0)
     poison = [each for each in kafka.sent if each.value in POISON]
-    assert len(poison) > 1
     confirmed = sum(each.poison for each in producer.acknowledged)
-    assert 0 < confirmed <= len(poison) < 150
+    assert 0 < confirmed <= len(poison)
+    assert 5 <= len(poison) < len(kafka.sent) - len(poison)
 
 
 def test_what_kafka_does_not_take_is_refused_and_not_acknowledged(kafka: Kafkas) -> None:
@@ -145,14 +153,17 @@ def test_what_kafka_does_not_take_is_refused_and_not_acknowledged(kafka: Kafkas)
 
 
 def test_a_producer_that_fails_is_told(kafka: Kafkas, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = threading.Event()
+
     def fail(*_: Any, **__: Any) -> None:  # noqa: ANN401 - whatever it is given
+        failed.set()
         raise AttributeError("a fault of this suite")
 
     monkeypatch.setattr(kafka, "send", fail)
     chance = Random(1)  # noqa: S311 - to be repeated
     producer = SteadyProducer(SETTINGS, "f1", 2000, chance, by_customer=True)
     producer.start()
-    time.sleep(0.1)
+    assert failed.wait(60)
     with pytest.raises(RuntimeError, match="a fault of this suite"):
         producer.stop()
 
