@@ -74,7 +74,9 @@ def test_a_prediction_that_is_changed_differs(changed: dict[str, Any]) -> None:
 
 
 def test_a_prediction_is_held_to_the_model_and_the_table_that_it_names() -> None:
-    expected = {("v1", "r1"): {(0, 1): prediction(1)}, ("v1", "r2"): {(0, 1): prediction(1, score=0.3)}}
+    renewed = prediction(1, score=0.3, risk_version="r2")
+    expected = {("v1", "r1"): {(0, 1): prediction(1)}, ("v1", "r2"): {(0, 1): renewed}}
+    assert differing([prediction(1), renewed], expected) == []
     assert differing([prediction(1, risk_version="r2")], expected) == [(0, 1)]
     assert differing([prediction(1, risk_version="r3")], expected) == [(0, 1)]
     # of a challenger nothing is promised
