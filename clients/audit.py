@@ -1,4 +1,4 @@
-"""fraud-audit: proves for a run of the producer that every transaction was scored and stored."""
+"""fraud-audit: proves that every transaction was scored and stored, of a run of the producer or of all."""
 
 import argparse
 import sys
@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from clients.command import EXIT_FAILED, argument_parser, positive_float, run
+from clients import continuous_audit
+from clients.command import EXIT_ERROR, EXIT_FAILED, argument_parser, positive_float, run
+from clients.continuous_report import ContinuousReport, sentences
 from clients.kafka_clients import make_consumer, partitions_of
 from clients.process import ClientError, Every, Stop
 from clients.reconciliation import OffsetCounts, total
@@ -25,6 +27,7 @@ from flink_jobs.store.lake import Lake, open_lake
 from flink_jobs.store.settings import Settings, load_settings
 
 DEFAULT_TIMEOUT_S = 120.0
+DEFAULT_LAG_S = 120.0
 # The jobs send prediction and alert of a record together, but to different partitions.
 _SETTLE_S = 2.0
 # The consumer rewrites its report once a second.
@@ -35,37 +38,84 @@ _CLOCK_SLACK_MS = 60_000
 _NAMED_LOST = 5
 
 _EPILOG = """\
-Reads the topics for predictions, dead letters and alerts, and the lake in MinIO, and waits until the run is
-complete in both, or nothing more comes. Ends with 1 if a transaction was lost, or is missing from the lake,
-or lies in it twice; with 0 otherwise. A prediction may be repeated after a failure; that is counted, but is
-not wrong.
+A run of the producer: reads the topics for predictions, dead letters and alerts, and the lake in MinIO, and
+waits until the run is complete in both, or nothing more comes.
+
+All transactions: each run with --state audits what came since the one before; what came before the first is
+not asked about. It leaves its state in FOLDER, the result as audit.json, and as audit.prom for Prometheus.
+
+Ends with 1 if a transaction was lost, or is missing from the lake, or lies in it twice; with 2 if that is not
+known; with 0 otherwise. A prediction may be repeated after a failure; that is counted, but is not wrong.
 """
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
-    parser = argument_parser("fraud-audit", "Compare the records sent with those scored and stored.", _EPILOG)
-    parser.add_argument(
-        "--producer-report", type=Path, required=True, metavar="FILE", help="of `fraud-producer --report`"
+    parser = argument_parser("fraud-audit", "Compare transactions with those scored and stored.", _EPILOG)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--producer-report", type=Path, metavar="FILE", help="of `fraud-producer --report`")
+    which.add_argument(
+        "--state", type=Path, metavar="FOLDER", help="audit what came since the last run with it"
     )
-    parser.add_argument(
+    of_run = parser.add_argument_group("of a run of the producer")
+    of_run.add_argument(
         "--consumer-report",
         type=Path,
         metavar="FILE",
         help="of `fraud-consumer --report`, which may still run; latency is then measured up to the consumer",
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the result as JSON as well")
-    parser.add_argument(
+    of_run.add_argument("--output", type=Path, metavar="FILE", help="write the result as JSON as well")
+    of_run.add_argument(
         "--timeout",
         type=positive_float,
         default=DEFAULT_TIMEOUT_S,
         metavar="S",
         help="give up when nothing of the run came for S seconds (default: %(default)g)",
     )
+    of_all = parser.add_argument_group("of all transactions")
+    of_all.add_argument(
+        "--lag",
+        type=positive_float,
+        default=DEFAULT_LAG_S,
+        metavar="S",
+        help="ask about a transaction S seconds after it was seen first (default: %(default)g)",
+    )
+    instead = of_all.add_mutually_exclusive_group()
+    instead.add_argument("--show", action="store_true", help="only tell what the last run found")
+    instead.add_argument(
+        "--accept",
+        action="store_true",
+        help="only take what was found for known: no later run tells it again",
+    )
     return run(_command, parser, argv)
 
 
 def _command(args: argparse.Namespace) -> int:
+    if args.state is None:
+        return _audit_run(args)
+    if args.accept:
+        print(continuous_audit.accept(args.state))
+        return 0
+    if args.show:
+        report = continuous_audit.last_report(args.state)
+        status = _tell(report)
+        continuous_audit.check_fresh(report)
+        return status
+    return _tell(continuous_audit.look(load_settings(args.settings), args.state, args.lag))
+
+
+def _tell(report: ContinuousReport) -> int:
+    """Print a result, what rings on stderr; return its exit status."""
+    summary, *alarms = sentences(report)
+    print(summary, flush=True)
+    for alarm in alarms:
+        print(f"fraud-audit: {alarm}", file=sys.stderr)
+    if report.lake_unread:
+        return EXIT_ERROR
+    return EXIT_FAILED if alarms else 0
+
+
+def _audit_run(args: argparse.Namespace) -> int:
     settings = load_settings(args.settings)
     producer = read_report(args.producer_report, ProducerReport)
     if not producer.sent:

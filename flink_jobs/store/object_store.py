@@ -6,11 +6,14 @@ import contextlib
 import io
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple, overload
 
 import boto3
 import botocore.config
 import botocore.exceptions
+import botocore.session
+import botocore.utils
 
 from flink_jobs.store.s3_servers import from_first_answering, go_round
 from flink_jobs.store.settings import S3
@@ -43,6 +46,7 @@ def s3_client(settings: S3) -> Any:
 
     Where there are several servers, it begins with one that answers, and goes on with another.
     """
+    _read_times_quickly()
     urls = from_first_answering(settings.endpoint_urls or (settings.endpoint_url,))
     client = boto3.client(
         "s3",
@@ -60,6 +64,23 @@ def s3_client(settings: S3) -> Any:
     if len(urls) > 1:
         go_round(client, urls)
     return client
+
+
+@cache
+def _read_times_quickly() -> None:
+    session = botocore.session.get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
+    boto3.setup_default_session(botocore_session=session)
+
+
+def _time(text: Any) -> datetime:
+    """Read a time of an answer; three quarters of a listing's time went into botocore's own way."""
+    try:
+        return datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        # headers have another form
+        time: datetime = botocore.utils.parse_timestamp(text)
+        return time
 
 
 @overload

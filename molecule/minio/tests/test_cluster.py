@@ -101,6 +101,18 @@ def test_training_reads_the_lake_without_writing_it(cluster: Cluster, refused: R
     assert refused(trainer.list_objects_v2, Bucket="flink") == DENIED
 
 
+def test_the_audit_reads_the_lake_and_changes_nothing(cluster: Cluster, refused: Refused) -> None:
+    cluster.client("flink").put_object(Bucket="datalake", Key="molecule/audited", Body=b"row")
+    audit = cluster.client("audit")
+    listed = audit.list_objects_v2(Bucket="datalake", Prefix="molecule/audited")
+    assert [entry["Key"] for entry in listed["Contents"]] == ["molecule/audited"]
+    assert audit.get_object(Bucket="datalake", Key="molecule/audited")["Body"].read() == b"row"
+    assert refused(audit.put_object, Bucket="datalake", Key="molecule/audited", Body=b"") == DENIED
+    assert refused(audit.delete_object, Bucket="datalake", Key="molecule/audited") == DENIED
+    for bucket in ("models", "features", "flink"):
+        assert refused(audit.list_objects_v2, Bucket=bucket) == DENIED
+
+
 def test_flink_does_all_that_its_file_systems_need_in_its_buckets(cluster: Cluster, refused: Refused) -> None:
     flink = cluster.client("flink")
     part = b"p" * (5 * 1024 * 1024)
@@ -147,7 +159,7 @@ def test_old_versions_of_a_model_expire(cluster: Cluster) -> None:
 
 
 def test_users_cannot_administer(cluster: Cluster, refused: Refused) -> None:
-    for user in ("compaction", "flink", "scoring", "training"):
+    for user in ("audit", "compaction", "flink", "scoring", "training"):
         assert refused(cluster.client(user).create_bucket, Bucket="molecule-own") == DENIED
         assert refused(cluster.client(user).delete_bucket, Bucket="models") == DENIED
 

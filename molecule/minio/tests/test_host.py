@@ -39,7 +39,7 @@ def test_mode(host: Host, path: str, mode: int, user: str, group: str) -> None:
 def test_secrets_are_not_in_the_journal_nor_in_the_process_list(host: Host, cluster: Cluster) -> None:
     journal = host.check_output("journalctl --no-pager")
     processes = host.check_output("ps -eo args")
-    for name in ("root", "compaction", "flink", "scoring", "training"):
+    for name in ("root", "audit", "compaction", "flink", "scoring", "training"):
         secret = cluster.secret(name)
         assert secret not in journal
         assert secret not in processes

@@ -121,6 +121,26 @@ def test_a_label_in_the_lake_changes_the_risk_of_its_terminal(host: Host, curren
     assert "unchanged: it is what is released" in host.check_output("journalctl -u risk-renewal.service -n 5")
 
 
+def test_all_transactions_are_audited_by_a_timer_with_a_state_that_everybody_may_read(host: Host) -> None:
+    """Here is no Kafka, so the service can only say that."""
+    timer = host.service("continuous-audit.timer")
+    assert timer.is_enabled
+    assert timer.is_running
+    shown = host.check_output(
+        "systemctl show -p TimersCalendar -p RandomizedDelayUSec continuous-audit.timer"
+    )
+    assert "OnCalendar=*-*-* *:*:00 ;" in shown
+    assert "RandomizedDelayUSec=0" in shown
+    assert host.file("/etc/fraud-detection/continuous-audit.env").mode == 0o600
+    host.run_expect([1], "systemctl start continuous-audit.service")
+    journal = host.check_output("journalctl -u continuous-audit.service -n 20 --no-pager")
+    assert "cannot reach Kafka at 192.0.2.1:9092" in journal
+    folder = host.file("/var/lib/continuous-audit")
+    assert (folder.user, folder.mode) == ("continuous-audit", 0o755)
+    shown = host.run_expect([2], "fraud-audit --state /var/lib/continuous-audit --show").stderr
+    assert "audit.json: No such file" in shown
+
+
 def test_the_lake_is_compacted_by_its_timer_with_access_of_its_own(host: Host) -> None:
     timer = host.service("lake-compaction.timer")
     assert timer.is_enabled

@@ -43,6 +43,7 @@ def answers() -> dict[str, str]:
         "flink-health": "echo healthy",
         "haproxy-health": "echo healthy",
         "systemctl": "echo Result=success; echo ExecMainExitTimestamp=",
+        "fraud-audit": "echo 0 lost",
     }
 
 
@@ -85,6 +86,8 @@ def test_a_dry_run_asks_too(ask: Run, tmp_path: Path, options: list[str]) -> Non
         "systemctl show --property=ExecMainExitTimestamp,Result risk-renewal.service",
         "systemctl show --property=ExecMainExitTimestamp,Result lake-compaction.service",
         "systemctl show --property=ExecMainExitTimestamp,Result retraining.service",
+        "systemctl show --property=ExecMainExitTimestamp,Result continuous-audit.service",
+        "fraud-audit --state=/var/lib/continuous-audit --show",
     }
 
 
@@ -116,8 +119,21 @@ def test_an_upgrade_that_broke_off_while_jobs_were_stopped_can_be_run_again(
     # this answer ends the run before anything is installed
     answers["kafka-health"] = "echo the broker does not answer; exit 1"
     first = "Wait until the broker serves and all replicas are in sync"
+    # what came meanwhile has no predictions
+    answers["fraud-audit"] = "exit 1"
     assert ask("upgrade.yml", "--start-at-task", first).returncode != 0
     assert "flink-health --wait 2" in calls(tmp_path)
+    assert not any(call.startswith("fraud-audit") for call in calls(tmp_path))
+
+
+def test_a_transaction_that_is_lost_is_amiss(ask: Run, answers: dict[str, str]) -> None:
+    answers["fraud-audit"] = 'echo "fraud-audit: 1 transactions have neither prediction" >&2; exit 1'
+    ran = ask("health.yml")
+    assert ran.returncode != 0
+    assert "Say what is amiss" in ran.stdout
+    assert (
+        "fraud-audit: 1 transactions have neither prediction" in ran.stdout.partition("Say what is amiss")[2]
+    )
 
 
 def test_a_drive_that_fills_up_is_reported_and_fails_nothing(ask: Run, answers: dict[str, str]) -> None:

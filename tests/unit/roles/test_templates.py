@@ -152,6 +152,17 @@ KINDS: dict[str, Callable[[str], Any]] = {
 }
 
 
+def test_a_command_that_keeps_state_has_a_user_that_stays_and_the_others_have_none() -> None:
+    (template,) = (each for each in TEMPLATES if each.name == "command.service.j2")
+    kept, plain = (
+        render(template, scheduled_command_keeps_state=each).splitlines() for each in (True, False)
+    )
+    assert {"User=risk-renewal", "StateDirectory=risk-renewal", "UMask=0022"} <= set(kept)
+    assert "DynamicUser=true" not in kept
+    assert {"DynamicUser=true", "UMask=0077"} <= set(plain)
+    assert not [line for line in plain if line.startswith(("User=", "StateDirectory="))]
+
+
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda file: f"{file.parents[1].name}-{file.stem}")
 def test_a_template_renders_to_a_file_of_its_kind(template: Path) -> None:
     rendered = render(template)
