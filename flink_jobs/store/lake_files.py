@@ -148,13 +148,21 @@ class LakeFiles:
             else:
                 return
 
-    def places(self, file: StoredObject) -> list[NDArray[Any]]:
-        """Read the places of a file's rows: partitions, offsets."""
-        batches = list(self.batches(self.opened(file), file.key, PLACE_COLUMNS))
+    def places(
+        self, file: StoredObject, columns: Sequence[str] = PLACE_COLUMNS
+    ) -> tuple[NDArray[np.int64], ...]:
+        """Read the places of a file's rows, column by column: partitions, offsets; -1 where a row has none.
+
+        Args:
+            file: as it was listed.
+            columns: partition and offset, of one or more places.
+
+        """
+        batches = list(self.batches(self.opened(file), file.key, columns))
         none = np.array([], dtype=np.int64)
-        return [
-            np.concatenate([none, *(batch[name].to_numpy() for batch in batches)]) for name in PLACE_COLUMNS
-        ]
+        return tuple(
+            np.concatenate([none, *(_integers(batch[name]) for batch in batches)]) for name in columns
+        )
 
     def opened(self, file: StoredObject) -> pq.ParquetFile:
         """Open a file."""
@@ -207,6 +215,13 @@ def records_of(batch: pa.RecordBatch) -> Iterator[LakeRecord]:
     columns = (batch["payload"], times, *(batch[name] for name in PLACE_COLUMNS))
     for payload, *place in zip(*(column.to_pylist() for column in columns), strict=True):
         yield LakeRecord(payload or b"", *place)
+
+
+def _integers(column: pa.Array) -> NDArray[Any]:
+    """Give integers as an array, -1 for NULL."""
+    # not to_numpy, nor fill_null unless need be: their first call imports pandas
+    integers: NDArray[Any] = np.from_dlpack(column.fill_null(-1) if column.null_count else column)
+    return integers
 
 
 def _microseconds(times: pa.Array) -> pa.Array:
