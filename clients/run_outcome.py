@@ -11,7 +11,7 @@ from flink_jobs.domain.json_errors import NOT_THE_JSON
 from flink_jobs.store.settings import Topics
 
 
-class Coordinates(msgspec.Struct, gc=False):
+class _Coordinates(msgspec.Struct, gc=False):
     """The place in Kafka of the transaction of a prediction or dead letter."""
 
     partition: int
@@ -33,7 +33,7 @@ class RunOutcome:
         self._total = total(run.offsets)
         self._fraud_ids = None if run.fraud_ids is None else frozenset(run.fraud_ids)
         self._in_run = OffsetCounts(run.offsets)
-        self._decode = msgspec.json.Decoder(Coordinates).decode
+        self._decode = msgspec.json.Decoder(_Coordinates).decode
         self._take = {
             topics.predictions: self._prediction,
             topics.transactions_dlq: self._dead_letter,

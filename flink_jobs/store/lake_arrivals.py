@@ -1,19 +1,21 @@
 """What came into a folder of the lake since somebody looked last: rows of files that were not there."""
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
-from flink_jobs.store.lake_files import DAY, LakeFiles
+from flink_jobs.store.lake_files import DAY, PLACE_COLUMNS, LakeFiles
+
+# A prediction's or dead letter's: the place of its transaction, and then its own.
+ANSWER_COLUMNS = ("transaction_partition", "transaction_offset", *PLACE_COLUMNS)
 
 
 class NoteRows(Protocol):
-    """Takes the rows of a file: its name, and a partition and an offset for each row."""
+    """Takes the rows of a file: its name, and an array for each column, with a value for each row."""
 
-    def __call__(
-        self, file: str, partitions: NDArray[Any], offsets: NDArray[Any], *, partly_known: bool
-    ) -> None:
+    def __call__(self, file: str, /, *columns: NDArray[np.int64], partly_known: bool) -> None:
         """Take them; `partly_known`: the file was merged of some that were taken, and of others."""
 
 
@@ -22,10 +24,19 @@ def names_of_days(files: LakeFiles, days: Iterable[str]) -> dict[str, set[str]]:
     return {day: {file.key for file in files.of_day(f"{DAY}{day}")} for day in days}
 
 
-def read_arrivals(files: LakeFiles, days: Iterable[str], read: dict[str, set[str]], note: NoteRows) -> None:
+def read_arrivals(
+    files: LakeFiles, days: Iterable[str], columns: Sequence[str], read: dict[str, set[str]], note: NoteRows
+) -> None:
     """Give the rows of files of `days` that were not read yet, and note these files in `read`, by day.
 
     A file that was merged of files that were all read has nothing new, and is not opened.
+
+    Args:
+        files: of a folder.
+        days: such as 2026-06-15.
+        columns: as for `LakeFiles.places`.
+        read: names of files, by day.
+        note: takes the rows.
 
     Raises:
         LakeError: as for `LakeFiles`; files that were given are noted.
@@ -40,8 +51,7 @@ def read_arrivals(files: LakeFiles, days: Iterable[str], read: dict[str, set[str
                     continue
                 if merge is None or not known.issuperset(merge.sources):
                     partly_known = merge is not None and not known.isdisjoint(merge.sources)
-                    partitions, offsets = files.places(file)
-                    note(file.key, partitions, offsets, partly_known=partly_known)
+                    note(file.key, *files.places(file, columns), partly_known=partly_known)
                 known.add(file.key)
 
     files.while_listed(once)

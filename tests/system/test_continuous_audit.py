@@ -11,13 +11,15 @@ import pytest
 from conftest import run, ssh, until
 from kafka import KafkaProducer
 
-from flink_jobs.store.lake import TRANSACTIONS_FOLDER
-from flink_jobs.store.lake_files import read_records
+from flink_jobs.store.lake import PREDICTIONS_FOLDER, TRANSACTIONS_FOLDER
+from flink_jobs.store.lake_arrivals import ANSWER_COLUMNS
+from flink_jobs.store.lake_files import PLACE_COLUMNS, open_parquet
 from flink_jobs.store.object_store import list_objects, open_object
 from flink_jobs.store.settings import Settings
 
 SENT = 40
-LAG_S = 5
+# Longer than the lake takes: what it lacks is said to be undecided.
+LAG_S = 30
 RINGS_WITHIN_S = 300
 UNIT = "continuous-audit"
 SHOW = f"fraud-audit --state /var/lib/{UNIT} --show"
@@ -51,20 +53,26 @@ def send(settings: Settings) -> set[tuple[int, int]]:
     return {(each.value.partition, each.value.offset) for each in sent}
 
 
-def file_with(settings: Settings, store: Any, sent: set[tuple[int, int]], since_s: float) -> str:  # noqa: ANN401 - boto3
-    """Wait until all lie in the lake, and give a file that has some of them."""
+def file_with(
+    settings: Settings,
+    store: Any,  # noqa: ANN401 - boto3 makes its classes at run time
+    sent: set[tuple[int, int]],
+    since_s: float,
+    folder: str = TRANSACTIONS_FOLDER,
+) -> str:
+    """Wait until all of these, or their predictions, lie in a folder; give a file that has some of them."""
     found: dict[str, set[tuple[int, int]]] = {}
+    columns = PLACE_COLUMNS if folder == TRANSACTIONS_FOLDER else ANSWER_COLUMNS[:2]
 
     def stored() -> bool:
-        for each in list_objects(store, settings.buckets.datalake, f"{TRANSACTIONS_FOLDER}/dt="):
+        for each in list_objects(store, settings.buckets.datalake, f"{folder}/dt="):
             if each.modified.timestamp() > since_s - 5 and each.key not in found:
                 opened = open_object(store, settings.buckets.datalake, each.key, each.size)
-                found[each.key] = {
-                    (row.partition, row.offset) for row in read_records(opened, each.key)
-                } & sent
+                table = open_parquet(opened).read(columns=list(columns))
+                found[each.key] = set(zip(*(table[name].to_pylist() for name in columns), strict=True)) & sent
         return set().union(*found.values()) == sent
 
-    assert until(stored), f"{len(set().union(*found.values()))} of {len(sent)} are in the lake"
+    assert until(stored), f"{len(set().union(*found.values()))} of {len(sent)} are in {folder}"
     return max(found, key=lambda key: len(found[key]))
 
 
@@ -90,7 +98,12 @@ def looks(folder: Path, audited: int) -> Callable[[], bool]:
     return look
 
 
-def test_a_whole_system_does_not_ring_and_a_file_that_is_gone_does(
+@pytest.mark.parametrize(
+    ("folder", "found"), [(TRANSACTIONS_FOLDER, {"missing"}), (PREDICTIONS_FOLDER, {"lost", "undecided"})]
+)
+def test_a_whole_system_does_not_ring_and_a_file_that_is_gone_does(  # noqa: PLR0913, PLR0917 - fixtures
+    folder: str,
+    found: set[str],
     tmp_path: Path,
     settings: Settings,
     store: Any,  # noqa: ANN401 - boto3 makes its classes at run time
@@ -99,13 +112,19 @@ def test_a_whole_system_does_not_ring_and_a_file_that_is_gone_does(
     run("fraud-audit", "--state", str(tmp_path), "--lag", str(LAG_S))
     before_s = time.time()
     sent = send(settings)
-    file = file_with(settings, store, sent, before_s)
-    with taken_out(minio_host, file):
+    files = {
+        each: file_with(settings, store, sent, before_s, each)
+        for each in (TRANSACTIONS_FOLDER, PREDICTIONS_FOLDER)
+    }
+    with taken_out(minio_host, files[folder]):
         assert until(looks(tmp_path, SENT))
         result = json.loads((tmp_path / "audit.json").read_text())
-        assert result["lost"] == result["lake_repeated"] == 0, result
-        assert 0 < result["lake_missing"] <= SENT, result
-        assert {tuple(map(int, place.split("-"))) for place in result["first_missing"]} <= sent
+        counts = {"lost": result["lost"], "undecided": result["undecided"], "missing": result["lake_missing"]}
+        # of predictions, the file may be the one that has the last: then the lake seems to lag
+        assert 0 < sum(counts[each] for each in found) <= SENT, result
+        assert sum(counts[each] for each in counts.keys() - found) == result["lake_repeated"] == 0, result
+        named = [place for each in counts for place in result[f"first_{each}"]]
+        assert {tuple(map(int, place.split("-"))) for place in named} <= sent
         run("fraud-audit", "--state", str(tmp_path), "--show", codes=(1,))
     # it comes after all
     run("fraud-audit", "--state", str(tmp_path), "--lag", str(LAG_S))

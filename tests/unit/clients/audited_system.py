@@ -2,6 +2,7 @@
 
 import io
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,11 +12,14 @@ import pyarrow.parquet as pq
 from kafka import TopicPartition
 from kafka_fakes import Message
 
+from flink_jobs.store.lake import DEAD_LETTERS_FOLDER, PREDICTIONS_FOLDER, TRANSACTIONS_FOLDER
 from flink_jobs.store.merged_file import merge
 from flink_jobs.store.merges import MERGED, Merge, record_name
 from flink_jobs.store.object_store import ObjectMissingError, StoredObject
 
 Place = tuple[int, int]
+TODAY = "2026-06-15"
+ANSWERS_IN = {"predictions": PREDICTIONS_FOLDER, "transactions_dlq": DEAD_LETTERS_FOLDER}
 NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
 
 
@@ -95,9 +99,8 @@ class Consumer:
 class LakeInMemory:
     """A folder of the lake; some files go between listing and reading."""
 
-    name = "s3://datalake/raw/transactions"
-
-    def __init__(self) -> None:
+    def __init__(self, folder: str) -> None:
+        self.name = f"s3://datalake/{folder}"
         self.contents: dict[str, bytes] = {}
         self.opened: list[str] = []
 
@@ -126,6 +129,8 @@ class AuditedSystem:
 
     Attributes:
         now_s: the time.
+        folders: of the lake, by name.
+        lake_stands: answers go to their topics, and into the lake only with `keep_answers`.
         sent: places of all transactions.
         answers: how often each was answered.
         rows: how often each was written into the lake.
@@ -139,51 +144,79 @@ class AuditedSystem:
             "fraud_alerts": Topic(),
             "transactions_dlq": Topic(1),
         }
-        self.lake = LakeInMemory()
+        self.folders = {
+            each: LakeInMemory(each)
+            for each in (TRANSACTIONS_FOLDER, PREDICTIONS_FOLDER, DEAD_LETTERS_FOLDER)
+        }
+        self.lake = self.folders[TRANSACTIONS_FOLDER]
+        self.lake_stands = False
         self.now_s = NOON.timestamp()
         self.sent: list[Place] = []
         self.answers: Counter[Place] = Counter()
         self.rows: Counter[Place] = Counter()
-        self._names = defaultdict[str, int](int)
+        self._names = Counter[str]()
+        self._waiting = defaultdict[str, list[tuple[Place | None, Place]]](list)
 
     def send(self, partition: int, count: int = 1) -> list[Place]:
         new = [(partition, self.topics["transactions"].append(partition, b"{}")) for _ in range(count)]
         self.sent += new
         return new
 
-    def answer(self, places: list[Place], topic: str = "predictions") -> None:
-        for partition, offset in places:
-            value = msgspec.json.encode({"partition": partition, "offset": offset})
-            self.topics[topic].append((partition + offset) % len(self.topics[topic].ends), value)
-        self.answers.update(places)
+    def answer(
+        self, places: Sequence[Place | None], topic: str = "predictions", day: str = TODAY
+    ) -> list[str]:
+        """Write an answer to each, None for one that names no transaction; give the lake's files."""
+        for number, place in enumerate(places):
+            at = (sum(place or (number,))) % len(self.topics[topic].ends)
+            self._waiting[topic].append((place, (at, self.topics[topic].append(at, b"{}"))))
+        self.answers.update(place for place in places if place)
+        return [] if self.lake_stands else self.keep_answers(day)
 
-    def store(self, places: list[Place], day: str = "2026-06-15") -> str:
-        self._names[day] += 1
-        name = f"dt={day}/part-{self._names[day]}"
-        table: dict[str, Any] = {
+    def keep_answers(self, day: str = TODAY) -> list[str]:
+        """Write what waits into the lake, a file for each topic."""
+        names = []
+        for topic, waiting in self._waiting.items():
+            if waiting:
+                transactions = [place or (None, None) for place, _ in waiting]
+                columns = {
+                    "transaction_partition": pa.array([each[0] for each in transactions], pa.int32()),
+                    "transaction_offset": pa.array([each[1] for each in transactions], pa.int64()),
+                }
+                names.append(self._write(ANSWERS_IN[topic], [own for _, own in waiting], day, columns))
+                waiting.clear()
+        return names
+
+    def store(self, places: list[Place], day: str = TODAY) -> str:
+        self.rows.update(places)
+        return self._write(TRANSACTIONS_FOLDER, places, day, {})
+
+    def _write(self, folder: str, places: list[Place], day: str, columns: dict[str, Any]) -> str:
+        self._names[f"{folder}/{day}"] += 1
+        name = f"dt={day}/part-{self._names[f'{folder}/{day}']}"
+        table: dict[str, Any] = columns | {
             "kafka_partition": pa.array([partition for partition, _ in places], pa.int32()),
             "kafka_offset": pa.array([offset for _, offset in places], pa.int64()),
             "kafka_time": pa.array([NOON] * len(places), pa.timestamp("ms", "UTC")),
         }
         buffer = io.BytesIO()
         pq.write_table(pa.table(table), buffer)
-        self.lake.contents[name] = buffer.getvalue()
-        self.rows.update(places)
+        self.folders[folder].contents[name] = buffer.getvalue()
         return name
 
-    def merge(self, names: list[str]) -> str:
+    def merge(self, names: list[str], folder: str = TRANSACTIONS_FOLDER) -> str:
         """Merge files of a day as compaction does; they stay until somebody deletes them."""
+        contents = self.folders[folder].contents
         self._names["merged"] += 1
         target = f"{names[0].rpartition('/')[0]}/{MERGED}{self._names['merged']}.parquet"
         earlier = {
             source
             for name in names
-            if record_name(name) in self.lake.contents
-            for source in msgspec.json.decode(self.lake.contents[record_name(name)], type=Merge).sources
+            if record_name(name) in contents
+            for source in msgspec.json.decode(contents[record_name(name)], type=Merge).sources
         }
         record = Merge(target, sorted({*names, *earlier}))
-        self.lake.contents[record_name(target)] = msgspec.json.encode(record)
-        self.lake.contents[target] = merge([self.lake.contents[name] for name in names])
+        contents[record_name(target)] = msgspec.json.encode(record)
+        contents[target] = merge([contents[name] for name in names])
         return target
 
     def lost(self, begin: dict[int, int]) -> set[Place]:

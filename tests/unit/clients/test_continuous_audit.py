@@ -10,15 +10,16 @@ from typing import Any
 
 import msgspec
 import pytest
-from audited_system import NOON, AuditedSystem, Consumer, Place, Topic
+from audited_system import NOON, AuditedSystem, Consumer, LakeInMemory, Place, Topic
 from hypothesis import given
 from hypothesis import strategies as st
 from s3_server import s3_server
 
-from clients import audit, continuous_audit
-from clients.continuous_audit import Look, Looked
+from clients import audit, continuous_audit, continuous_look
+from clients.continuous_look import Look, Looked
 from clients.continuous_report import ContinuousReport, metrics
 from flink_jobs.domain.audit_state import AuditState
+from flink_jobs.store.lake import PREDICTIONS_FOLDER, TRANSACTIONS_FOLDER
 from flink_jobs.store.lake_files import LakeFiles
 from flink_jobs.store.object_store import ObjectStoreError, s3_client, write_object
 from flink_jobs.store.settings import S3, Buckets, Kafka, Settings, Topics
@@ -45,7 +46,8 @@ class Audited(AuditedSystem):
         self.now_s += PERIOD_S
         state = msgspec.json.decode(self.state, type=AuditState) if self.state else None
         self.consumer = Consumer(self.topics)
-        looked = Look(self.consumer, SETTINGS, LakeFiles(self.lake), self.now_s).run(state, LAG_S)
+        lake = {name: LakeFiles(folder) for name, folder in self.folders.items()}
+        looked = Look(self.consumer, SETTINGS, lake, self.now_s).run(state, LAG_S)
         self.state = msgspec.json.encode(looked.state)
         return looked
 
@@ -96,23 +98,28 @@ def test_what_came_before_the_audit_began_is_not_asked_about() -> None:
     assert (state.lost, state.missing, state.stored_twice, state.repeated) == ({}, {}, 0, 0)
     assert state.audited == 0
     assert old not in audited.lake.opened
+    assert "dt=2026-06-15/part-1" not in audited.folders[PREDICTIONS_FOLDER].opened
 
 
 def test_what_comes_during_a_look_is_counted_once(system: Audited, monkeypatch: pytest.MonkeyPatch) -> None:
     sent = system.send(0, 6)
     system.answer(sent[:2])
-    assign = Consumer.assign
+    files = LakeInMemory.files
 
-    def answer_more(consumer: Consumer, partitions: list[Any]) -> None:
-        assign(consumer, partitions)
+    def answer_more(folder: LakeInMemory, subfolder: str) -> Any:  # noqa: ANN401 - as the folder gives it
+        patch.undo()
         system.answer(sent[2:] + system.send(0, 2))
+        return files(folder, subfolder)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Consumer, "assign", answer_more)
-        system.look()
+        patch.setattr(LakeInMemory, "files", answer_more)
+        state = system.look().state
+    # more than the topic was known to have
+    assert state.answered[0].ranges == [(0, 8)]
+    assert state.behind == 0
     state = system.look().state
     assert state.answered[0].ranges == [(0, 8)]
-    assert state.repeated == 0
+    assert (state.repeated, state.behind) == (0, 0)
 
 
 def test_a_record_that_is_dropped_rings_within_five_minutes_and_no_sooner_than_its_lag(
@@ -230,7 +237,7 @@ def test_days_of_files_are_forgotten_once_all_is_well(system: Audited) -> None:
     late = system.store(sent[2:])
     assert not system.look().state.missing
     assert late in system.lake.opened
-    assert set(system.look().state.read) == {"2026-06-17"}
+    assert all(days.keys() == {"2026-06-17"} for days in system.look().state.read.values())
 
 
 def test_a_topic_that_was_made_anew_is_told_and_begun_again(system: Audited) -> None:
@@ -246,22 +253,137 @@ def test_a_topic_that_was_made_anew_is_told_and_begun_again(system: Audited) -> 
     assert system.look().begun_anew == ""
 
 
-def test_predictions_that_were_deleted_unread_begin_the_audit_again(system: Audited) -> None:
+def test_predictions_that_wait_for_the_lake_are_undecided_and_not_lost(system: Audited) -> None:
+    sent = system.send(0, 4)
+    system.lake_stands = True
+    system.answer(sent[1:])
+    stood_s = system.now_s
+    state = system.look_once_all_is_due()
+    assert state.lost == {}
+    # of the first nobody can tell
+    assert places(state.undecided) == set(sent)
+    assert state.behind == 3
+    assert state.complete_at_s == stood_s
+    system.keep_answers()
+    state = system.look().state
+    assert places(state.lost) == {sent[0]}
+    assert (state.undecided, state.behind, state.complete_at_s) == ({}, 0, system.now_s)
+
+
+def test_it_rings_within_five_minutes_while_the_lake_stands_too(system: Audited) -> None:
+    system.lake_stands = True
+    system.answer(system.send(0, 2))
+    (dropped,) = system.send(1)
+    came_s = system.now_s
+    while not (state := system.look().state).undecided:
+        assert system.now_s - came_s <= 240
+    assert dropped in places(state.undecided)
+
+
+def test_a_lake_that_lags_by_less_than_a_look_decides(system: Audited) -> None:
+    dropped, *others = system.send(0, 3)
+    system.answer(others)
+    system.lake_stands = True
+    system.look()
+    for _ in range(4):
+        # as in a running system: what came since the last look is not in the lake yet
+        system.keep_answers()
+        system.answer(system.send(0, 5))
+        state = system.look().state
+        assert state.behind == 5
+    assert places(state.lost) == {dropped}
+    assert state.undecided == {}
+
+
+def test_what_is_lost_stays_lost_while_the_lake_stands(system: Audited) -> None:
+    (dropped,) = system.send(0)
+    system.look_once_all_is_due()
+    system.lake_stands = True
+    later = system.send(0, 2)
+    system.answer(later)
+    state = system.look_once_all_is_due()
+    assert places(state.lost) == {dropped}
+    assert places(state.undecided) == set(later)
+    # what may come is not accepted, what is lost is
+    state.accept()
+    assert state.lost == {}
+    assert places(state.undecided) == set(later)
+
+
+def test_predictions_that_their_topic_has_deleted_were_read_in_the_lake(system: Audited) -> None:
     sent = system.send(0, 6)
     system.answer(sent)
     for partition in (0, 1):
         system.topics["predictions"].delete_before(partition, 2)
-    assert re.match(r"predictions-\d was deleted up to 2, and read up to 0", system.look().begun_anew)
-    assert system.look_once_all_is_due().lost == {}
+    state = system.look_once_all_is_due()
+    assert (state.lost, state.undecided, state.audited) == ({}, {}, 6)
 
 
-def test_a_topic_of_another_name_begins_the_audit_again(system: Audited) -> None:
+def test_a_topic_of_predictions_that_was_made_anew_is_followed_from_its_beginning(system: Audited) -> None:
+    system.answer(system.send(0, 6))
+    system.look_once_all_is_due()
+    system.topics["predictions"] = Topic()
+    assert system.look_once_all_is_due().behind == 0
+    system.lake_stands = True
+    sent = system.send(0, 2)
+    system.answer(sent)
+    state = system.look_once_all_is_due()
+    assert places(state.undecided) == set(sent)
+    assert (state.lost, state.behind) == ({}, 2)
+
+
+def test_a_prediction_of_the_next_day_is_found_in_the_folder_of_that_day(system: Audited) -> None:
+    system.now_s = datetime(2026, 6, 15, 23, 58, 30, tzinfo=UTC).timestamp()
+    sent = system.send(0, 3)
+    system.store(sent)
     system.look()
-    renamed = msgspec.structs.replace(SETTINGS.topics, predictions="fraud_alerts")
-    state = msgspec.json.decode(system.state or b"", type=AuditState)
-    settings = msgspec.structs.replace(SETTINGS, topics=renamed)
-    looked = Look(Consumer(system.topics), settings, LakeFiles(system.lake), system.now_s).run(state, LAG_S)
-    assert "other topics answer now: fraud_alerts, transactions_dlq" in looked.begun_anew
+    system.answer(sent[:1])
+    system.look()
+    system.answer(sent[1:2], day="2026-06-16")
+    system.answer(sent[2:], "transactions_dlq", day="2026-06-16")
+    state = system.look_once_all_is_due()
+    assert (state.lost, state.undecided, state.missing) == ({}, {}, {})
+    assert state.read[PREDICTIONS_FOLDER].keys() == {"2026-06-15", "2026-06-16"}
+
+
+def test_predictions_that_wait_for_days_are_found_in_the_folder_of_their_day(system: Audited) -> None:
+    sent = system.send(0, 3)
+    system.store(sent)
+    system.lake_stands = True
+    system.answer(sent)
+    system.look_once_all_is_due()
+    system.now_s += timedelta(days=2).total_seconds()
+    assert places(system.look().state.undecided) == set(sent)
+    system.keep_answers(day="2026-06-15")
+    state = system.look().state
+    assert (state.lost, state.undecided) == ({}, {})
+
+
+def test_predictions_from_before_the_audit_began_are_not_waited_for() -> None:
+    system = AuditedSystem()
+    system.answer(system.send(0, 5))
+    audited = Audited.__new__(Audited)
+    audited.__dict__ |= system.__dict__ | {"state": None}
+    audited.look()
+    # from now on nothing is scored
+    (dropped,) = audited.send(0)
+    state = audited.look_once_all_is_due()
+    assert places(state.lost) == {dropped}
+    assert (state.undecided, state.behind) == ({}, 0)
+
+
+def test_a_merge_of_predictions_repeats_none(system: Audited) -> None:
+    sent = system.send(0, 6)
+    folder = system.folders[PREDICTIONS_FOLDER]
+    (read,) = system.answer(sent[:2])
+    system.look()
+    (unread,) = system.answer(sent[2:5])
+    merged = system.merge([read, unread], PREDICTIONS_FOLDER)
+    del folder.contents[read], folder.contents[unread]
+    state = system.look_once_all_is_due()
+    assert state.repeated == 0
+    assert places(state.lost) == {sent[5]}
+    assert folder.opened == [read, merged]
 
 
 def test_a_partition_that_is_added_is_audited_from_its_beginning(system: Audited) -> None:
@@ -281,26 +403,28 @@ def test_a_partition_that_is_added_is_audited_from_its_beginning(system: Audited
     assert places(state.missing) == {sent[5]}
 
 
-def test_what_is_no_prediction_is_passed_over(system: Audited) -> None:
-    for value in (b"", b"\xff", b"{}", b'{"partition": "0", "offset": 0}', b"no JSON"):
-        system.topics["predictions"].append(0, value)
+def test_an_answer_that_names_no_transaction_is_passed_over(system: Audited) -> None:
     (sent,) = system.send(0)
-    system.answer([sent])
+    system.answer([None, sent, None])
     looked = system.look()
-    assert looked.answers == 6
-    assert looked.state.answered[0].ranges == [(0, 1)]
+    assert looked.answers == 3
+    assert {part: each.ranges for part, each in looked.state.answered.items() if each} == {0: [(0, 1)]}
+    assert (looked.state.repeated, looked.state.behind) == (0, 0)
 
 
 def test_kafka_that_gives_nothing_is_named(system: Audited, monkeypatch: pytest.MonkeyPatch) -> None:
-    system.answer(system.send(0, 3))
-    monkeypatch.setattr(continuous_audit, "_READ_TIMEOUT_S", 0.0)
+    system.send(0, 3)
+    for _ in range(2):
+        system.look()
+    monkeypatch.setattr(continuous_look, "_READ_TIMEOUT_S", 0.0)
     monkeypatch.setattr(Consumer, "poll", lambda *_, **__: {})
-    with pytest.raises(continuous_audit.ClientError, match=r"Kafka gave nothing of predictions-\d for 0 s"):
+    with pytest.raises(continuous_look.ClientError, match="Kafka gave nothing of transactions-0 for 0 s"):
         system.look()
 
 
-def test_scoring_is_audited_while_the_lake_cannot_be_read(
-    system: Audited, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("folder", [TRANSACTIONS_FOLDER, PREDICTIONS_FOLDER])
+def test_nothing_is_judged_while_the_lake_cannot_be_read(
+    system: Audited, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
     sent = system.send(0, 3)
     system.answer(sent[:2])
@@ -310,14 +434,17 @@ def test_scoring_is_audited_while_the_lake_cannot_be_read(
         def fail(_: str) -> None:
             raise ObjectStoreError("no answer")
 
-        patch.setattr(system.lake, "files", fail)
+        patch.setattr(system.folders[folder], "files", fail)
         for _ in range(4):
             looked = system.look()
-        assert "no answer" in looked.lake_unread
-        assert places(looked.state.lost) == {sent[2]}
+        assert f"s3://datalake/{folder}: no answer" in looked.lake_unread
+        state = looked.state
+        assert (state.lost, state.undecided, state.missing, state.audited) == ({}, {}, {}, 0)
+        assert state.due.at_s == state.began_at_s
     looked = system.look()
     assert looked.lake_unread == ""
     assert looked.state.missing == {}
+    assert places(looked.state.lost) == {sent[2]}
 
 
 class Story(Audited):
@@ -326,7 +453,7 @@ class Story(Audited):
     def __init__(self, random: Random) -> None:
         super().__init__()
         self.random = random
-        self.files: list[str] = []
+        self.files: dict[str, list[str]] = {TRANSACTIONS_FOLDER: [], PREDICTIONS_FOLDER: []}
         self.begin = {0: 0, 1: 0}
 
     def happen(self, kind: str, share: float) -> None:
@@ -342,20 +469,27 @@ class Story(Audited):
     def _mark(self, _: float) -> None:
         self.topics["transactions"].append_marker(self.random.randrange(2))
 
+    def _stand(self, _: float) -> None:
+        self.lake_stands = True
+
+    def _go_on(self, _: float) -> None:
+        self.lake_stands = False
+        self.keep_answers()
+
     def _score(self, share: float) -> None:
-        self.answer(self._some(self.lost(self.begin), share))
+        self.files[PREDICTIONS_FOLDER] += self.answer(self._some(self.lost(self.begin), share))
 
     def _refuse(self, share: float) -> None:
         self.answer(self._some(self.lost(self.begin), share), "transactions_dlq")
 
     def _score_again(self, share: float) -> None:
-        self.answer(self._some(self.answers, share))
+        self.files[PREDICTIONS_FOLDER] += self.answer(self._some(self.answers, share))
 
     def _store(self, share: float) -> None:
-        self.files.append(self.store(self._some(self.missing(self.begin), share)))
+        self.files[TRANSACTIONS_FOLDER].append(self.store(self._some(self.missing(self.begin), share)))
 
     def _store_again(self, share: float) -> None:
-        self.files.append(self.store(self._some(self.rows, share)))
+        self.files[TRANSACTIONS_FOLDER].append(self.store(self._some(self.rows, share)))
 
     def _look(self, _: float) -> None:
         self.look()
@@ -363,15 +497,29 @@ class Story(Audited):
     def _merge(self, share: float) -> None:
         # compaction leaves files of the last hour alone, so the audit has seen them
         self.look()
-        chosen = self._some(self.files, share)
-        if chosen:
-            self.files = [name for name in self.files if name not in chosen] + [self.merge(chosen)]
-        if share > 0.5:
-            for name in chosen:
-                del self.lake.contents[name]
+        for folder, files in self.files.items():
+            chosen = self._some(files, share)
+            if chosen:
+                self.files[folder] = [name for name in files if name not in chosen]
+                self.files[folder].append(self.merge(chosen, folder))
+            if share > 0.5:
+                for name in chosen:
+                    del self.folders[folder].contents[name]
 
 
-KINDS = ("send", "mark", "score", "refuse", "score_again", "store", "store_again", "merge", "look")
+KINDS = (
+    "send",
+    "mark",
+    "score",
+    "refuse",
+    "score_again",
+    "store",
+    "store_again",
+    "merge",
+    "look",
+    "stand",
+    "go_on",
+)
 
 
 @given(
@@ -384,8 +532,10 @@ def test_whatever_the_order_lost_and_repeated_equal_a_plain_count(
     story = Story(random)
     for kind, share in events:
         story.happen(kind, share)
+    story.happen("go_on", 1)
     state = story.look_once_all_is_due()
     assert places(state.lost) == story.lost(story.begin)
+    assert (state.undecided, state.behind) == ({}, 0)
     assert places(state.missing) == story.missing(story.begin)
     assert state.stored_twice == story.stored_twice(story.begin)
     assert state.repeated == sum(count - 1 for count in story.answers.values() if count > 1)
@@ -407,11 +557,13 @@ def command(
         settings_file.write_text(json.dumps(named))
         monkeypatch.setattr(continuous_audit, "make_consumer", lambda *_, **__: Consumer(system.topics))
         clock = SimpleNamespace(time=lambda: system.now_s, monotonic=lambda: 0.0, process_time=lambda: 0.25)
-        monkeypatch.setattr(continuous_audit, "time", clock)
+        for module in (continuous_audit, continuous_look):
+            monkeypatch.setattr(module, "time", clock)
 
         def run(*options: str) -> int:
-            for name, content in system.lake.contents.items():
-                write_object(client, "datalake", f"raw/transactions/{name}", content)
+            for folder, files in system.folders.items():
+                for name, content in files.contents.items():
+                    write_object(client, "datalake", f"{folder}/{name}", content)
             system.now_s += PERIOD_S
             arguments = ["--settings", str(settings_file), "--state", str(tmp_path / "state"), *options]
             return audit.main(arguments)
@@ -435,8 +587,12 @@ def test_the_command_rings_tells_and_accepts(
     assert codes == [1, 1, 1, 1]
     told = capsys.readouterr()
     assert "4 transactions since 2026-06-15 12:01:00 UTC" in told.out
-    assert "1 lost, 0 missing from the lake, 1 there twice; 0 predictions repeated" in told.out
-    assert "neither prediction nor dead letter, the first (partition-offset): 0-0. Does ml_inf" in told.err
+    assert "1 lost, 0 undecided, 0 missing from the lake, 1 there twice; 0 predictions repeated" in told.out
+    assert (
+        "1 transactions have neither prediction nor dead letter, the first (partition-offset): 0-0; "
+        in told.err
+    )
+    assert "dead letters up to 2026-06-15 12:05:00 UTC. Does ml_inference_job run?" in told.err
     assert "1 rows repeat a transaction that the lake has already, in dt=2026-06-15/part-2" in told.err
     assert command("--show") == 1
     shown = capsys.readouterr()
@@ -444,11 +600,50 @@ def test_the_command_rings_tells_and_accepts(
     assert command("--accept") == 0
     assert "accepted: 1 lost, 0 missing from the lake, 1 rows there twice" in capsys.readouterr().out
     assert command() == 0
-    assert "0 lost, 0 missing from the lake, 0 there twice" in capsys.readouterr().out
+    assert "0 lost, 0 undecided, 0 missing from the lake, 0 there twice" in capsys.readouterr().out
     report = msgspec.json.decode((folder / "audit.json").read_bytes(), type=ContinuousReport)
     assert (report.lost, report.audited, report.processor_s) == (0, 4, 0.25)
     assert report.lake_requests > 0
     assert not list(folder.glob(".*")), "a file that was not finished stays"
+
+
+def test_the_command_says_that_the_lake_lags(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    system, folder = command.system, command.folder  # type: ignore[attr-defined]
+    command()
+    system.lake_stands = True
+    system.answer(system.send(0, 4))
+    assert [command() for _ in range(4)][-1] == 1
+    told = capsys.readouterr()
+    assert "0 lost, 4 undecided, 4 missing" in told.out
+    assert (
+        "neither prediction nor dead letter in the lake yet, the first (partition-offset): 0-0; " in told.err
+    )
+    assert "up to 2026-06-15 12:01:00 UTC, and lacks 4 that came since. Does kafka_to_minio_job" in told.err
+    assert "ml_inference_job" not in told.err
+    lines = (folder / "audit.prom").read_text().splitlines()
+    assert {"fraud_audit_lost 0", "fraud_audit_undecided 4", "fraud_audit_lake_behind 4"} <= set(lines)
+
+
+@pytest.mark.parametrize(("version", "told"), [(None, "version 1"), (3, "version 3")])
+def test_a_state_of_another_version_is_begun_anew_and_told(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str], version: int | None, told: str
+) -> None:
+    folder = command.folder  # type: ignore[attr-defined]
+    assert command() == 0
+    state = json.loads((folder / "state.json").read_text())
+    assert state.pop("version") == 2
+    # what an older one lacks, and a newer one may lack
+    del state["reached"]
+    (folder / "state.json").write_text(json.dumps(state | ({"version": version} if version else {})))
+    before = (folder / "state.json").read_bytes()
+    assert command("--accept") == 2
+    assert f"has {told} of its format, and this release reads 2" in capsys.readouterr().err
+    assert command() == 1
+    assert f"has {told} of its format, and this release reads 2" in capsys.readouterr().err
+    assert (folder / "state.broken").read_bytes() == before
+    assert command() == 0
 
 
 def test_a_broken_state_is_put_aside_and_told(
@@ -540,11 +735,15 @@ def test_metrics_are_what_prometheus_reads() -> None:
         audited_to=NOON,
         audited=70,
         lost=3,
+        undecided=2,
+        lake_behind=8,
+        lake_complete_to=NOON,
         lake_missing=4,
         lake_repeated=5,
         repeated=6,
         deleted=0,
         first_lost=[],
+        first_undecided=[],
         first_missing=[],
         repeated_in=[],
         begun_anew="",
