@@ -12,7 +12,7 @@ from order import Kind
 # How long a fault stays, in s. A killed process comes back by itself; what is stopped is started again. A
 # frozen one outlives its sessions (Kafka: 9 s, ZooKeeper: 10 s), so that another has taken its place.
 KILLED_S, STOPPED_S, FROZEN_S = 20, 5, 25
-OFF_S, CUT_S, FULL_S = 10, 40, 60
+OFF_S, AWAY_S, CUT_S, FULL_S = 10, 120, 40, 60
 QUORUM_LOST_S, NODES_LOST_S, SENT_S = 120, 900, 60
 
 # How dark it may become, in s: while a fault stays, or once it is mended.
@@ -107,6 +107,7 @@ DISKS = {
 # what is done to whole hosts, and how long it stays
 WHOLE: dict[str, tuple[Callable[[str], Harm], float]] = {
     "power": (harm.powered_off, OFF_S),
+    "away": (harm.powered_off, AWAY_S),
     "shut-down": (harm.shut_down, OFF_S),
     "pause": (harm.paused, FROZEN_S),
 }

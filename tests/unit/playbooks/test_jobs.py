@@ -47,11 +47,16 @@ def asked(run_playbook: Run, folder: Path, hosts: int, *arguments: str) -> dict[
     [
         (2, (), 2, 4),
         (3, (), 3, 6),
+        # so that three subtasks can share them, when a TaskManager is gone
+        (4, (), 4, 12),
+        (11, (), 11, 110),
+        # more would be more than there are buckets of customers
+        (12, (), 12, 24),
         # the first of two steps from two TaskManagers to three
         (3, ("-e", "flink_jobs_parallelism=2", "-e", "flink_jobs_shards=6"), 2, 6),
     ],
 )
-def test_a_job_has_a_subtask_for_each_taskmanager_and_two_shards_for_each_of_these(  # noqa: PLR0913, PLR0917 - cases
+def test_a_job_has_a_subtask_for_each_taskmanager_and_shards_for_one_less_too(  # noqa: PLR0913, PLR0917 - cases
     run_playbook: Run,
     tmp_path: Path,
     hosts: int,
