@@ -217,6 +217,12 @@ def test_a_service_notes_which_java_and_python_it_starts_with(unit: str, package
     assert set(re.findall(r"package:(\S+)", line)) == packages
 
 
+@pytest.mark.parametrize("restart_s", [2, 15])
+def test_a_jobmanager_that_crashed_waits_as_long_as_it_is_told(restart_s: int) -> None:
+    template = ROLES / "flink/templates/flink-jobmanager.service.j2"
+    assert f"\nRestartSec={restart_s}\n" in render(template, flink_jobmanager_restart_s=restart_s)
+
+
 def test_a_taskmanager_tells_jobs_how_much_memory_python_has(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"flink_python_memory_mb": 700, "flink_slots_per_taskmanager": 7}
     unit = render(ROLES / "flink/templates/flink-taskmanager@.service.j2", **given)
