@@ -223,6 +223,12 @@ def test_a_jobmanager_that_crashed_waits_as_long_as_it_is_told(restart_s: int) -
     assert f"\nRestartSec={restart_s}\n" in render(template, flink_jobmanager_restart_s=restart_s)
 
 
+def test_a_jobmanager_that_may_take_over_gets_the_processor_as_others_do() -> None:
+    template = ROLES / "flink/templates/flink-jobmanager.service.j2"
+    assert "\nNice=10\n" in render(template)
+    assert "Nice=" not in render(template, flink_zookeeper_quorum="192.0.2.1:2181")
+
+
 def test_a_taskmanager_tells_jobs_how_much_memory_python_has(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"flink_python_memory_mb": 700, "flink_slots_per_taskmanager": 7}
     unit = render(ROLES / "flink/templates/flink-taskmanager@.service.j2", **given)
