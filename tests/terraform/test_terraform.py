@@ -47,7 +47,7 @@ def test_the_default_plan_makes_four_hosts(terraform: Terraform) -> None:
 def test_cluster_tfvars_plan_a_host_for_each_role(terraform: Terraform) -> None:
     result = terraform("lab", "plan", "-input=false", "-lock=false", "-var-file=cluster.tfvars")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.count("terraform_data.instance will be created") == 14
+    assert result.stdout.count("terraform_data.instance will be created") == 15
 
 
 def test_grown_tfvars_plan_six_hosts(terraform: Terraform) -> None:
