@@ -22,7 +22,8 @@ def test_a_fault_that_chance_chose_loses_repeats_and_changes_nothing(
 ) -> None:
     chance = Random(drawn_by())  # noqa: S311 - to be repeated
     seed = chance.randrange(1_000_000)
-    names = sorted(name for name in catalogue(hosts) if name.startswith(CHEAP))
+    # a change of JobManagers takes nearly all the time that it may: test_jobs.py
+    names = sorted(name for name in catalogue(hosts) if name.startswith(CHEAP) and "leader" not in name)
     name = chance.choice(names)
     # what was seen to be wrong is printed, and repeated by name and seed
     run(

@@ -52,6 +52,8 @@ def test_two_runs_at_once_start_each_job_once(flink: Flink) -> None:
     assert sorted(jobs(flink).values()) == JOBS
 
 
+# on two cores that all hosts share, it takes nearly all the time that it may
+@pytest.mark.slow
 def test_jobs_outlive_the_jobmanager_that_leads(
     tmp_path: Path,
     flink: Flink,
