@@ -15,16 +15,17 @@ secrets = json.loads(sys.stdin.readline())
 print("ready", flush=True)
 looks, seen, known = 0, set(), {}
 while True:
-    known = {process: known.get(process, 0) + 1 for process in filter(str.isdigit, os.listdir("/proc"))}
-    for process, times in known.items():
-        # read for a second: most processes are services, which keep their command line
-        if times > 30:
-            continue
+    before, known = known, {}
+    for process in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{process}/cmdline", "rb") as file:
-                line = file.read().replace(b"\\0", b" ").decode(errors="replace")
+                known[process] = file.read()
         except OSError:
             continue
+        # most processes are services, whose command lines are those of the last look
+        if known[process] == before.get(process):
+            continue
+        line = known[process].replace(b"\\0", b" ").decode(errors="replace")
         for name, secret in secrets.items():
             if secret in line:
                 for each, hidden in secrets.items():
