@@ -10,11 +10,11 @@ import pytest
 from buckets_in_memory import HistoriesInMemory
 from hypothesis import given
 from hypothesis import strategies as st
+from manifests import manifest_with
 
 from flink_jobs.domain import history
 from flink_jobs.domain.features import FEATURE_NAMES, NO_RISK
 from flink_jobs.domain.history import DAY_S, MOST_ENTRIES
-from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.scoring import Record, Scorer
 from flink_jobs.domain.stored_histories import StoredHistories
 from flink_jobs.domain.terminal_risk import TerminalRisk
@@ -47,18 +47,7 @@ class Model:
     """A model that keeps the features that it is given to score."""
 
     def __init__(self) -> None:
-        self.manifest = Manifest(
-            version="v",
-            created_at="2024-03-01T00:00:00Z",
-            kind="history",
-            features=list(FEATURE_NAMES),
-            threshold=2.0,
-            metrics={},
-            data={},
-            libraries={},
-            files={},
-            fingerprint="",
-        )
+        self.manifest = manifest_with(threshold=2.0)
         self.seen: list[np.ndarray] = []
 
     def score(self, matrix: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""`pytest --draw` runs a part of the tests, another with each seed, and each of them with some seed."""
+"""`pytest --draw` runs a part of the tests, another one with another seed or commit."""
 
 import os
 import re
@@ -18,13 +18,13 @@ def test_slow(): pass
 """
 
 
-def ran(folder: Path, *options: str, seed: str | None) -> set[str]:
-    """Names of the tests that pytest ran in a folder with `TESTS`."""
+def printed(folder: Path, *options: str, seed: str | None) -> str:
+    """What pytest prints as it runs `TESTS` in a folder."""
     (folder / "test_some.py").write_text(TESTS)
     (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n  always\n  slow\n")
     environment = {key: value for key, value in os.environ.items() if key != "FRAUD_SEED"}
     environment |= {"PYTHONPATH": str(SHARED)} | ({"FRAUD_SEED": seed} if seed else {})
-    shown = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "pytest", "-v", "-p", "draw", "-m", "not slow", *options],
         cwd=folder,
         env=environment,
@@ -32,7 +32,11 @@ def ran(folder: Path, *options: str, seed: str | None) -> set[str]:
         text=True,
         check=False,
     ).stdout
-    return set(re.findall(r"::(test_\S+) PASSED", shown))
+
+
+def ran(folder: Path, *options: str, seed: str | None) -> set[str]:
+    """Names of the tests that ran."""
+    return set(re.findall(r"::(test_\S+) PASSED", printed(folder, *options, seed=seed)))
 
 
 EVERY = {"test_always", *(f"test_drawn[{number}]" for number in range(9))}
@@ -63,18 +67,8 @@ def test_other_commits_draw_others(tmp_path: Path) -> None:
         commit()
         seen.append(frozenset(ran(tmp_path, "--draw", "3", seed=None)))
         assert seen[-1] == ran(tmp_path, "--draw", "3", seed=None)
-    # commits of one second are the same, unless they have a parent
     assert len(set(seen)) > 1
 
 
 def test_the_seed_is_told(tmp_path: Path) -> None:
-    (tmp_path / "test_some.py").write_text(TESTS)
-    shown = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "draw", "--draw", "1"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(SHARED), "FRAUD_SEED": "17"},
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout
-    assert "FRAUD_SEED=17" in shown, shown
+    assert "FRAUD_SEED=17" in printed(tmp_path, "--draw", "1", seed="17")

@@ -13,6 +13,7 @@ import pytest
 from audited_system import NOON, AuditedSystem, Consumer, LakeInMemory, Place, Topic
 from hypothesis import given
 from hypothesis import strategies as st
+from nobodys_settings import SETTINGS
 from s3_server import s3_server
 
 from clients import audit, continuous_audit, continuous_look
@@ -22,15 +23,9 @@ from flink_jobs.domain.audit_state import AuditState
 from flink_jobs.store.lake import PREDICTIONS_FOLDER, TRANSACTIONS_FOLDER
 from flink_jobs.store.lake_files import LakeFiles
 from flink_jobs.store.object_store import ObjectStoreError, s3_client, write_object
-from flink_jobs.store.settings import S3, Buckets, Kafka, Settings, Topics
+from flink_jobs.store.settings import S3
 
 LAG_S, PERIOD_S = 120.0, 60.0
-SETTINGS = Settings(
-    Kafka("127.0.0.1:9"),
-    Topics("transactions", "predictions", "fraud_alerts", "transactions_dlq"),
-    S3("http://127.0.0.1:9", "user", "password"),
-    Buckets("datalake", "models", "features", "flink"),
-)
 
 
 class Audited(AuditedSystem):

@@ -9,10 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 from checks import differing
+from manifests import manifest_with
 from recomputed import NotReleasedError, Replay
 
-from flink_jobs.domain.features import FEATURE_NAMES
-from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.scoring import Prediction, Record, Scorer
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.store.release import ModelReference, Release, StoredRelease
@@ -22,18 +21,7 @@ class FewFeatures:
     """A model whose score tells its first feature, the amount, and how often the customer has paid."""
 
     def __init__(self, version: str) -> None:
-        self.manifest = Manifest(
-            version=version,
-            created_at="2024-03-01T00:00:00Z",
-            kind="history",
-            features=list(FEATURE_NAMES),
-            threshold=0.5,
-            metrics={},
-            data={},
-            libraries={},
-            files={},
-            fingerprint="",
-        )
+        self.manifest = manifest_with(version=version)
 
     def score(self, matrix: np.ndarray) -> np.ndarray:
         return (matrix.sum(axis=1) % 1000 / 1000).astype(np.float32)

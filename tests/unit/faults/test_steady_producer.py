@@ -12,18 +12,11 @@ import pytest
 import steady_producer
 import topics
 from kafka.errors import KafkaTimeoutError
+from nobodys_settings import SETTINGS
 from steady_producer import POISON, SteadyProducer
 
 from flink_jobs.domain.label import parse_label
 from flink_jobs.domain.transaction import parse_transaction
-from flink_jobs.store.settings import S3, Buckets, Kafka, Settings, Topics
-
-SETTINGS = Settings(
-    Kafka("127.0.0.1:1"),
-    Topics("transactions", "predictions", "fraud_alerts", "transactions_dlq"),
-    S3("http://127.0.0.1:1", "a", "b"),
-    Buckets("datalake", "models", "features", "flink"),
-)
 
 
 class Metadata(NamedTuple):

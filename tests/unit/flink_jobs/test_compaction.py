@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from memory_store import Killed, MemoryStore, MortalStore
+from nobodys_settings import SETTINGS
 
 from clients.reconciliation import OffsetCounts
 from flink_jobs import compact_lake
@@ -25,7 +26,6 @@ from flink_jobs.store.compaction_lock import (
 from flink_jobs.store.folders import BucketFolder
 from flink_jobs.store.lake import Lake, LakeError
 from flink_jobs.store.merged_file import check_merged, merge
-from flink_jobs.store.settings import S3, Buckets, Kafka, Settings, Topics
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -480,13 +480,7 @@ def test_times_past_2262_are_merged_as_they_are() -> None:
 def test_the_command_goes_on_after_a_problem_and_tells_it_at_the_end(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = Settings(
-        Kafka("127.0.0.1:9"),
-        Topics("transactions", "predictions", "fraud_alerts", "transactions_dlq"),
-        S3("http://127.0.0.1:9", "user", "password"),
-        Buckets("datalake", "models", "features", "flink"),
-    )
-    monkeypatch.setattr(compact_lake, "load_settings", lambda: settings)
+    monkeypatch.setattr(compact_lake, "load_settings", lambda: SETTINGS)
     monkeypatch.setattr(compact_lake, "s3_client", lambda _: store)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x")

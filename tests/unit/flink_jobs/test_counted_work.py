@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 from buckets_in_memory import HistoriesInMemory
 from counted import count_c_calls, count_instructions
+from manifests import manifest_with
 from numpy.typing import NDArray
 
 from flink_jobs.domain.batch import RECORD_SEPARATOR, unpack_batch
-from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.scoring import Scorer
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
@@ -57,18 +57,7 @@ def batch(number: int) -> bytes:
 @pytest.fixture
 def work() -> Callable[[], object]:
     """Score the next batch for customers with a month behind them."""
-    manifest = Manifest(
-        version="v",
-        created_at="2018-07-01T00:00:00Z",
-        kind="history",
-        features=list(FEATURE_NAMES),
-        threshold=0.5,
-        metrics={},
-        data={},
-        libraries={},
-        files={},
-        fingerprint="",
-    )
+    manifest = manifest_with()
     known = [
         {"terminal_id": f"t{terminal}", "day": 17_713 + day} | dict.fromkeys(SCHEMA.names[2:], 0.25)
         for terminal in range(5)

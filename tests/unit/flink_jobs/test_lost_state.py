@@ -13,6 +13,7 @@ import pytest
 from buckets_in_memory import HistoriesInMemory
 from kafka.structs import OffsetAndTimestamp
 from memory_store import MemoryStore
+from nobodys_settings import SETTINGS
 
 from flink_jobs import lost_state
 from flink_jobs.domain import feature_batch
@@ -23,7 +24,6 @@ from flink_jobs.lost_state import Beginning, LostStateError, TopicOffsets, begin
 from flink_jobs.store.folders import BucketFolder
 from flink_jobs.store.lake import Lake, LakeEnd
 from flink_jobs.store.lake_files import LakeFiles
-from flink_jobs.store.settings import S3, Buckets, Kafka, Settings, Topics
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 EVERY_BUCKET = range(BUCKETS)
@@ -249,14 +249,6 @@ def test_records_that_nobody_has_are_told(caplog: pytest.LogCaptureFixture) -> N
     assert unscored.endswith(
         "scored up to offset 4, and the topic begins at 10 only: what lay between has no prediction"
     )
-
-
-SETTINGS = Settings(
-    Kafka("127.0.0.1:1"),
-    Topics("transactions", "predictions", "fraud_alerts", "transactions_dlq"),
-    S3("http://127.0.0.1:9", "user", "password"),
-    Buckets("datalake", "models", "features", "flink"),
-)
 
 
 class Consumer:

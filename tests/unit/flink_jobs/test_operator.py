@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from keyed_backend import KeyedBackend
+from manifests import manifest_with
 
 from flink_jobs import score_batches
 from flink_jobs.bucketed_state import open_state
@@ -16,7 +17,6 @@ from flink_jobs.domain.batch import RECORD_SEPARATOR
 from flink_jobs.domain.breaker import Breaker
 from flink_jobs.domain.buckets import bucket_of
 from flink_jobs.domain.features import FEATURE_NAMES
-from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.scoring import Scorer
 from flink_jobs.domain.stored_histories import StoredHistories
 from flink_jobs.domain.terminal_risk import TerminalRisk
@@ -33,18 +33,7 @@ NUMBERS = itertools.count()
 class Model:
     """A model whose score is how many transactions the customer has made on the day."""
 
-    manifest = Manifest(
-        version="v",
-        created_at="2024-03-01T00:00:00Z",
-        kind="history",
-        features=list(FEATURE_NAMES),
-        threshold=1e9,
-        metrics={},
-        data={},
-        libraries={},
-        files={},
-        fingerprint="",
-    )
+    manifest = manifest_with(threshold=1e9)
 
     def score(self, matrix: np.ndarray) -> np.ndarray:
         return matrix[:, FEATURE_NAMES.index("customer_count_1d")]

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from memory_store import MemoryStore
+from nobodys_settings import SETTINGS
 
 from flink_jobs.store import object_store
-from flink_jobs.store.settings import S3, Buckets, Kafka, Settings, Topics
+from flink_jobs.store.settings import Settings
 from training.simulate import simulate
 
 
@@ -34,12 +35,7 @@ def ready_frame() -> pd.DataFrame:
 
 @pytest.fixture
 def settings() -> Settings:
-    return Settings(
-        Kafka("127.0.0.1:9"),
-        Topics("transactions", "predictions", "fraud_alerts", "transactions_dlq"),
-        S3("http://127.0.0.1:9", "user", "password"),
-        Buckets("datalake", "models", "features", "flink"),
-    )
+    return SETTINGS
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from manifests import manifest_with
 from memory_store import MemoryStore
 from served_lake import ServedLake
 
-from flink_jobs.domain.manifest import Manifest
 from flink_jobs.store.lake import find_lake
 from training import performance_command
 from training.lake_predictions import read_predictions
@@ -199,18 +199,7 @@ def test_a_challenger_is_measured_beside_the_champion_at_its_manifests_threshold
     assert values(other["period"], names) == [None, None, None, 1.0]
     assert champion["period"]["alerts"]["reason"] == "the threshold is not known for 1 transactions"
     for version, threshold in ((CHAMPION, 0.5), (CHALLENGER, 0.6)):
-        manifest = Manifest(
-            version=version,
-            created_at="",
-            kind="history",
-            features=[],
-            threshold=threshold,
-            metrics={},
-            data={},
-            libraries={},
-            files={},
-            fingerprint="",
-        )
+        manifest = manifest_with(version=version, created_at="", features=[], threshold=threshold)
         store.put_object(Bucket="models", Key=f"{version}/manifest.json", Body=manifest.to_json())
     champion, other = measured(lake, "--settings", str(settings_file))["models"]
     assert values(champion["period"], names)[:3] == [2, 0.5, 1.0]
