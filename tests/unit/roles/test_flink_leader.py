@@ -3,7 +3,7 @@
 import sys
 import types
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -19,8 +19,17 @@ SEVERAL = ALONE + (
 TOLD = b"\xac\xed\x00\x05w\x18\x00\x16http://10.78.0.14:8081sr\x00\x0ejava.util.UUID"
 
 
+LATCH = "/flink/fraud-2.3.0/leader/latch"
+# the leader's and the other's
+SESSIONS = {"_c_one-latch-0000000007": 71, "_c_other-latch-0000000008": 82}
+
+
 class NoNodeError(Exception):
     pass
+
+
+class Node(NamedTuple):
+    ephemeralOwner: int  # noqa: N815 - kazoo's name
 
 
 class Zookeeper:
@@ -28,11 +37,13 @@ class Zookeeper:
 
     held: bytes | Exception = TOLD
     asked: list[str]
+    deleted: list[str]
     closed: int
 
     def __init__(self, hosts: str, timeout: float) -> None:
         assert timeout > 0
         Zookeeper.asked = [hosts]
+        Zookeeper.deleted = []
         Zookeeper.closed = 0
 
     def start(self, timeout: float) -> None:
@@ -40,11 +51,22 @@ class Zookeeper:
         if isinstance(self.held, TimeoutError):
             raise self.held
 
-    def get(self, node: str) -> tuple[bytes, Any]:
+    def get(self, node: str) -> tuple[bytes, Node]:
         self.asked.append(node)
         if isinstance(self.held, Exception):
             raise self.held
-        return self.held, None
+        return self.held, Node(71)
+
+    def get_children(self, node: str) -> list[str]:
+        assert node == LATCH
+        return [*SESSIONS, "_c_gone-latch-0000000006"]
+
+    def exists(self, node: str) -> Node | None:
+        session = SESSIONS.get(node.removeprefix(f"{LATCH}/"))
+        return Node(session) if session else None
+
+    def delete(self, node: str) -> None:
+        self.deleted.append(node)
 
     def stop(self) -> None:
         pass
@@ -122,3 +144,30 @@ def test_a_leader_is_waited_for(
     monkeypatch.setattr(sys, "argv", ["flink-leader", "--wait", "30"])
     flink_leader.main()
     assert capsys.readouterr().out == "http://10.78.0.14:8081\n"
+
+
+def test_the_lead_of_a_process_that_is_gone_is_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, zookeeper: type[Zookeeper]
+) -> None:
+    (tmp_path / "config.yaml").write_text(SEVERAL.replace("10.78.0.11\n", "10.78.0.14\n"))
+    monkeypatch.setattr(flink_leader, "CONFIG", tmp_path / "config.yaml")
+    monkeypatch.setattr(sys, "argv", ["flink-leader", "--resign"])
+    flink_leader.main()
+    assert zookeeper.deleted == [f"{LATCH}/_c_one-latch-0000000007"]
+    assert zookeeper.closed == 1
+    zookeeper.held = TimeoutError("Connection time-out")
+    with pytest.raises(SystemExit, match=r"time-out.*its session ends by itself"):
+        flink_leader.main()
+
+
+@pytest.mark.parametrize("held", [TOLD, NoNodeError()])
+def test_only_ones_own_lead_is_ended(zookeeper: type[Zookeeper], held: bytes | Exception) -> None:
+    zookeeper.held = held
+    flink_leader.resign(SEVERAL)
+    assert zookeeper.deleted == []
+
+
+def test_the_only_jobmanager_has_no_lead_to_end(zookeeper: type[Zookeeper]) -> None:
+    zookeeper.asked = []
+    flink_leader.resign(ALONE)
+    assert zookeeper.asked == []

@@ -2,6 +2,9 @@
 """Prints the REST address of the JobManager that leads.
 
 With high availability, ZooKeeper knows; without, the only JobManager stands in the configuration.
+
+With --resign it ends the lead of this host's JobManager, whose process is gone. Else no other leads before
+ZooKeeper has missed that process for the whole of its session.
 """
 
 from __future__ import annotations
@@ -12,9 +15,17 @@ import os
 import re
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kazoo.client import KazooClient
 
 CONFIG = Path(os.environ.get("FLINK_CONF_DIR", "/etc/flink")) / "config.yaml"
+QUORUM = "high-availability.zookeeper.quorum"
 ZOOKEEPER_TIMEOUT_S = 5
 
 
@@ -34,31 +45,44 @@ def address_in(content: bytes) -> str | None:
     return found[0].decode() if found else None
 
 
-def ask_zookeeper(quorum: str, node: str) -> str:
-    """Read the address that the leader keeps in ZooKeeper for as long as it leads.
+@contextmanager
+def zookeeper(quorum: str) -> Iterator[KazooClient]:
+    """Connect to ZooKeeper.
 
     Raises:
-        NoLeaderError: says whether ZooKeeper or a leader is missing.
+        NoLeaderError: it does not answer.
 
     """
     from kazoo.client import KazooClient  # noqa: PLC0415 - only with high availability
-    from kazoo.exceptions import KazooException, NoNodeError  # noqa: PLC0415
+    from kazoo.exceptions import KazooException  # noqa: PLC0415
     from kazoo.handlers.threading import KazooTimeoutError  # noqa: PLC0415
 
     client = KazooClient(hosts=quorum, timeout=ZOOKEEPER_TIMEOUT_S)
     try:
         client.start(timeout=ZOOKEEPER_TIMEOUT_S)
-        address = address_in(client.get(node)[0])
-    except NoNodeError:
-        address = None
+        yield client
     except (KazooException, KazooTimeoutError) as error:
         raise NoLeaderError(f"ZooKeeper ({quorum}) does not tell who leads: {error!r}") from error
     finally:
         client.stop()
         client.close()
-    if address is None:
-        raise NoLeaderError("no JobManager leads; see journalctl -u flink-jobmanager on each of their hosts")
-    return address
+
+
+def read_leader(client: KazooClient, root: str) -> tuple[str | None, int]:
+    """Give the address that the leader keeps in ZooKeeper for as long as it leads, and its session."""
+    from kazoo.exceptions import NoNodeError  # noqa: PLC0415
+
+    try:
+        content, node = client.get(f"{root}/rest_server/connection_info")
+    except NoNodeError:
+        return None, 0
+    return address_in(content), node.ephemeralOwner
+
+
+def root_in_zookeeper(config: str) -> str:
+    """Give the node that Flink keeps its leader below, of the text of config.yaml."""
+    root = option(config, "high-availability.zookeeper.path.root") or "/flink"
+    return f"{root}{option(config, 'high-availability.cluster-id') or '/default'}/leader"
 
 
 def find_leader(config: str) -> str:
@@ -68,24 +92,70 @@ def find_leader(config: str) -> str:
         NoLeaderError: there is none.
 
     """
-    quorum = option(config, "high-availability.zookeeper.quorum")
+    quorum = option(config, QUORUM)
     if quorum:
-        root = option(config, "high-availability.zookeeper.path.root") or "/flink"
-        cluster = option(config, "high-availability.cluster-id") or "/default"
-        return ask_zookeeper(quorum, f"{root}{cluster}/leader/rest_server/connection_info")
+        with zookeeper(quorum) as client:
+            leader, _ = read_leader(client, root_in_zookeeper(config))
+        if leader is None:
+            raise NoLeaderError("no JobManager leads; see journalctl -u flink-jobmanager on each host")
+        return leader
+    return own_address(config)
+
+
+def own_address(config: str) -> str:
+    """Give the URL of the REST interface of this host's JobManager, or of the only one.
+
+    Raises:
+        NoLeaderError: the configuration does not name it.
+
+    """
     address, port = option(config, "rest.address"), option(config, "rest.port")
     if not address or not port:
         raise NoLeaderError(f"{CONFIG} names no rest.address and rest.port")
     return f"http://{address}:{port}"
 
 
+def resign(config: str) -> None:
+    """End the lead of this host's JobManager in ZooKeeper, if it has it, so that another leads.
+
+    Only for a process that is gone: one that lives goes on as leader for some seconds.
+
+    Raises:
+        NoLeaderError: ZooKeeper does not answer.
+
+    """
+    quorum = option(config, QUORUM)
+    if not quorum:
+        return
+    root = root_in_zookeeper(config)
+    with zookeeper(quorum) as client:
+        leader, session = read_leader(client, root)
+        if leader != own_address(config):
+            return
+        for name in client.get_children(f"{root}/latch"):
+            candidate = f"{root}/latch/{name}"
+            node = client.exists(candidate)
+            if node and node.ephemeralOwner == session:
+                client.delete(candidate)
+                print(f"{leader} leads no more")
+
+
 def main() -> None:
     """Ask once, or until a JobManager leads or time is up."""
     parser = argparse.ArgumentParser(prog="flink-leader", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="how long to wait for one")
+    parser.add_argument(
+        "--resign", action="store_true", help="end the lead of this host's process, which is gone"
+    )
     arguments = parser.parse_args()
     # the client tells each try to connect
     logging.disable()
+    if arguments.resign:
+        try:
+            resign(CONFIG.read_text())
+        except NoLeaderError as error:
+            sys.exit(f"{error}; its session ends by itself")
+        return
     deadline = time.monotonic() + arguments.wait
     while True:
         try:
