@@ -167,6 +167,7 @@ def _of_the_whole() -> dict[str, Fault]:
         "zookeeper-quorum": Fault(
             "coordination", _quorum_lost, QUORUM_LOST_S, AFTER, after_repair=True, paired=False
         ),
+        "last-broker": Fault("log", _last_broker_lost, STOPPED_S, AFTER, after_repair=True, paired=False),
         "two-minio-nodes": Fault("storage", _two_nodes_lost, NODES_LOST_S, PROCESS, paired=False),
         "all-hosts": Fault("host", _all_powered_off, OFF_S, AFTER, after_repair=True, paired=False),
         "producer-clock": Fault("records", _clock_off, SENT_S, PROCESS),
@@ -215,6 +216,14 @@ def _several(hosts: Sequence[str], unit: str) -> Aimed:
 def _quorum_lost(cluster: Cluster, chance: random.Random) -> Aimed:
     members = named(cluster.hosts, "zookeeper")
     return _several(sorted(chance.sample(members, len(members) // 2 + 1)), "zookeeper")
+
+
+def _last_broker_lost(cluster: Cluster, chance: random.Random) -> Aimed:
+    """Stop all brokers but one in good order, so that it is the last replica in sync, then kill it."""
+    brokers = named(cluster.hosts, "kafka")
+    last = chance.choice(brokers)
+    stopped = [harm.stopped(broker, "kafka") for broker in brokers if broker != last]
+    return Aimed(harm.together([*stopped, harm.kept_down(last, "kafka")]), f"kafka of all, of {last} last")
 
 
 def _two_nodes_lost(cluster: Cluster, chance: random.Random) -> Aimed:

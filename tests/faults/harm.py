@@ -69,6 +69,12 @@ def stopped(host: str, unit: str) -> Harm:
     return Harm((Step(host, f"systemctl stop {unit}"),), (Step(host, _started(unit)),))
 
 
+def kept_down(host: str, unit: str) -> Harm:
+    """End all processes of a unit, which systemd does not start again."""
+    end = f"systemctl kill --signal=KILL {unit}; systemctl stop {unit}"
+    return Harm((Step(host, end),), (Step(host, _started(unit)),))
+
+
 def frozen(host: str, unit: str) -> Harm:
     """Freeze all processes of a unit: they keep their connections, and do not know what happens."""
     thaw = f"systemctl kill --signal=CONT {unit} 2>/dev/null || true; {_started(unit)}"

@@ -93,6 +93,14 @@ def test_a_majority_of_zookeeper_and_two_nodes_of_minio_are_lost() -> None:
     assert len(chosen) > 1
 
 
+def test_the_last_broker_is_killed_when_all_others_have_stopped() -> None:
+    *others, last = aimed("last-broker").harm.breaks
+    assert sorted(step.where for step in (*others, last)) == ["node1", "node2", "node3"]
+    assert {step.command for step in others} == {"systemctl stop kafka"}
+    # else systemd would start it again
+    assert last.command == "systemctl kill --signal=KILL kafka; systemctl stop kafka"
+
+
 @pytest.mark.parametrize("name", sorted(TABLE))
 def test_each_fault_is_mended_where_it_was_injected(name: str) -> None:
     found = aimed(name).harm

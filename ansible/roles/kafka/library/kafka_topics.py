@@ -156,10 +156,11 @@ def apply_changes(admin: KafkaAdminClient, wanted: dict[str, Topic], existing: d
     if missing:
         check_results(admin.create_topics(missing, raise_errors=False)["topics"])
         admin.wait_for_topics(list(missing))
+    # Only what differs: with a new min.insync.replicas, Kafka forgets a topic's eligible leader replicas.
     differing = [
-        ConfigResource(ConfigResourceType.TOPIC, name, configs=wanted[name]["config"])
+        ConfigResource(ConfigResourceType.TOPIC, name, configs=dict(changed))
         for name, topic in existing.items()
-        if topic["config"] != wanted[name]["config"]
+        if (changed := wanted[name]["config"].items() - topic["config"].items())
     ]
     if differing:
         for name, result in admin.alter_configs(differing, raise_on_unknown=False)["topic"].items():
