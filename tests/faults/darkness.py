@@ -1,5 +1,6 @@
 """Dark time and lag, from when records were acknowledged and when their predictions came."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Collection, Mapping
 from itertools import pairwise
@@ -24,16 +25,33 @@ class Span(NamedTuple):
         return self.end_s - self.begin_s
 
 
-def dark(
-    acknowledged_s: Collection[float], predicted_s: Collection[float], since_s: float, until_s: float
-) -> Span:
-    """Find the longest time without a prediction while records were acknowledged.
+def owed(
+    acknowledged_s: Mapping[Place, float], predicted_s: Mapping[Place, float], since_s: float
+) -> list[float]:
+    """Give when predictions were owed: at each acknowledgement, and at `since_s` if a record waited then.
+
+    Args:
+        acknowledged_s: when Kafka confirmed each record.
+        predicted_s: when the first prediction of each came, if it did.
+        since_s: the begin of what is watched; a record that was confirmed before it waits if it gets its
+            prediction over LATE_S after it, or never.
+
+    """
+    waited = any(
+        at < since_s and predicted_s.get(place, math.inf) > since_s + LATE_S
+        for place, at in acknowledged_s.items()
+    )
+    return [*acknowledged_s.values(), *([since_s] if waited else [])]
+
+
+def dark(owed_s: Collection[float], predicted_s: Collection[float], since_s: float, until_s: float) -> Span:
+    """Find the longest time without a prediction while one was owed.
 
     A darkness begins with the first acknowledgement after the last prediction: a system that takes no record
     owes none. It ends with the next prediction, whichever record that is of.
 
     Args:
-        acknowledged_s: when Kafka confirmed each record.
+        owed_s: as from `owed`.
         predicted_s: when the first prediction of each record came.
         since_s: what came before does not count.
         until_s: the end of what was watched; a darkness that lasts until then is told as that long.
@@ -42,7 +60,7 @@ def dark(
         The longest; of no length where there was none.
 
     """
-    asked = sorted(acknowledged_s)
+    asked = sorted(owed_s)
     lights = [since_s, *sorted(at for at in predicted_s if since_s < at < until_s), until_s]
     longest = Span(since_s, since_s)
     for last_s, next_s in pairwise(lights):

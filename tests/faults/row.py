@@ -10,7 +10,7 @@ import topics
 from catalogue import AFTER, Fault
 from checks import Times, problems_of
 from containers import HostError
-from darkness import LATE_S, Place, dark, lag
+from darkness import LATE_S, Place, dark, lag, owed
 from harm import together
 from injection import Injection, Journal
 from moments import LASTING, MOMENTS
@@ -163,7 +163,7 @@ class Row:
         predicted_s = {place: at for place, at in first_s.items() if place in acknowledged_s}
         since_s = self._mended_s if self.after_repair else self._broken_s
         times = Times(
-            dark(acknowledged_s.values(), predicted_s.values(), since_s, self._ended_s),
+            dark(owed(acknowledged_s, predicted_s, since_s), predicted_s.values(), since_s, self._ended_s),
             lag(acknowledged_s, predicted_s, since_s, self._ended_s),
             self.limit_s,
         )

@@ -1,7 +1,7 @@
 """Dark time and lag, as a row tells them."""
 
 import pytest
-from darkness import dark, lag
+from darkness import dark, lag, owed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +29,16 @@ def test_what_was_before_the_repair_does_not_count_after_it() -> None:
     predicted = [at + 0.1 for at in range(100) if not 10 <= at < 70]
     assert dark(range(100), predicted, 0, 100).seconds == pytest.approx(60.1)
     assert dark(range(100), predicted, 65, 100) == (65, pytest.approx(70.1))
+
+
+def test_what_waits_at_the_repair_is_owed_from_then_on() -> None:
+    # Kafka took the last record at 19, was away until 60, and gave nothing until 80
+    acknowledged = {(0, at): float(at) for at in range(100) if not 20 <= at < 60}
+    predicted = {(0, at): at + 0.1 if at < 19 or at >= 80 else 80.0 + at / 1000 for at in range(100)}
+    assert dark(owed(acknowledged, predicted, 40), predicted.values(), 40, 100) == (40, pytest.approx(80.019))
+    # the system is not to blame where all that it took has a prediction
+    predicted[0, 19] = 19.1
+    assert dark(owed(acknowledged, predicted, 40), predicted.values(), 40, 100) == (60, pytest.approx(80.1, abs=0.1))
 
 
 @given(st.lists(st.floats(0, 100)), st.lists(st.floats(0, 100)), st.floats(0, 100))
