@@ -5,6 +5,10 @@ With high availability, ZooKeeper knows; without, the only JobManager stands in 
 
 With --resign it ends the lead of this host's JobManager, whose process is gone. Else no other leads before
 ZooKeeper has missed that process for the whole of its session.
+
+With --watch it looks after this host's JobManager for ever, and kills it when another leads in its place: a
+process that was frozen meanwhile would go on as leader for moments. TaskManagers do not ask who tells them to
+leave their leader, so it would part them from the new one, and all jobs would start once more.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ import argparse
 import logging
 import os
 import re
+import signal
+import subprocess
 import sys
 import time
 from contextlib import contextmanager
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
     from kazoo.client import KazooClient
 
 CONFIG = Path(os.environ.get("FLINK_CONF_DIR", "/etc/flink")) / "config.yaml"
+UNIT = "flink-jobmanager.service"
 QUORUM = "high-availability.zookeeper.quorum"
 ZOOKEEPER_TIMEOUT_S = 5
 
@@ -140,21 +147,56 @@ def resign(config: str) -> None:
                 print(f"{leader} leads no more")
 
 
+def running_pid() -> int:
+    """Give the process of this host's JobManager, 0 if it does not run or is about to stop."""
+    asked = ["systemctl", "show", "--property=ActiveState,MainPID", UNIT]
+    told = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True).stdout  # noqa: S603
+    properties = dict(line.split("=", 1) for line in told.splitlines())
+    return int(properties["MainPID"]) if properties["ActiveState"] == "active" else 0
+
+
+def watch(config: str) -> None:
+    """Kill this host's JobManager whenever another leads in its place; never returns.
+
+    Raises:
+        NoLeaderError: ZooKeeper does not answer.
+
+    """
+    own, root = own_address(config), root_in_zookeeper(config)
+    session = pid = 0
+    with zookeeper(option(config, QUORUM) or "") as client:
+        while True:
+            leader, leads = read_leader(client, root)
+            if leader == own and leads != session:
+                session, pid = leads, running_pid()
+            elif leader not in (own, None) and pid:
+                if pid == running_pid():
+                    os.kill(pid, signal.SIGKILL)
+                    print(
+                        f"killed {pid}, which had led and does not know that {leader} leads now", flush=True
+                    )
+                session = pid = 0
+            time.sleep(1)
+
+
 def main() -> None:
     """Ask once, or until a JobManager leads or time is up."""
     parser = argparse.ArgumentParser(prog="flink-leader", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="how long to wait for one")
     parser.add_argument(
-        "--resign", action="store_true", help="end the lead of this host's process, which is gone"
+        "--resign", action="store_true", help="end the lead of this host, whose process is gone"
+    )
+    parser.add_argument(
+        "--watch", action="store_true", help="kill this host's process when another leads instead"
     )
     arguments = parser.parse_args()
     # the client tells each try to connect
     logging.disable()
-    if arguments.resign:
+    if arguments.resign or arguments.watch:
         try:
-            resign(CONFIG.read_text())
+            (watch if arguments.watch else resign)(CONFIG.read_text())
         except NoLeaderError as error:
-            sys.exit(f"{error}; its session ends by itself")
+            sys.exit(str(error))
         return
     deadline = time.monotonic() + arguments.wait
     while True:
