@@ -114,6 +114,8 @@ def is_unit(text: str) -> None:
     parser.read_string(text.replace("\\\n", " "))
     assert parser["Service"]["ExecStart"].startswith("/")
     assert "MemoryMax" in parser["Service"]
+    # a line that is joined to the next, as after an included file, is no longer one that systemd knows
+    assert re.fullmatch("0[0-7]{3}", parser["Service"].get("UMask", "0077"))
     # Java and Go raise the limit to the system's by themselves; a unit could only lower that.
     assert "LimitNOFILE" not in parser["Service"]
     # A service that ends without being asked to is missed, whatever its exit status.
@@ -221,6 +223,18 @@ def test_a_service_notes_which_java_and_python_it_starts_with(unit: str, package
 def test_a_jobmanager_that_crashed_waits_as_long_as_it_is_told(restart_s: int) -> None:
     template = ROLES / "flink/templates/flink-jobmanager.service.j2"
     assert f"\nRestartSec={restart_s}\n" in render(template, flink_jobmanager_restart_s=restart_s)
+
+
+def test_a_jobmanager_that_may_take_over_is_watched_and_resigns() -> None:
+    template = ROLES / "flink/templates/flink-jobmanager.service.j2"
+    alone, one_of_two = (render(template, flink_zookeeper_quorum=quorum) for quorum in ("", "192.0.2.1:2181"))
+    assert "flink-leader --resign" not in alone
+    assert "flink-jobmanager-watch.service\n" in re.findall("Wants=.*\n", one_of_two)[0]
+    # before it is held back where it fails again and again
+    assert re.findall("ExecStopPost=-?(.*) ?", one_of_two) == [
+        "/usr/local/bin/flink-leader --resign",
+        "/usr/local/sbin/service-restart-delay %n",
+    ]
 
 
 def test_a_jobmanager_that_may_take_over_gets_the_processor_as_others_do() -> None:
