@@ -65,7 +65,7 @@ chosen = $(if $(filter file,$(origin TFVARS)),,yes)
 pools = $(if $(TFVARS),-var-file='$(TFVARS)',$(if $(chosen),,$(addprefix -var-file=../../,$(wildcard $(POOLS)))))
 remember_pools = $(if $(TFVARS),(cd $(LAB) && cat '$(TFVARS)') >$(POOLS),$(if $(chosen),rm -f $(POOLS),true))
 
-.PHONY: help demo checked plan up stream down evaluate lifecycle bench compare faults check test test-check test-roles test-lab test-slow test-machines lock
+.PHONY: help demo checked plan up stream down evaluate lifecycle bench compare faults soak check test test-check test-roles test-lab test-slow test-machines lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -159,6 +159,9 @@ compare: .venv/installed ## what a record costs with the jobs of BEFORE=commit a
 # RATE is told only where it is given: its default is that of make stream
 faults: .venv/installed ## break the running lab in every way, and check what becomes of records, as build/faults.html and .json; goes on where it was cut off; SEED=number ONLY=fault COUNT=number RATE=200
 	@python tests/faults/faults.py $(if $(SEED),--seed '$(SEED)') $(if $(ONLY),--only '$(ONLY)') $(if $(COUNT),--count '$(COUNT)') $(if $(filter file,$(origin RATE)),,--rate '$(RATE)')
+
+soak: .venv/installed ## let the running lab work and restart a job each minute, and see that nothing grows, as build/soak.html and .json; MINUTES=60 RATE=200
+	@python tests/faults/soak.py $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(filter file,$(origin RATE)),,--rate '$(RATE)')
 
 check: .venv/installed build/flink/installed ## lint, types, unit tests and the jobs on a mini cluster, for the daily loop
 	@ruff check .

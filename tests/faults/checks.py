@@ -135,9 +135,9 @@ def problems_of(  # noqa: PLR0913 - a row's findings, each by its name
     lake: Mapping[str, LakeCount],
     jobs: Sequence[str],
     services: Sequence[str],
-    times: Times,
+    times: Times | None = None,
 ) -> list[str]:
-    """Say in words what does not hold; empty where all does."""
+    """Say in words what does not hold; empty where all does. Without `times`, nothing was timed."""
     found = []
     if lost:
         found.append(f"{len(lost)} acknowledged records are lost: {_named(lost)}")
@@ -150,7 +150,7 @@ def problems_of(  # noqa: PLR0913 - a row's findings, each by its name
             found.append(f"the lake's {folder} misses {count.missing} records")
         if count.repeated:
             found.append(f"the lake's {folder} has {count.repeated} rows beyond the first of a record")
-    return [*found, *jobs, *services, *times.problems()]
+    return [*found, *jobs, *services, *(times.problems() if times else [])]
 
 
 def _named(found: Sequence[object]) -> str:

@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        with _alone():
+        with alone():
             return _run(options)
     except KeyboardInterrupt:
         print(
@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Let no other run of this checkout break or mend anything meanwhile; HostError if one does."""
     try:
         file = (LAB / "faults.lock").open("w")

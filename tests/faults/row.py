@@ -97,7 +97,7 @@ class Row:
                 finally:
                     self._ended_s = time.time()
                     producer.stop()
-                    self._wait_for_the_last(producer, watcher)
+                    wait_for_the_last(producer, watcher)
                     watcher.stop()
             services = self._system.unhealthy()
             jobs = self._system.wrong_jobs()
@@ -144,11 +144,6 @@ class Row:
             return time.monotonic() - quiet[0] > QUIET_S
 
         wait_until(recovered, RECOVERY_S, 1)
-
-    @staticmethod
-    def _wait_for_the_last(producer: SteadyProducer, watcher: Watcher) -> None:
-        """Wait until each record that was acknowledged late has its prediction, too."""
-        wait_until(lambda: not _waiting(producer, watcher.first_s(), late_s=0), LAST_PREDICTIONS_S, 1)
 
     def _row(  # noqa: PLR0913, PLR0917 - what it is made of
         self,
@@ -211,6 +206,11 @@ class Row:
                 },
             ),
         }
+
+
+def wait_for_the_last(producer: SteadyProducer, watcher: Watcher) -> None:
+    """Wait until each record that was acknowledged late has its prediction, too, for a minute at most."""
+    wait_until(lambda: not _waiting(producer, watcher.first_s(), late_s=0), LAST_PREDICTIONS_S, 1)
 
 
 def timeline(

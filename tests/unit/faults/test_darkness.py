@@ -38,7 +38,10 @@ def test_what_waits_at_the_repair_is_owed_from_then_on() -> None:
     assert dark(owed(acknowledged, predicted, 40), predicted.values(), 40, 100) == (40, pytest.approx(80.019))
     # the system is not to blame where all that it took has a prediction
     predicted[0, 19] = 19.1
-    assert dark(owed(acknowledged, predicted, 40), predicted.values(), 40, 100) == (60, pytest.approx(80.1, abs=0.1))
+    assert dark(owed(acknowledged, predicted, 40), predicted.values(), 40, 100) == (
+        60,
+        pytest.approx(80.1, abs=0.1),
+    )
 
 
 @given(st.lists(st.floats(0, 100)), st.lists(st.floats(0, 100)), st.floats(0, 100))
