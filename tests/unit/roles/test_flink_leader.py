@@ -33,11 +33,26 @@ class Node(NamedTuple):
     ephemeralOwner: int  # noqa: N815 - kazoo's name
 
 
+class Retry:
+    """In the place of kazoo's, for a connection that comes back at once."""
+
+    def __init__(self, max_tries: int, max_delay: float) -> None:
+        assert max_tries == -1
+        assert max_delay > 0
+
+    def __call__(self, ask: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - whatever it is
+        try:
+            return ask(*arguments)
+        except RuntimeError:
+            return ask(*arguments)
+
+
 class Zookeeper:
     """In the place of kazoo's client; tests say what its node holds, or what happens instead."""
 
     held: bytes | Exception = TOLD
     session: int = 71
+    lost: bool = False
     asked: list[str]
     deleted: list[str]
     closed: int
@@ -55,6 +70,9 @@ class Zookeeper:
 
     def get(self, node: str) -> tuple[bytes, Node]:
         self.asked.append(node)
+        if Zookeeper.lost:
+            Zookeeper.lost = False
+            raise RuntimeError("the connection was lost")
         if isinstance(self.held, Exception):
             raise self.held
         return self.held, Node(self.session)
@@ -85,6 +103,7 @@ def zookeeper(monkeypatch: pytest.MonkeyPatch) -> type[Zookeeper]:
         "kazoo.exceptions": {"KazooException": RuntimeError, "NoNodeError": NoNodeError},
         "kazoo.handlers": {},
         "kazoo.handlers.threading": {"KazooTimeoutError": TimeoutError},
+        "kazoo.retry": {"KazooRetry": Retry},
     }
     for name, content in modules.items():
         module = types.ModuleType(name)
@@ -191,6 +210,7 @@ def killed(monkeypatch: pytest.MonkeyPatch, zookeeper: type[Zookeeper]) -> Calla
             if not to_come:
                 raise EndedError
             leader, zookeeper.session, pid = to_come.pop(0)
+            zookeeper.lost = not to_come
             monkeypatch.setattr(flink_leader, "running_pid", lambda: pid)
             zookeeper.held = TOLD.replace(b"10.78.0.14", leader.encode()) if leader else NoNodeError()
 

@@ -159,14 +159,18 @@ def watch(config: str) -> None:
     """Kill this host's JobManager whenever another leads in its place; never returns.
 
     Raises:
-        NoLeaderError: ZooKeeper does not answer.
+        NoLeaderError: ZooKeeper does not answer at the begin; later it is waited for.
 
     """
+    from kazoo.retry import KazooRetry  # noqa: PLC0415
+
     own, root = own_address(config), root_in_zookeeper(config)
+    # who led before the connection was lost must be known after it
+    ask = KazooRetry(max_tries=-1, max_delay=1)
     session = pid = 0
     with zookeeper(option(config, QUORUM) or "") as client:
         while True:
-            leader, leads = read_leader(client, root)
+            leader, leads = ask(read_leader, client, root)
             if leader == own and leads != session:
                 session, pid = leads, running_pid()
             elif leader not in (own, None) and pid:
