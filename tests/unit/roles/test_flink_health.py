@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 import threading
+import types
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,49 @@ def test_why_nobody_leads_is_told(
     with pytest.raises(SystemExit):
         flink_health.main()
     assert capsys.readouterr().out == "no JobManager leads\n"
+
+
+@pytest.mark.parametrize(
+    ("places", "taskmanagers", "told"),
+    [
+        (["node2-1", "node3-1"], 2, []),
+        (["node2-1"], 2, []),
+        (["node2-1", "node3-1", "node2-1"], 2, []),
+        (["node2-1", "node2-1"], 1, []),
+        (["node3-1", "node3-1"], 2, ["job scoring: its 2 subtasks are on node3-1 only, of 2 TaskManagers"]),
+    ],
+)
+def test_a_job_that_leaves_out_taskmanagers_is_told(
+    jobmanager: JobManager, places: list[str], taskmanagers: int, told: list[str]
+) -> None:
+    answers = {
+        "/taskmanagers": {"taskmanagers": [{}] * taskmanagers},
+        "/jobs/j": {"vertices": [{"id": "v", "name": "Source"}, {"id": "one", "name": "Committer"}]},
+        "/jobs/j/vertices/v": {"subtasks": [{"taskmanager-id": place} for place in places]},
+        "/jobs/j/vertices/one": {"subtasks": [{"taskmanager-id": places[0]}]},
+    }
+    assert [*flink_health.uneven_jobs(lambda path: answers.get(path) or jobmanager.get(path))] == told
+    jobmanager.job["state"] = "RESTARTING"
+    assert [*flink_health.uneven_jobs(lambda path: answers.get(path) or jobmanager.get(path))] == []
+
+
+def test_who_waits_pauses_for_longer_than_a_look_takes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock, pauses = [0.0], []
+
+    def look() -> str:
+        clock[0] += 4
+        raise OSError("no JobManager leads")
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        clock[0] += seconds
+
+    monkeypatch.setattr(flink_health, "ENABLED", tmp_path)
+    monkeypatch.setattr(flink_health, "find_leader", look)
+    monkeypatch.setattr(flink_health, "time", types.SimpleNamespace(monotonic=lambda: clock[0], sleep=pause))
+    monkeypatch.setattr(sys, "argv", ["flink-health", "--wait", "20"])
+    with pytest.raises(SystemExit):
+        flink_health.main()
+    assert pauses == [9, 9]
