@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ class Restarts:
         job = self._jobs[JOBS[self.done % len(JOBS)]]
         self._narrow[job] = not self._narrow[job]
         wanted = self._requirements(job)
-        self._flink.request(f"/jobs/{job}/resource-requirements", "PUT", wanted)
+        self._require(job, wanted)
         if not wait_until(lambda: self._runs(job, wanted), RESTARTED_S, 1):
             raise HostError(f"job {job} did not restart within {RESTARTED_S:g} s")
         self.done += 1
@@ -70,7 +71,20 @@ class Restarts:
     def undo(self) -> None:
         """Give each job its own parallelism again."""
         for job, wanted in self._wanted.items():
-            self._flink.request(f"/jobs/{job}/resource-requirements", "PUT", wanted)
+            self._require(job, wanted)
+
+    def _require(self, job: str, wanted: Mapping[str, Any]) -> None:
+        """Ask for a parallelism; a busy JobManager may still be about the request before."""
+        deadline = time.monotonic() + RESTARTED_S
+        while True:
+            try:
+                self._flink.request(f"/jobs/{job}/resource-requirements", "PUT", dict(wanted))
+            except JobError as error:
+                if "update to the job" not in str(error) or time.monotonic() > deadline:
+                    raise
+            else:
+                return
+            time.sleep(1)
 
     def _requirements(self, job: str) -> dict[str, Any]:
         most = 1 if self._narrow[job] else sys.maxsize
@@ -115,16 +129,15 @@ def _run(options: argparse.Namespace) -> int:
     begin = topics.ends(system.settings)
     samples, restarts = Samples(system), Restarts(system)
     producer = SteadyProducer(system.settings, mark, options.rate, random.Random(mark), by_customer=True)  # noqa: S311
-    watcher = Watcher(system.settings)
-    watcher.start()
-    producer.start()
-    try:
+    with ExitStack() as undone:
+        watcher = Watcher(system.settings)
+        undone.callback(watcher.stop)
+        undone.callback(wait_for_the_last, producer, watcher)
+        undone.callback(producer.stop)
+        undone.callback(restarts.undo)
+        watcher.start()
+        producer.start()
         _soak(options.minutes, samples, restarts)
-    finally:
-        restarts.undo()
-        producer.stop()
-        wait_for_the_last(producer, watcher)
-        watcher.stop()
     services, jobs = system.unhealthy(), system.wrong_jobs()
     verdict = judge(
         system.settings,

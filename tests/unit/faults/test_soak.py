@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from samples import Samples, units_of
 from soak import Restarts
 from soak_page import page
+from system import JobError
 
 MEMORY = ("memory, MB", "kafka of node1")
 
@@ -142,6 +143,27 @@ def test_jobs_restart_in_turns_to_one_subtask_and_back() -> None:
     restarts.undo()
     assert flink.widths[-2:] == [(lake, 2, 1), (scores, 2, 1)]
     assert restarts.done == 5
+
+
+def test_a_request_is_repeated_while_the_one_before_is_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = ["Another update to the job [%s] resource requirements is in progress."] * 2
+    system, flink = System(), Flink()
+    system.flink = flink  # type: ignore[attr-defined]
+    request = flink.request
+
+    def busy(*asked: Any) -> Any:  # noqa: ANN401 - as Flink's
+        if len(asked) > 1 and refusals:
+            raise JobError(refusals.pop())
+        return request(*asked)
+
+    restarts = Restarts(cast("Any", system))
+    monkeypatch.setattr(flink, "request", busy)
+    monkeypatch.setattr("soak.time.sleep", lambda _: None)
+    restarts.next()
+    assert (restarts.done, refusals) == (1, [])
+    refusals.append("no such job")
+    with pytest.raises(JobError, match="no such job"):
+        restarts.next()
 
 
 def test_a_job_that_does_not_restart_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
