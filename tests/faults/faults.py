@@ -5,85 +5,43 @@ cut off goes on with the next, and mends first what it had broken. Ends with 1 w
 """
 
 import argparse
-import fcntl
 import json
-import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from subprocess import SubprocessError
 from typing import Any
 
 from catalogue import Fault, catalogue
 from containers import ROOT, HostError
 from faults_page import page
 from injection import Journal
+from lab_command import FAILURES, LAB, command
 from moments import MOMENTS, undo_promotion
-from msgspec import MsgspecError
 from order import Planned, plan, rest
 from row import Row
 from rows import Rows, RowsError, open_rows
-from system import JobError, System
+from steady_producer import RATE_TPS
+from system import System
 
 from clients.command import positive_float
 from clients.process import ClientError
-from flink_jobs.store.lake import LakeError
 from flink_jobs.store.settings import SettingsError
 from training.options import positive
-from training.release_writer import PromotionError
 
-LAB = ROOT / "build/lab"
-RATE_TPS = 200.0
 # rows that could not be done, one after another, after which a run gives up
 MOST_BROKEN_OFF = 3
-
-# What a row may fail with; a run goes on with the next. Flink's, Kafka's and most of ours are RuntimeErrors.
-FAILURES = (
-    RuntimeError,
-    JobError,
-    LakeError,
-    PromotionError,
-    OSError,
-    ValueError,
-    MsgspecError,
-    SubprocessError,
-)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     options = _parser().parse_args(argv)
-    # a shell without job control starts commands that ignore SIGINT; both give the lab back
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        with alone():
-            return _run(options)
-    except KeyboardInterrupt:
-        print(
-            "faults: ended by a signal, what was broken is mended; the same command goes on", file=sys.stderr
-        )
-        return 130
-    except (HostError, RowsError, SettingsError, ClientError) as error:
-        print(f"faults: {error}", file=sys.stderr)
-        return 1
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Let no other run of this checkout break or mend anything meanwhile; HostError if one does."""
-    try:
-        file = (LAB / "faults.lock").open("w")
-    except OSError:
-        raise HostError("there is no lab here to break; make up brings one up") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HostError("another run of faults is going on") from None
-        yield
+    return command(
+        "faults",
+        lambda: _run(options),
+        (HostError, RowsError, SettingsError, ClientError),
+        ended="what was broken is mended; the same command goes on",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:

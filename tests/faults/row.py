@@ -8,7 +8,7 @@ from typing import Any
 
 import topics
 from catalogue import AFTER, Fault
-from checks import Times, problems_of
+from checks import Times
 from containers import HostError
 from darkness import LATE_S, Place, dark, lag, owed
 from harm import together
@@ -162,15 +162,7 @@ class Row:
             lag(acknowledged_s, predicted_s, since_s, self._ended_s),
             self.limit_s,
         )
-        problems = problems_of(
-            lost=verdict.lost,
-            differing=verdict.differing or [],
-            alerts=verdict.alerts,
-            lake=verdict.lake,
-            jobs=jobs,
-            services=services,
-            times=times,
-        )
+        problems = verdict.problems(jobs, services, times)
         began_s = self._began.timestamp()
         return {
             "name": self._planned.name,

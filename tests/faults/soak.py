@@ -8,7 +8,6 @@ as after a fault. Ends with 1 where something grew or did not hold.
 import argparse
 import json
 import random
-import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,21 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import topics
-from checks import problems_of
 from containers import ROOT, HostError
-from faults import RATE_TPS, alone
 from flatness import Growth, growths
+from lab_command import FAILURES, command
 from row import wait_for_the_last
 from samples import Samples
 from soak_page import page
-from steady_producer import SteadyProducer
+from steady_producer import RATE_TPS, SteadyProducer
 from system import JOBS, JobError, System, wait_until
 from topics import Watcher
 from verdict import judge
 
 from clients.command import positive_float
-from clients.process import ClientError
-from flink_jobs.store.settings import SettingsError
 
 MINUTES = 60.0
 SAMPLE_S = 15.0
@@ -108,17 +104,12 @@ class Restarts:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     options = _parser().parse_args(argv)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        with alone():
-            return _run(options)
-    except KeyboardInterrupt:
-        print("soak: ended by a signal; jobs have their own parallelism again", file=sys.stderr)
-        return 130
-    except (HostError, JobError, SettingsError, ClientError) as error:
-        print(f"soak: {error}", file=sys.stderr)
-        return 1
+    return command(
+        "soak",
+        lambda: _run(options),
+        FAILURES,
+        ended="jobs have their own parallelism again",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -149,13 +140,8 @@ def _run(options: argparse.Namespace) -> int:
         by_customer=True,
     )
     found = growths(samples.series)
-    problems = problems_of(
-        lost=verdict.lost,
-        differing=verdict.differing or [],
-        alerts=verdict.alerts,
-        lake=verdict.lake,
-        jobs=jobs,
-        services=[*services, *(f"{each} restarted" for each in sorted(samples.restarted))],
+    problems = verdict.problems(
+        jobs, [*services, *(f"{each} restarted" for each in sorted(samples.restarted))]
     ) + [problem for growth in found if (problem := growth.problem())]
     _write(options, began, samples, restarts.done, len(producer.acknowledged), found, problems)
     print("".join(f"! {problem}\n" for problem in problems), end="")

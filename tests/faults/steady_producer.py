@@ -18,6 +18,8 @@ from clients.pacing import Pacer, steady
 from flink_jobs.domain.label import Label
 from flink_jobs.store.settings import Settings
 
+# transactions a second, if nothing else is said
+RATE_TPS = 200.0
 CUSTOMERS, TERMINALS = 200, 100
 # every so many transactions, one has a label
 LABELLED = 20

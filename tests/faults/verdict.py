@@ -1,12 +1,12 @@
 """What became of the records of a row, read from Kafka and the lake."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import lake_counts
 import topics
-from checks import Acknowledged, LakeCount, alerts_differing, differing, lost, served_by
+from checks import Acknowledged, LakeCount, Times, alerts_differing, differing, lost, problems_of, served_by
 from darkness import Place
 from recomputed import Replay
 from topics import Offsets
@@ -33,6 +33,18 @@ class Verdict(NamedTuple):
     repeated: int
     alerts: list[str]
     lake: dict[str, LakeCount]
+
+    def problems(self, jobs: Sequence[str], services: Sequence[str], times: Times | None = None) -> list[str]:
+        """Say in words what does not hold of records, jobs, services and times, as `problems_of`."""
+        return problems_of(
+            lost=self.lost,
+            differing=self.differing or [],
+            alerts=self.alerts,
+            lake=self.lake,
+            jobs=jobs,
+            services=services,
+            times=times,
+        )
 
 
 def judge(  # noqa: PLR0913, PLR0917 - a row's own values

@@ -47,9 +47,10 @@ def jobmanager() -> JobManager:
 
 def found(jobmanager: JobManager, *, runs: bool = True, job: str = "scoring") -> list[str]:
     process = flink_health.Process("node2-1", "6203", STARTED_S) if runs else None
+    jobs = flink_health.running_jobs(jobmanager.get)
     return [
         *flink_health.registration_problems(jobmanager.get, {"1": process}),
-        *flink_health.job_problems(jobmanager.get, {"1": process}, [job]),
+        *flink_health.job_problems(jobmanager.get, jobs, {"1": process}, [job]),
     ]
 
 
@@ -180,14 +181,18 @@ def test_a_job_that_leaves_out_taskmanagers_is_told(
     jobmanager: JobManager, places: list[str], taskmanagers: int, told: list[str]
 ) -> None:
     answers = {
-        "/taskmanagers": {"taskmanagers": [{}] * taskmanagers},
         "/jobs/j": {"vertices": [{"id": "v", "name": "Source"}, {"id": "one", "name": "Committer"}]},
         "/jobs/j/vertices/v": {"subtasks": [{"taskmanager-id": place} for place in places]},
         "/jobs/j/vertices/one": {"subtasks": [{"taskmanager-id": places[0]}]},
     }
-    assert [*flink_health.uneven_jobs(lambda path: answers.get(path) or jobmanager.get(path))] == told
+
+    def uneven() -> list[str]:
+        jobs = flink_health.running_jobs(lambda path: answers.get(path) or jobmanager.get(path))
+        return [*flink_health.uneven_jobs(jobs, taskmanagers)]
+
+    assert uneven() == told
     jobmanager.job["state"] = "RESTARTING"
-    assert [*flink_health.uneven_jobs(lambda path: answers.get(path) or jobmanager.get(path))] == []
+    assert uneven() == []
 
 
 def test_who_waits_pauses_for_longer_than_a_look_takes(

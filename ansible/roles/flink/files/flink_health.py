@@ -27,7 +27,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +46,13 @@ class Process:
     name: str
     rpc_port: str
     started_s: int
+
+
+class RunningJob(NamedTuple):
+    """A job of the overview, and its vertices' tasks by name; all as Flink tells them."""
+
+    job: dict[str, Any]
+    vertices: list[tuple[str, list[dict[str, Any]]]]
 
 
 def find_leader() -> str:
@@ -137,46 +144,51 @@ def checkpoint_problems(get: Callable[[str], Any], job: dict[str, Any]) -> Itera
         )
 
 
-def tasks_of(get: Callable[[str], Any], job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], list[Any]]]:
-    """Give each vertex of a job with its tasks; none of a job that has just ended."""
-    for vertex in (get(f"/jobs/{job['jid']}") or {"vertices": []})["vertices"]:
-        yield vertex, (get(f"/jobs/{job['jid']}/vertices/{vertex['id']}") or {"subtasks": []})["subtasks"]
+def running_jobs(get: Callable[[str], Any]) -> list[RunningJob]:
+    """Give the jobs that run, each vertex with its tasks; a job that has just ended has none."""
+    found = []
+    for job in get("/jobs/overview")["jobs"]:
+        if job["state"] == "RUNNING":
+            vertices = (get(f"/jobs/{job['jid']}") or {"vertices": []})["vertices"]
+            asked = [(vertex, get(f"/jobs/{job['jid']}/vertices/{vertex['id']}")) for vertex in vertices]
+            tasks = [(vertex["name"], (answer or {"subtasks": []})["subtasks"]) for vertex, answer in asked]
+            found.append(RunningJob(job, tasks))
+    return found
 
 
-def uneven_jobs(get: Callable[[str], Any]) -> Iterator[str]:
+def uneven_jobs(jobs: list[RunningJob], taskmanagers: int) -> Iterator[str]:
     """Say which jobs' subtasks share TaskManagers although there are others.
 
     Each has one Python, which takes one core: a job on half of them scores half as much. All tasks run, so
     this is told and is no failure.
     """
-    taskmanagers = len(get("/taskmanagers")["taskmanagers"])
-    for job in get("/jobs/overview")["jobs"]:
-        if job["state"] != "RUNNING":
-            continue
-        places = [[task["taskmanager-id"] for task in tasks] for _, tasks in tasks_of(get, job)]
+    for job, vertices in jobs:
+        places = [[task["taskmanager-id"] for task in tasks] for _, tasks in vertices]
         widest = max(places, key=len, default=[])
-        if len(set(widest)) >= min(len(widest), taskmanagers):
-            continue
-        yield (
-            f"job {job['name']}: its {len(widest)} subtasks are on {', '.join(sorted(set(widest)))} only, of "
-            f"{taskmanagers} TaskManagers"
-        )
+        used = sorted(set(widest))
+        if len(used) < min(len(widest), taskmanagers):
+            yield (
+                f"job {job['name']}: its {len(widest)} subtasks are on {', '.join(used)} only, "
+                f"of {taskmanagers} TaskManagers"
+            )
 
 
 def job_problems(
-    get: Callable[[str], Any], processes: dict[str, Process | None], wanted: list[str]
+    get: Callable[[str], Any],
+    jobs: list[RunningJob],
+    processes: dict[str, Process | None],
+    wanted: list[str],
 ) -> Iterator[str]:
     """Say which tasks of wanted jobs do not run, and which of any job are on a process that is gone."""
     started_ms = {process.name: process.started_s * 1000 for process in processes.values() if process}
-    jobs = [job for job in get("/jobs/overview")["jobs"] if job["state"] == "RUNNING"]
-    for name in sorted(set(wanted) - {job["name"] for job in jobs}):
+    for name in sorted(set(wanted) - {job["name"] for job, _ in jobs}):
         yield f"job {name} does not run"
-    for job in jobs:
+    for job, vertices in jobs:
         if job["name"] in wanted:
             yield from checkpoint_problems(get, job)
-        for vertex, tasks in tasks_of(get, job):
+        for vertex, tasks in vertices:
             for task in tasks:
-                what, place = f"job {job['name']}: task {vertex['name']}", task["taskmanager-id"]
+                what, place = f"job {job['name']}: task {vertex}", task["taskmanager-id"]
                 if task["status"] == "RUNNING" and task["start-time"] < started_ms.get(place, 0):
                     yield f"{what} is believed to run on {place} as it was before"
                 elif task["status"] != "RUNNING" and job["name"] in wanted:
@@ -209,8 +221,14 @@ def main() -> None:
             url = find_leader()
             get = functools.partial(ask, url)
             processes = {instance: find_process(instance) for instance in instances}
-            found = [*registration_problems(get, processes), *job_problems(get, processes, arguments.job)]
-            told = [*uneven_jobs(get)] if arguments.job and not found else []
+            jobs = running_jobs(get)
+            found = [
+                *registration_problems(get, processes),
+                *job_problems(get, jobs, processes, arguments.job),
+            ]
+            told = []
+            if arguments.job and not found:
+                told = [*uneven_jobs(jobs, len(get("/taskmanagers")["taskmanagers"]))]
         except (OSError, http.client.HTTPException) as error:  # or it ends in the middle of an answer
             found = [f"the JobManager at {url} does not answer: {error}" if url else str(error)]
         if not found:
