@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 OWNER = ROOT / "terraform/lab"
@@ -84,9 +84,19 @@ class Containers:
 
     def shell(self, name: str, command: str, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
         """Run a command as root on a host; return what it printed. HostError as for `run`."""
-        if name not in self.names:
-            raise HostError(f"{name} is no host of this lab; there are {', '.join(self.names)}")
+        self._known(name)
         return self._run(["incus", "exec", name, "--", "bash", "-euc", command], timeout_s)
+
+    def fed(self, name: str, command: str, told: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Begin a command as root on a host, which reads what its caller writes; `told` gets its messages.
+
+        Raises:
+            HostError: it is no host of this lab.
+
+        """
+        self._known(name)
+        words = ["incus", "exec", name, "--", "bash", "-euc", command]
+        return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=told, stderr=subprocess.STDOUT)
 
     def do(self, step: Step) -> None:
         """Do a step on a host or here; HostError as for `run`."""
@@ -128,6 +138,10 @@ class Containers:
         """Let no unit count as failed any more; HostError as for `run`."""
         for name in self.names:
             self.shell(name, "systemctl reset-failed")
+
+    def _known(self, name: str) -> None:
+        if name not in self.names:
+            raise HostError(f"{name} is no host of this lab; there are {', '.join(self.names)}")
 
     def _own(self, name: str) -> None:
         ask = ["incus", "config", "get", name, "user.fraud_owner"]

@@ -81,6 +81,21 @@ def frozen(host: str, unit: str) -> Harm:
     return Harm((Step(host, f"systemctl kill --signal=STOP {unit}"),), (Step(host, thaw),))
 
 
+def slowed(host: str, unit: str, percent: int) -> Harm:
+    """Give a unit that share of one processor's time; its host's other services keep theirs.
+
+    It fails where the kernel does not hold the unit to it: the file is that of its first or second cgroups.
+    """
+    allow = f"systemctl set-property --runtime {unit} CPUQuota="
+    group = f"$(systemctl show --property=ControlGroup --value {unit})"
+    held = (
+        f'cat "/sys/fs/cgroup/cpu{group}/cpu.cfs_quota_us" "/sys/fs/cgroup{group}/cpu.max" 2>/dev/null '
+        "| grep -q '^[0-9]'"
+    )
+    wait = f"for _ in 1 2 3 4 5; do if {held}; then exit 0; fi; sleep 1; done; exit 1"
+    return Harm((Step(host, f"{allow}{percent}%; {wait}"),), (Step(host, allow),))
+
+
 def _of_hosts(command: str, hosts: Sequence[str]) -> Harm:
     """Do something to whole hosts after which `incus start` lets them run again."""
     names = " ".join(map(shlex.quote, hosts))

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from catalogue import JOBMANAGER, SERVICES, named
+from containers import HostError
 from system import JOBS, System
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ echo "files $(find {folders} -type f | wc -l)"
 """
 # what Flink leaves behind: working files, and the bucket of checkpoints as it lies on a drive
 FOLDERS = "/var/lib/flink /var/lib/minio/drive*/flink"
+# how much memory a unit may have, in bytes
+BOUND = "systemctl show --property=MemoryMax --value {unit}"
 
 
 class Samples:
@@ -70,6 +73,23 @@ class Samples:
 
     def _add(self, kind: str, of: str, value: float) -> None:
         self.series.setdefault((kind, of), []).append(value)
+
+
+def memory_bounds(system: System) -> dict[str, float]:
+    """Tell how much memory each service may have at most, in MB, by the names of the series.
+
+    Raises:
+        HostError: a host does not answer, or a service has no bound.
+
+    """
+    found = {}
+    for host in sorted(system.hosts):
+        for unit in units_of(system.hosts, host):
+            told = system.containers.shell(host, BOUND.format(unit=unit)).strip()
+            if not told.isdecimal():
+                raise HostError(f"{unit} of {host} has no bound of memory: MemoryMax={told}")
+            found[f"{unit} of {host}"] = int(told) / 1e6
+    return found
 
 
 def units_of(hosts: Mapping[str, Mapping[str, Any]], host: str) -> list[str]:

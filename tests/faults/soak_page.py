@@ -16,9 +16,9 @@ def page(run: Mapping[str, Any]) -> str:
     return document(
         "Soak",
         f"""{note(_about(run))}
-{_problems(run["problems"])}
+{problem_list(run["problems"])}
 <h2>Over time</h2>
-{figures((kind, _plot(kind, run), CAPTION) for kind in kinds)}
+{figures((kind, plot(kind, run), CAPTION) for kind in kinds)}
 <h2>Each series</h2>
 {table(HEADS, map(_line, run["growths"]))}""",
     )
@@ -36,7 +36,8 @@ def _about(run: Mapping[str, Any]) -> str:
     )
 
 
-def _problems(problems: Iterable[str]) -> str:
+def problem_list(problems: Iterable[str]) -> str:
+    """Render what did not hold, if anything."""
     items = "".join(f"<li>{escape(each)}</li>\n" for each in problems)
     return f"<h2>What did not hold</h2>\n<ul>\n{items}</ul>" if items else ""
 
@@ -47,7 +48,8 @@ def _line(growth: Mapping[str, Any]) -> tuple[str, ...]:
     return growth["of"], growth["kind"], f"{before:.0f}", f"{after:.0f}", f"{allowed:.0f}", wrong
 
 
-def _plot(kind: str, run: Mapping[str, Any]) -> bytes:
+def plot(kind: str, run: Mapping[str, Any]) -> bytes:
+    """Draw all series of a kind."""
     figure, axes = new_axes("sample", kind)
     for series in run["series"]:
         if series["kind"] == kind:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ from flink_jobs.store.lake import (
 )
 from flink_jobs.store.settings import Settings, Topics
 
-# for the end of a topic to be read; a poll gives nothing for as long as a leader is elected
+# without a record; a poll gives nothing for as long as a leader is elected
 READ_TIMEOUT_S = 120.0
 
 Offsets = dict[str, dict[int, int]]
@@ -52,17 +53,37 @@ def folders(topics: Topics) -> dict[str, str]:
     }
 
 
-def ends(settings: Settings) -> Offsets:
-    """Tell where each topic ends, by partition."""
-    consumer = make_consumer(settings.kafka)
-    try:
-        parts = partitions_of(consumer, settings.kafka, folders(settings.topics))
+class Ends:
+    """Tells where each topic begins and ends, by partition, as often as it is asked."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._consumer: Any = make_consumer(settings.kafka)
+        self._parts = partitions_of(self._consumer, settings.kafka, folders(settings.topics))
+
+    def now(self) -> Offsets:
+        """Give the offset after the last record of each partition."""
+        return self._by_topic(self._consumer.end_offsets(self._parts))
+
+    def first(self) -> Offsets:
+        """Give the offset of the first record that each partition still has."""
+        return self._by_topic(self._consumer.beginning_offsets(self._parts))
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._consumer.close()
+
+    @staticmethod
+    def _by_topic(offsets: Mapping[Any, int]) -> Offsets:
         found: Offsets = {}
-        for part, offset in consumer.end_offsets(parts).items():
+        for part, offset in offsets.items():
             found.setdefault(part.topic, {})[part.partition] = offset
         return found
-    finally:
-        consumer.close()
+
+
+def ends(settings: Settings) -> Offsets:
+    """Tell where each topic ends, by partition."""
+    with closing(Ends(settings)) as found:
+        return found.now()
 
 
 def ranges(begin: Mapping[int, int], end: Mapping[int, int]) -> OffsetRanges:
@@ -74,7 +95,7 @@ def read(settings: Settings, topic: str, wanted: OffsetRanges) -> Iterator[Any]:
     """Give the records of these offsets, as Kafka's client gives them.
 
     Raises:
-        NotReadError: they did not come in time.
+        NotReadError: some are missing, and for READ_TIMEOUT_S none came.
 
     """
     if not wanted:
@@ -93,6 +114,8 @@ def read(settings: Settings, topic: str, wanted: OffsetRanges) -> Iterator[Any]:
                 for record in records:
                     if counts.add(record.partition, record.offset):
                         yield record
+                        # whoever asked may have worked on it for long
+                        deadline = time.monotonic() + READ_TIMEOUT_S
     finally:
         consumer.close()
 
