@@ -65,7 +65,7 @@ chosen = $(if $(filter file,$(origin TFVARS)),,yes)
 pools = $(if $(TFVARS),-var-file='$(TFVARS)',$(if $(chosen),,$(addprefix -var-file=../../,$(wildcard $(POOLS)))))
 remember_pools = $(if $(TFVARS),(cd $(LAB) && cat '$(TFVARS)') >$(POOLS),$(if $(chosen),rm -f $(POOLS),true))
 
-.PHONY: help demo checked plan up stream down evaluate lifecycle bench compare faults soak check test test-check test-roles test-lab test-slow test-machines lock
+.PHONY: help demo checked plan up stream down evaluate lifecycle bench compare faults soak flood check test test-check test-roles test-lab test-slow test-machines lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -162,6 +162,9 @@ faults: .venv/installed ## break the running lab in every way, and check what be
 
 soak: .venv/installed ## let the running lab work and restart a job each minute, and see that nothing grows, as build/soak.html and .json; MINUTES=60 RATE=200
 	@python tests/faults/soak.py $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(filter file,$(origin RATE)),,--rate '$(RATE)')
+
+flood: .venv/installed ## send the running lab ten times what it can score for two minutes, with its TaskManagers slowed, and check that all is kept, as build/flood.html and .json; FACTOR=10 ALLOWANCE=15
+	@python tests/faults/flood.py $(if $(FACTOR),--factor '$(FACTOR)') $(if $(ALLOWANCE),--allowance '$(ALLOWANCE)')
 
 check: .venv/installed build/flink/installed ## lint, types, unit tests and the jobs on a mini cluster, for the daily loop
 	@ruff check .

@@ -64,5 +64,5 @@ def _alone() -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise HostError("another run of make faults or make soak is going on") from None
+            raise HostError("another run of make faults, make soak or make flood is going on") from None
         yield
