@@ -141,7 +141,7 @@ def _flood(system: System, watch: Watch, load: Load, options: argparse.Namespace
     if lacks:
         raise HostError(f"no room for {rate_tps * options.seconds:,.0f} records: {'; '.join(lacks)}")
     print(f"sending {rate_tps:,.0f} a second for {options.seconds:g} s", flush=True)
-    begin, came, sent, seconds = _pour(system, watch, load, rate_tps, options.seconds)
+    begin, came, sent, seconds = send(system, watch, load, rate_tps, options.seconds)
     waited = watch.look()
     print(f"{came:,} came, {waited:,} wait", flush=True)
     most_s = DRAIN_TIMES * waited / sustainable_tps + DRAIN_MORE_S
@@ -164,7 +164,7 @@ def _flood(system: System, watch: Watch, load: Load, options: argparse.Namespace
     }
 
 
-def _pour(
+def send(
     system: System, watch: Watch, load: Load, rate_tps: float, seconds: float
 ) -> tuple[dict[int, int], int, int, float]:
     """Send the flood; tell where the topic ended before, how many came and were sent, and the seconds."""

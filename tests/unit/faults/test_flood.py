@@ -3,12 +3,15 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 import console_producer
+import flood
 import flood_load
+import flood_watch
 import harm
 import msgspec
 import pytest
@@ -20,9 +23,9 @@ from flood import flood_problems, highest, memory_problems
 from flood_load import CHUNK, SAMPLE, Load, pour, records_of
 from flood_page import page
 from flood_verdict import edges, missing, predictions
-from flood_watch import counted, uncommitted
+from flood_watch import Watch, counted, uncommitted
 from room import Sizes, lacking, sizes
-from samples import memory_bounds
+from samples import Samples, memory_bounds
 
 from flink_jobs.domain.scoring import Prediction
 from flink_jobs.domain.transaction import parse_transaction
@@ -290,7 +293,9 @@ def message(offset: int, **more: dict[str, float]) -> SimpleNamespace:
 
 
 def test_each_place_is_counted_and_only_what_is_needed_is_kept() -> None:
-    records = [message(2), message(3, features={"amount": 1.0}), message(3), message(5), message(99)]
+    alert: dict[str, Any] = {"features": {"amount": 1.0}}
+    # the last is no record of the flood
+    records = [message(2), message(3, **alert), message(3), message(5), message(99, **alert)]
     found = predictions(records, {0: (2, 6)}, frozenset({(0, 3)}))
     assert missing(found.counts) == [(0, 4)]
     assert found.counts.repeated == 1
@@ -301,6 +306,115 @@ def test_each_place_is_counted_and_only_what_is_needed_is_kept() -> None:
 def test_the_edges_of_a_flood_have_each_place_once() -> None:
     wanted = {0: (100, 200), 1: (0, 15), 2: (0, 5)}
     assert edges(wanted, 10) == [{0: (100, 110), 1: (0, 10), 2: (0, 5)}, {0: (190, 200), 1: (10, 15)}]
+
+
+class Lab:
+    """In the place of Flink and Kafka's admin, as a flood asks them."""
+
+    hosts = HOSTS
+    settings = SimpleNamespace(topics=NAMES, kafka=None)
+
+    def __init__(self) -> None:
+        self.flink = self.containers = self
+        self.started = {"kafka_to_minio_job": 1, "ml_inference_job": 2}
+        self.offsets: dict[str, dict[int, int]] = {"t": {0: 10}, "p": {0: 5}, "d": {0: 0}}
+        self.begins = {"t": {0: 0}, "p": {0: 5}, "d": {0: 0}}
+        self.committed: dict[tuple[str, int], int] = {}
+
+    def job(self, name: str) -> str:
+        return name
+
+    def request(self, path: str) -> dict[str, Any]:
+        return {"vertices": [{"id": "v", "start-time": self.started[path.rpartition("/")[2]]}]}
+
+    def now(self) -> dict[str, dict[int, int]]:
+        return {topic: parts.copy() for topic, parts in self.offsets.items()}
+
+    def first(self) -> dict[str, dict[int, int]]:
+        return self.begins
+
+    def list_group_offsets(self, _asked: object) -> dict[str, Any]:
+        found = {
+            Part(topic, part): SimpleNamespace(offset=offset)
+            for (topic, part), offset in self.committed.items()
+        }
+        return {"kafka_to_minio_job": found}
+
+    def describe_configs(self, asked: list[Any], **_options: str) -> dict[str, Any]:
+        return {"topic": {each.name: {"retention.bytes": {"value": "7"}} for each in asked}}
+
+
+class Part(NamedTuple):
+    topic: str
+    partition: int
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
+    found = Lab()
+    monkeypatch.setattr(flood_watch, "KafkaAdminClient", lambda **_: found)
+    monkeypatch.setattr(flood_watch, "answering_servers", lambda _: [])
+    monkeypatch.setattr(flood_watch, "LOOK_S", 0.0)
+    monkeypatch.setattr(Samples, "take", lambda _: None)
+    return found
+
+
+def watching(lab: Lab) -> Watch:
+    return Watch(cast("Any", lab), cast("Any", lab))
+
+
+def test_what_restarts_or_deletes_records_is_told(lab: Lab) -> None:
+    watch = watching(lab)
+    assert (watch.restarted(), watch.removed()) == ([], [])
+    lab.started["ml_inference_job"] = 3
+    watch.samples.restarted.add("kafka of node1")
+    lab.begins["t"] = {0: 11}
+    assert watch.restarted() == ["kafka of node1", "ml_inference_job"]
+    assert watch.removed() == ["t"]
+    assert watch.kept_bytes() == {"t": 7, "p": 7, "d": 7}
+
+
+def test_what_the_lake_has_not_committed_waits(lab: Lab) -> None:
+    watch = watching(lab)
+    lab.offsets |= {"t": {0: 30}, "p": {0: 25}}
+    assert watch.lake_waits() == 40
+    lab.committed = {("t", 0): 30, ("p", 0): 22, ("other", 0): 1}
+    assert watch.lake_waits() == 3
+
+
+def test_a_watch_ends_when_nothing_waits_or_time_is_over(lab: Lab) -> None:
+    watch = watching(lab)
+    lab.offsets["t"] = {0: 12}
+    assert watch.until(lambda waits: waits <= 0, -1) is None
+    lab.offsets["p"] = {0: 6}
+    lab.offsets["d"] = {0: 1}
+    assert watch.until(lambda waits: waits <= 0, -1) is not None
+    assert [counts for _, *counts in watch.timeline] == [[2, 0], [2, 2]]
+
+
+def test_a_flood_counts_from_when_the_producer_runs(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[bytes] = []
+
+    def write(lines: bytes) -> None:
+        taken.append(lines)
+        lab.offsets["t"][0] += lines.count(b"\n")
+
+    monkeypatch.setattr(flood, "console_producer", lambda *_: nullcontext(write))
+    watch, load = watching(lab), Load("w1")
+    begin, came, sent, seconds = flood.send(cast("Any", lab), watch, load, 400_000, 0.25)
+    assert begin == {0: 10 + CHUNK}
+    # on a busy machine it may be less than 100,000
+    assert came == sent >= SAMPLE
+    assert seconds > 0.24
+    assert load.sampled.encode() not in taken[0]
+    assert load.sampled.encode() in taken[1]
+
+
+def test_a_flood_that_nobody_takes_ends(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flood, "STARTED_S", 0.1)
+    monkeypatch.setattr(flood, "console_producer", lambda *_: nullcontext(lambda _: None))
+    with pytest.raises(HostError, match=r"sent nothing within 0\.1 s"):
+        flood.send(cast("Any", lab), watching(lab), Load("w1"), 400_000, 0.25)
 
 
 FOUND: dict[str, Any] = {
