@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from subprocess import SubprocessError
 
 from containers import ROOT, HostError
+from kafka.errors import KafkaError
 from msgspec import MsgspecError
 from system import JobError
 
@@ -16,9 +17,10 @@ from training.release_writer import PromotionError
 
 LAB = ROOT / "build/lab"
 
-# What work on the lab may fail with. Flink's, Kafka's and most of ours are RuntimeErrors.
+# What work on the lab may fail with. Flink's and most of ours are RuntimeErrors.
 FAILURES = (
     RuntimeError,
+    KafkaError,
     JobError,
     LakeError,
     PromotionError,

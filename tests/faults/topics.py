@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
 import msgspec
 from darkness import Place
 from kafka import TopicPartition
+from kafka.errors import RetriableError
 
 from clients.kafka_clients import make_consumer, partitions_of
 from clients.reconciliation import OffsetCounts, OffsetRanges, total
@@ -54,7 +55,12 @@ def folders(topics: Topics) -> dict[str, str]:
 
 
 class Ends:
-    """Tells where each topic begins and ends, by partition, as often as it is asked."""
+    """Tells where each topic begins and ends, by partition, as often as it is asked.
+
+    Raises:
+        NotReadError: Kafka did not tell in time.
+
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._consumer: Any = make_consumer(settings.kafka)
@@ -62,18 +68,28 @@ class Ends:
 
     def now(self) -> Offsets:
         """Give the offset after the last record of each partition."""
-        return self._by_topic(self._consumer.end_offsets(self._parts))
+        return self._asked(self._consumer.end_offsets)
 
     def first(self) -> Offsets:
         """Give the offset of the first record that each partition still has."""
-        return self._by_topic(self._consumer.beginning_offsets(self._parts))
+        return self._asked(self._consumer.beginning_offsets)
 
     def close(self) -> None:
         """Ask no more."""
         self._consumer.close()
 
-    @staticmethod
-    def _by_topic(offsets: Mapping[Any, int]) -> Offsets:
+    def _asked(self, ask: Callable[[Any], Mapping[Any, int]]) -> Offsets:
+        """Ask; once more where brokers are too busy to answer, or a partition has no leader."""
+        deadline = time.monotonic() + READ_TIMEOUT_S
+        while True:
+            try:
+                offsets = ask(self._parts)
+            except RetriableError as error:
+                if time.monotonic() > deadline:
+                    raise NotReadError(f"Kafka did not tell where its topics end: {error}") from error
+                time.sleep(1)
+            else:
+                break
         found: Offsets = {}
         for part, offset in offsets.items():
             found.setdefault(part.topic, {})[part.partition] = offset

@@ -13,6 +13,7 @@ import flood
 import flood_load
 import flood_watch
 import harm
+import lab_command
 import msgspec
 import pytest
 import samples
@@ -24,6 +25,7 @@ from flood_load import CHUNK, SAMPLE, Load, pour, records_of
 from flood_page import page
 from flood_verdict import edges, missing, predictions
 from flood_watch import Watch, counted, uncommitted
+from kafka.errors import KafkaTimeoutError
 from room import Sizes, lacking, sizes
 from samples import Samples, memory_bounds
 
@@ -474,6 +476,37 @@ def test_a_topic_may_be_read_for_long_while_records_come(monkeypatch: pytest.Mon
     assert len(list(topics.read(settings, "t", {0: (0, 10)}))) == 10
     with pytest.raises(topics.NotReadError, match="1 records of t did not come"):
         list(topics.read(settings, "t", {0: (0, 11)}))
+
+
+class Busy:
+    """A consumer whose brokers answer late, so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def end_offsets(self, parts: list[topics.TopicPartition]) -> dict[topics.TopicPartition, int]:
+        self.times -= 1
+        if self.times >= 0:
+            raise KafkaTimeoutError("in 30000 ms")
+        return dict.fromkeys(parts, 7)
+
+
+def test_brokers_that_a_flood_keeps_busy_are_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(topics, "time", SimpleNamespace(monotonic=clock.monotonic, sleep=clock.sleep))
+    monkeypatch.setattr(topics, "folders", lambda _names: {})
+    monkeypatch.setattr(topics, "partitions_of", lambda *_: [topics.TopicPartition("t", 0)])
+    busy = Busy(2)
+    monkeypatch.setattr(topics, "make_consumer", lambda _servers: busy)
+    ends = topics.Ends(cast("Any", SimpleNamespace(kafka=None, topics=None)))
+    assert ends.now() == {"t": {0: 7}}
+    busy.times = 1_000
+    with pytest.raises(topics.NotReadError, match="in 30000 ms"):
+        ends.now()
+
+
+def test_what_kafka_fails_with_is_told_in_a_line() -> None:
+    assert issubclass(KafkaTimeoutError, lab_command.FAILURES)
 
 
 def test_the_page_tells_the_factor_and_what_did_not_hold() -> None:
