@@ -219,7 +219,9 @@ test-lab: up
 
 # each of these tests runs most of site.yml more than once; together they take longer than all others
 test-slow: up
-	@pytest -v --durations=0 --durations-min=1 -m slow tests/system
+	@pytest -v --durations=0 --durations-min=1 -m slow tests/system --ignore tests/system/test_disaster.py
+	# last, as it takes all hosts
+	pytest -v --capture=no --durations=0 --durations-min=1 -m slow tests/system/test_disaster.py
 
 test-machines: .venv/installed
 	@$(call step,Prepare this machine,(cd ansible && ansible-playbook playbooks/control_node_libvirt.yml playbooks/tflint.yml),The task that failed stands above.)

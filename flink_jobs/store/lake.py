@@ -6,7 +6,7 @@ changes. Compaction writes one file of many, and deletes those later; until then
 count. Whatever lies there twice, the reader gives each record once.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -146,25 +146,37 @@ class Lake:
         """
         return self._files.while_listed(lambda: self._count_new(counts, started_at, ended_at))
 
-    def ends(self, partitions: Collection[int], since_ms: int = 0) -> dict[int, LakeEnd]:
+    def ends(
+        self, partitions: Collection[int], since_ms: int = 0, place: Sequence[str] = PLACE_COLUMNS
+    ) -> dict[int, LakeEnd]:
         """Tell where the lake ends, by partition; those without any record have none.
 
         Reads the latest days until each partition was met, and the day before: a record's day may be that of
         the producer's clock. Days long before `since_ms`, in ms since 1970, are not read.
+
+        Args:
+            partitions: to be met.
+            since_ms: as above.
+            place: columns of the partition and the offset, such as `ANSWERED_COLUMNS`; rows without them do
+                not count.
+
         """
         ends: dict[int, LakeEnd] = {}
         for day in reversed(self._files.days(day_before(since_ms / 1000))):
             met_all = ends.keys() >= set(partitions)
-            self._files.while_listed(partial(self._note_ends, day, ends))
+            self._files.while_listed(partial(self._note_ends, day, ends, place))
             if met_all and day:
                 break
         return ends
 
-    def _note_ends(self, day: str, ends: dict[int, LakeEnd]) -> None:
+    def _note_ends(self, day: str, ends: dict[int, LakeEnd], place: Sequence[str]) -> None:
         for file in self._files.of_day(day):
-            columns = [*PLACE_COLUMNS, "kafka_time"]
-            for batch in self._files.batches(self._files.opened(file), file.key, columns):
-                numbers, offsets = (batch[name].to_numpy() for name in PLACE_COLUMNS)
+            columns = [*place, "kafka_time"]
+            for read in self._files.batches(self._files.opened(file), file.key, columns):
+                batch = read
+                for name in place:
+                    batch = batch.filter(batch[name].is_valid())
+                numbers, offsets = (batch[name].to_numpy() for name in place)
                 came = came_us(batch)
                 for partition in np.unique(numbers).tolist():
                     rows = np.flatnonzero(numbers == partition)

@@ -6,10 +6,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from flink_jobs.store.lake_files import DAY, PLACE_COLUMNS, LakeFiles
+from flink_jobs.store.lake_files import ANSWERED_COLUMNS, DAY, PLACE_COLUMNS, LakeFiles
 
 # A prediction's or dead letter's: the place of its transaction, and then its own.
-ANSWER_COLUMNS = ("transaction_partition", "transaction_offset", *PLACE_COLUMNS)
+ANSWER_COLUMNS = (*ANSWERED_COLUMNS, *PLACE_COLUMNS)
 
 
 class NoteRows(Protocol):

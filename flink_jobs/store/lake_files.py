@@ -14,6 +14,8 @@ from flink_jobs.store.merges import MERGES_FOLDER, Merge, is_merged, read_merges
 from flink_jobs.store.object_store import ObjectMissingError, ObjectStoreError, StoredObject
 
 PLACE_COLUMNS = ("kafka_partition", "kafka_offset")
+# of a prediction or dead letter: its transaction's place
+ANSWERED_COLUMNS = ("transaction_partition", "transaction_offset")
 DAY = "dt="
 
 MICROSECONDS = 1_000_000

@@ -1,0 +1,122 @@
+"""Tell where the lake ends, for each topic: there the topics of a cluster that was made anew go on.
+
+playbooks/restore_anew.yml runs this on the control node, once the lake is back.
+"""
+
+import json
+import sys
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from kafka import KafkaConsumer
+from kafka.errors import KafkaError
+
+from flink_jobs.store.kafka_servers import answering_servers
+from flink_jobs.store.lake import (
+    ALERTS_FOLDER,
+    DEAD_LETTERS_FOLDER,
+    LABELS_FOLDER,
+    PREDICTIONS_FOLDER,
+    TRANSACTIONS_FOLDER,
+    LakeEnd,
+    LakeError,
+    open_lake,
+)
+from flink_jobs.store.lake_files import ANSWERED_COLUMNS
+from flink_jobs.store.settings import Settings, SettingsError, Topics, load_settings
+
+_BOOTSTRAP_TIMEOUT_MS = 10_000
+
+
+def folders_of(topics: Topics) -> dict[str, str]:
+    """Give the lake's folder of each topic."""
+    return {
+        topics.transactions: TRANSACTIONS_FOLDER,
+        topics.fraud_labels: LABELS_FOLDER,
+        topics.fraud_alerts: ALERTS_FOLDER,
+        topics.transactions_dlq: DEAD_LETTERS_FOLDER,
+        topics.predictions: PREDICTIONS_FOLDER,
+    }
+
+
+def find_ends(settings: Settings, partitions: Mapping[str, Collection[int]]) -> dict[str, dict[int, LakeEnd]]:
+    """Find where each topic goes on, by partition; none where the lake has nothing.
+
+    Transactions go on after those, too, that only a prediction or a dead letter names: a copy of the lake
+    may have these without the transaction, and another record must not get its answer.
+
+    Args:
+        settings: where the lake is.
+        partitions: of each topic.
+
+    Raises:
+        LakeError: the lake cannot be read.
+
+    """
+    ends = {
+        topic: open_lake(settings, folder).ends(partitions[topic])
+        for topic, folder in folders_of(settings.topics).items()
+    }
+    transactions = settings.topics.transactions
+    for folder in (PREDICTIONS_FOLDER, DEAD_LETTERS_FOLDER):
+        answered = open_lake(settings, folder).ends(partitions[transactions], place=ANSWERED_COLUMNS)
+        for partition, end in answered.items():
+            ends[transactions][partition] = max(end, ends[transactions].get(partition, end))
+    return ends
+
+
+def read_partitions(settings: Settings) -> dict[str, set[int]]:
+    """Ask Kafka for the partitions of each topic.
+
+    Raises:
+        LookupError: Kafka has no such topic.
+        KafkaError: it does not answer.
+
+    """
+    consumer: Any = KafkaConsumer(
+        bootstrap_servers=answering_servers(settings.kafka),
+        bootstrap_timeout_ms=_BOOTSTRAP_TIMEOUT_MS,
+        allow_auto_create_topics=False,
+    )
+    try:
+        found = {topic: consumer.partitions_for_topic(topic) for topic in folders_of(settings.topics)}
+    finally:
+        consumer.close()
+    missing = [topic for topic, partitions in found.items() if not partitions]
+    if missing:
+        raise LookupError(
+            f"Kafka has no topic {', '.join(missing)}; ansible-playbook playbooks/kafka.yml makes it"
+        )
+    return found
+
+
+def as_json(ends: Mapping[str, Mapping[int, LakeEnd]]) -> str:
+    """Render where topics go on: topic, partition, and the offset and time (RFC 3339) of the last record."""
+    return json.dumps(
+        {
+            topic: {
+                str(partition): {
+                    "offset": end.offset,
+                    "came": datetime.fromtimestamp(end.came_ms / 1000, UTC).isoformat(timespec="seconds"),
+                }
+                for partition, end in sorted(partitions.items())
+            }
+            for topic, partitions in ends.items()
+        }
+    )
+
+
+def main() -> int:
+    """Print them as JSON; 1 where that cannot be told."""
+    try:
+        settings = load_settings()
+        print(as_json(find_ends(settings, read_partitions(settings))))
+    except (KafkaError, LakeError, LookupError, SettingsError) as error:
+        print(f"lake_ends: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
