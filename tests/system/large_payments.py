@@ -14,7 +14,7 @@ from training.dataset import load
 
 
 def histories_are_the_lakes(settings: Settings) -> None:
-    """Let the lake's latest customers make a payment each; its features are those of all that the lake has."""
+    """Let the lake's latest customers make a payment each; its features are those of all it has."""
     frame = load("s3://datalake/raw/transactions").frame.sort_values("event_time", kind="stable")
     latest = frame.drop_duplicates("customer_id", keep="last").tail(20)
     began_ms = int(time.time() * 1000)
