@@ -1,4 +1,4 @@
-"""How the brokers' probe waits, with commands that stand in for Kafka's tools."""
+"""What the brokers' probe finds and how it waits, with commands that stand in for Kafka's tools."""
 
 import os
 import socket
@@ -41,3 +41,30 @@ def test_who_waits_pauses_for_longer_than_a_look_takes(tmp_path: Path) -> None:
     # a look takes a second at least, so the pause is three
     assert pauses
     assert min(map(int, pauses)) >= 3, pauses
+
+
+def run(script: str, folder: Path, tools: dict[str, str], *arguments: str) -> tuple[int, str, list[str]]:
+    """Give a script's status, what it says, and the tools that it calls, with their arguments."""
+    for name, program in tools.items():
+        (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {folder}/calls\n{program}\n')
+        (folder / name).chmod(0o755)
+    (folder / "calls").touch()
+    ran = subprocess.run(
+        ["bash", "-c", script, "script", *arguments],
+        env=os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return ran.returncode, ran.stdout + ran.stderr, (folder / "calls").read_text().splitlines()
+
+
+def test_a_broker_whose_quorum_does_not_answer_is_not_healthy(tmp_path: Path) -> None:
+    tools = {"kafka-broker-api-versions": "echo 'node1 -> ('", "kafka-topics": ""}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        given = {"kafka_nodes": {1: "127.0.0.1"}, "kafka_port": server.getsockname()[1]}
+        script = render(ROLES / "kafka/templates/kafka-health.sh.j2", **given)
+        silent = tools | {"kafka-metadata-quorum": "echo timed out; exit 1"}
+        assert run(script, tmp_path, silent)[:2] == (1, "the metadata quorum has no leader: timed out\n")
+        leads = tools | {"kafka-metadata-quorum": "echo '1 x 9 0 1 1 Leader'"}
+        assert run(script, tmp_path, leads)[:2] == (0, "healthy\n")
