@@ -20,6 +20,7 @@ from verdict import Verdict
 
 from clients.reconciliation import OffsetCounts, OffsetRanges
 from flink_jobs.domain.scoring import Prediction
+from flink_jobs.lake_ends import folders_of
 from flink_jobs.store.lake import open_lake
 from flink_jobs.store.model_registry import ModelRegistry
 from flink_jobs.store.settings import Settings
@@ -96,7 +97,7 @@ def judge(  # noqa: PLR0913, PLR0917 - a run's own values
 
     """
     names = settings.topics
-    wanted = {topic: topics.ranges(begin[topic], end[topic]) for topic in topics.folders(names)}
+    wanted = {topic: topics.ranges(begin[topic], end[topic]) for topic in folders_of(names)}
     own = [
         record
         for part in edges(topics.ranges(flood, end[names.transactions]), SAMPLE)
@@ -113,7 +114,7 @@ def judge(  # noqa: PLR0913, PLR0917 - a run's own values
     alerts = topics.alerted(topics.read(settings, names.fraud_alerts, wanted[names.fraud_alerts]), load.mark)
     lake = lake_counts.count(
         lambda folder: open_lake(settings, folder),
-        {folder: wanted[topic] for topic, folder in topics.folders(names).items()},
+        {folder: wanted[topic] for topic, folder in folders_of(names).items()},
         since,
         lambda: datetime.now(UTC),
     )

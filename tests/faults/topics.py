@@ -15,14 +15,8 @@ from clients.kafka_clients import make_consumer, partitions_of
 from clients.reconciliation import OffsetCounts, OffsetRanges, total
 from flink_jobs.domain.json_errors import NOT_THE_JSON
 from flink_jobs.domain.scoring import Prediction, Record
-from flink_jobs.store.lake import (
-    ALERTS_FOLDER,
-    DEAD_LETTERS_FOLDER,
-    LABELS_FOLDER,
-    PREDICTIONS_FOLDER,
-    TRANSACTIONS_FOLDER,
-)
-from flink_jobs.store.settings import Settings, Topics
+from flink_jobs.lake_ends import folders_of
+from flink_jobs.store.settings import Settings
 
 # without a record; a poll gives nothing for as long as a leader is elected
 READ_TIMEOUT_S = 120.0
@@ -43,17 +37,6 @@ class _Alert(msgspec.Struct, gc=False):
     transaction_id: str
 
 
-def folders(topics: Topics) -> dict[str, str]:
-    """Name the lake's folder of each topic."""
-    return {
-        topics.transactions: TRANSACTIONS_FOLDER,
-        topics.fraud_labels: LABELS_FOLDER,
-        topics.fraud_alerts: ALERTS_FOLDER,
-        topics.transactions_dlq: DEAD_LETTERS_FOLDER,
-        topics.predictions: PREDICTIONS_FOLDER,
-    }
-
-
 class Ends:
     """Tells where each topic begins and ends, by partition, as often as it is asked.
 
@@ -64,7 +47,7 @@ class Ends:
 
     def __init__(self, settings: Settings) -> None:
         self._consumer: Any = make_consumer(settings.kafka)
-        self._parts = partitions_of(self._consumer, settings.kafka, folders(settings.topics))
+        self._parts = partitions_of(self._consumer, settings.kafka, folders_of(settings.topics))
 
     def now(self) -> Offsets:
         """Give the offset after the last record of each partition."""

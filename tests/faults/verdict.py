@@ -11,6 +11,7 @@ from darkness import Place
 from recomputed import Replay
 from topics import Offsets
 
+from flink_jobs.lake_ends import folders_of
 from flink_jobs.store.lake import open_lake
 from flink_jobs.store.model_registry import ModelRegistry
 from flink_jobs.store.settings import Settings
@@ -75,7 +76,7 @@ def judge(  # noqa: PLR0913, PLR0917 - a row's own values
 
     """
     names = settings.topics
-    wanted = {topic: topics.ranges(begin[topic], end[topic]) for topic in topics.folders(names)}
+    wanted = {topic: topics.ranges(begin[topic], end[topic]) for topic in folders_of(names)}
     predictions = [
         each
         for each in topics.predictions(topics.read(settings, names.predictions, wanted[names.predictions]))
@@ -93,7 +94,7 @@ def judge(  # noqa: PLR0913, PLR0917 - a row's own values
         wrong = differing(predictions, recomputed)
     lake = lake_counts.count(
         lambda folder: open_lake(settings, folder),
-        {folder: wanted[topic] for topic, folder in topics.folders(names).items()},
+        {folder: wanted[topic] for topic, folder in folders_of(names).items()},
         since,
         lambda: datetime.now(UTC),
     )

@@ -494,7 +494,7 @@ class Busy:
 def test_brokers_that_a_flood_keeps_busy_are_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(topics, "time", SimpleNamespace(monotonic=clock.monotonic, sleep=clock.sleep))
-    monkeypatch.setattr(topics, "folders", lambda _names: {})
+    monkeypatch.setattr(topics, "folders_of", lambda _names: {})
     monkeypatch.setattr(topics, "partitions_of", lambda *_: [topics.TopicPartition("t", 0)])
     busy = Busy(2)
     monkeypatch.setattr(topics, "make_consumer", lambda _servers: busy)
