@@ -19,6 +19,7 @@ from flink_jobs.store.lake import (
     TRANSACTIONS_FOLDER,
     LakeError,
     days_touched,
+    folders_of,
 )
 from flink_jobs.store.lake_arrivals import ANSWER_COLUMNS, NoteRows, names_of_days, read_arrivals
 from flink_jobs.store.lake_files import PLACE_COLUMNS, LakeFiles
@@ -69,11 +70,7 @@ class Look:
         """
         self._consumer = consumer
         self._settings = settings
-        self._topics = {
-            TRANSACTIONS_FOLDER: settings.topics.transactions,
-            PREDICTIONS_FOLDER: settings.topics.predictions,
-            DEAD_LETTERS_FOLDER: settings.topics.transactions_dlq,
-        }
+        self._topics = {folder: topic for topic, folder in folders_of(settings.topics).items()}
         self._lake = lake
         self._now_s = now_s
         self._answers = self._rows = 0

@@ -33,7 +33,7 @@ from flink_jobs.store.lake_files import (
 )
 from flink_jobs.store.lake_period import Period
 from flink_jobs.store.object_store import list_keys, s3_client
-from flink_jobs.store.settings import Settings, SettingsError, own_currency
+from flink_jobs.store.settings import Settings, SettingsError, Topics, own_currency
 
 __all__ = ["EmptyLakeError", "LakeError", "LakeRecord", "is_finished", "read_records"]
 
@@ -54,6 +54,17 @@ _AHEAD_S = 2 * MAX_FUTURE_S
 
 class EmptyLakeError(LakeError):
     """Nothing has come into a folder of the lake yet."""
+
+
+def folders_of(topics: Topics) -> dict[str, str]:
+    """Give the folder of each topic."""
+    return {
+        topics.transactions: TRANSACTIONS_FOLDER,
+        topics.fraud_labels: LABELS_FOLDER,
+        topics.fraud_alerts: ALERTS_FOLDER,
+        topics.transactions_dlq: DEAD_LETTERS_FOLDER,
+        topics.predictions: PREDICTIONS_FOLDER,
+    }
 
 
 def day_of_file(path: str) -> str:
@@ -172,10 +183,8 @@ class Lake:
     def _note_ends(self, day: str, ends: dict[int, LakeEnd], place: Sequence[str]) -> None:
         for file in self._files.of_day(day):
             columns = [*place, "kafka_time"]
-            for read in self._files.batches(self._files.opened(file), file.key, columns):
-                batch = read
-                for name in place:
-                    batch = batch.filter(batch[name].is_valid())
+            batches = self._files.batches(self._files.opened(file), file.key, columns)
+            for batch in map(pa.RecordBatch.drop_null, batches):
                 numbers, offsets = (batch[name].to_numpy() for name in place)
                 came = came_us(batch)
                 for partition in np.unique(numbers).tolist():

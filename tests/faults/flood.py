@@ -100,10 +100,7 @@ def _run(options: argparse.Namespace) -> int:
         "memory": peaks,
         "problems": problems,
         "timeline": [(round(at - began.timestamp(), 1), came, scored) for at, came, scored in watch.timeline],
-        "series": [
-            {"kind": kind, "of": of, "samples": values}
-            for (kind, of), values in sorted(watch.samples.series.items())
-        ],
+        "series": watch.samples.told(),
     }
     (options.output / "flood.json").write_text(json.dumps(run, indent=1) + "\n")
     (options.output / "flood.html").write_text(page(run))

@@ -5,24 +5,19 @@ customers, who made the first and the last records of the flood.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
-import lake_counts
 import msgspec
 import topics
-from checks import alerts_differing, differing, served_by
+from checks import alerts_differing
 from darkness import Place
 from flood_load import SAMPLE, Load
-from recomputed import Replay
 from topics import Offsets
-from verdict import Verdict
+from verdict import Verdict, in_lake, not_as_recomputed, wanted_places
 
 from clients.reconciliation import OffsetCounts, OffsetRanges
 from flink_jobs.domain.scoring import Prediction
-from flink_jobs.lake_ends import folders_of
-from flink_jobs.store.lake import open_lake
-from flink_jobs.store.model_registry import ModelRegistry
 from flink_jobs.store.settings import Settings
 
 
@@ -97,7 +92,7 @@ def judge(  # noqa: PLR0913, PLR0917 - a run's own values
 
     """
     names = settings.topics
-    wanted = {topic: topics.ranges(begin[topic], end[topic]) for topic in folders_of(names)}
+    wanted = wanted_places(settings, begin, end)
     own = [
         record
         for part in edges(topics.ranges(flood, end[names.transactions]), SAMPLE)
@@ -109,20 +104,12 @@ def judge(  # noqa: PLR0913, PLR0917 - a run's own values
         wanted[names.transactions],
         frozenset((record.partition, record.offset) for record in own),
     )
-    replay = Replay(ModelRegistry(settings), settings.currency, settings.control_share)
-    recomputed = replay.predictions(own, {served_by(each) for each in found.sampled})
     alerts = topics.alerted(topics.read(settings, names.fraud_alerts, wanted[names.fraud_alerts]), load.mark)
-    lake = lake_counts.count(
-        lambda folder: open_lake(settings, folder),
-        {folder: wanted[topic] for topic, folder in folders_of(names).items()},
-        since,
-        lambda: datetime.now(UTC),
-    )
     verdict = Verdict(
         missing(found.counts),
-        differing(found.sampled, recomputed),
+        not_as_recomputed(settings, own, found.sampled),
         found.counts.repeated,
         alerts_differing(found.alerting, alerts),
-        lake,
+        in_lake(settings, wanted, since),
     )
     return verdict, len(own)

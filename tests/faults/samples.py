@@ -57,6 +57,12 @@ class Samples:
             if latest:
                 self._add("state, MB", job, latest["state_size"] / 1e6)
 
+    def told(self) -> list[dict[str, Any]]:
+        """Give each series as it is kept in JSON."""
+        return [
+            {"kind": kind, "of": of, "samples": values} for (kind, of), values in sorted(self.series.items())
+        ]
+
     def _note(self, host: str, lines: Iterable[str]) -> None:
         for line in lines:
             unit, *told = line.split()

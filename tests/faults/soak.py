@@ -179,10 +179,7 @@ def _write(  # noqa: PLR0913, PLR0917 - what a run found
         "acknowledged": acknowledged,
         "problems": problems,
         "growths": [growth._asdict() | {"allowed": growth.allowed} for growth in found],
-        "series": [
-            {"kind": kind, "of": of, "samples": values}
-            for (kind, of), values in sorted(samples.series.items())
-        ],
+        "series": samples.told(),
     }
     (options.output / "soak.json").write_text(json.dumps(run, indent=1))
     (options.output / "soak.html").write_text(page(run))

@@ -8,6 +8,7 @@ from training.axes import new_axes, png
 from training.page import document, figures, note, table
 
 HEADS = ("of", "kind", "#second third", "#last third", "#allowed", "")
+CAPTION = "a line for each service, host or job; samples in the order in which they were taken"
 
 
 def page(run: Mapping[str, Any]) -> str:
@@ -22,9 +23,6 @@ def page(run: Mapping[str, Any]) -> str:
 <h2>Each series</h2>
 {table(HEADS, map(_line, run["growths"]))}""",
     )
-
-
-CAPTION = "a line for each service, host or job; samples in the order in which they were taken"
 
 
 def _about(run: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from clients.kafka_clients import make_consumer, partitions_of
 from clients.reconciliation import OffsetCounts, OffsetRanges, total
 from flink_jobs.domain.json_errors import NOT_THE_JSON
 from flink_jobs.domain.scoring import Prediction, Record
-from flink_jobs.lake_ends import folders_of
+from flink_jobs.store.lake import folders_of
 from flink_jobs.store.settings import Settings
 
 # without a record; a poll gives nothing for as long as a leader is elected

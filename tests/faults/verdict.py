@@ -1,6 +1,6 @@
 """What became of the records of a row, read from Kafka and the lake."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -11,8 +11,9 @@ from darkness import Place
 from recomputed import Replay
 from topics import Offsets
 
-from flink_jobs.lake_ends import folders_of
-from flink_jobs.store.lake import open_lake
+from clients.reconciliation import OffsetRanges
+from flink_jobs.domain.scoring import Prediction, Record
+from flink_jobs.store.lake import folders_of, open_lake
 from flink_jobs.store.model_registry import ModelRegistry
 from flink_jobs.store.settings import Settings
 
@@ -76,7 +77,7 @@ def judge(  # noqa: PLR0913, PLR0917 - a row's own values
 
     """
     names = settings.topics
-    wanted = {topic: topics.ranges(begin[topic], end[topic]) for topic in folders_of(names)}
+    wanted = wanted_places(settings, begin, end)
     predictions = [
         each
         for each in topics.predictions(topics.read(settings, names.predictions, wanted[names.predictions]))
@@ -89,19 +90,35 @@ def judge(  # noqa: PLR0913, PLR0917 - a row's own values
     if by_customer:
         records = topics.transactions(topics.read(settings, names.transactions, wanted[names.transactions]))
         own = [record for record in records if f'"{mark}-'.encode() in record.payload]
-        replay = Replay(ModelRegistry(settings), settings.currency, settings.control_share)
-        recomputed = replay.predictions(own, {served_by(each) for each in predictions})
-        wrong = differing(predictions, recomputed)
-    lake = lake_counts.count(
-        lambda folder: open_lake(settings, folder),
-        {folder: wanted[topic] for topic, folder in folders_of(names).items()},
-        since,
-        lambda: datetime.now(UTC),
-    )
+        wrong = not_as_recomputed(settings, own, predictions)
     return Verdict(
         lost(acknowledged, predicted, refused),
         wrong,
         len(predictions) - len(predicted),
         alerts_differing(predictions, alerts),
-        lake,
+        in_lake(settings, wanted, since),
+    )
+
+
+def wanted_places(settings: Settings, begin: Offsets, end: Offsets) -> dict[str, OffsetRanges]:
+    """Give what came into each topic between two ends."""
+    return {topic: topics.ranges(begin[topic], end[topic]) for topic in folders_of(settings.topics)}
+
+
+def not_as_recomputed(
+    settings: Settings, records: Sequence[Record], predictions: Sequence[Prediction]
+) -> list[Place]:
+    """Compute the predictions of records anew, with the models that they name; give those that differ."""
+    replay = Replay(ModelRegistry(settings), settings.currency, settings.control_share)
+    recomputed = replay.predictions(records, {served_by(each) for each in predictions})
+    return differing(predictions, recomputed)
+
+
+def in_lake(settings: Settings, wanted: Mapping[str, OffsetRanges], since: datetime) -> dict[str, LakeCount]:
+    """Count what the lake lacks and repeats of what came into each topic, by folder."""
+    return lake_counts.count(
+        lambda folder: open_lake(settings, folder),
+        {folder: wanted[topic] for topic, folder in folders_of(settings.topics).items()},
+        since,
+        lambda: datetime.now(UTC),
     )

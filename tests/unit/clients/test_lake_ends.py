@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from memory_store import MemoryStore
 
-from flink_jobs import lake_ends
+from clients import lake_ends
 from flink_jobs.store import lake
 from flink_jobs.store.settings import Settings
 

@@ -7,37 +7,19 @@ import json
 import sys
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
-from kafka import KafkaConsumer
-from kafka.errors import KafkaError
-
-from flink_jobs.store.kafka_servers import answering_servers
+from clients.kafka_clients import make_consumer, partitions_of
+from clients.process import ClientError
 from flink_jobs.store.lake import (
-    ALERTS_FOLDER,
     DEAD_LETTERS_FOLDER,
-    LABELS_FOLDER,
     PREDICTIONS_FOLDER,
-    TRANSACTIONS_FOLDER,
     LakeEnd,
     LakeError,
+    folders_of,
     open_lake,
 )
 from flink_jobs.store.lake_files import ANSWERED_COLUMNS
-from flink_jobs.store.settings import Settings, SettingsError, Topics, load_settings
-
-_BOOTSTRAP_TIMEOUT_MS = 10_000
-
-
-def folders_of(topics: Topics) -> dict[str, str]:
-    """Give the lake's folder of each topic."""
-    return {
-        topics.transactions: TRANSACTIONS_FOLDER,
-        topics.fraud_labels: LABELS_FOLDER,
-        topics.fraud_alerts: ALERTS_FOLDER,
-        topics.transactions_dlq: DEAD_LETTERS_FOLDER,
-        topics.predictions: PREDICTIONS_FOLDER,
-    }
+from flink_jobs.store.settings import Settings, SettingsError, load_settings
 
 
 def find_ends(settings: Settings, partitions: Mapping[str, Collection[int]]) -> dict[str, dict[int, LakeEnd]]:
@@ -70,25 +52,17 @@ def read_partitions(settings: Settings) -> dict[str, set[int]]:
     """Ask Kafka for the partitions of each topic.
 
     Raises:
-        LookupError: Kafka has no such topic.
-        KafkaError: it does not answer.
+        ClientError: no broker answers, or there is no such topic.
 
     """
-    consumer: Any = KafkaConsumer(
-        bootstrap_servers=answering_servers(settings.kafka),
-        bootstrap_timeout_ms=_BOOTSTRAP_TIMEOUT_MS,
-        allow_auto_create_topics=False,
-    )
+    consumer = make_consumer(settings.kafka)
     try:
-        found = {topic: consumer.partitions_for_topic(topic) for topic in folders_of(settings.topics)}
+        return {
+            topic: {part.partition for part in partitions_of(consumer, settings.kafka, [topic])}
+            for topic in folders_of(settings.topics)
+        }
     finally:
         consumer.close()
-    missing = [topic for topic, partitions in found.items() if not partitions]
-    if missing:
-        raise LookupError(
-            f"Kafka has no topic {', '.join(missing)}; ansible-playbook playbooks/kafka.yml makes it"
-        )
-    return found
 
 
 def as_json(ends: Mapping[str, Mapping[int, LakeEnd]]) -> str:
@@ -112,7 +86,7 @@ def main() -> int:
     try:
         settings = load_settings()
         print(as_json(find_ends(settings, read_partitions(settings))))
-    except (KafkaError, LakeError, LookupError, SettingsError) as error:
+    except (ClientError, LakeError, SettingsError) as error:
         print(f"lake_ends: {error}", file=sys.stderr)
         return 1
     return 0
