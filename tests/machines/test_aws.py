@@ -131,7 +131,7 @@ def test_no_key_is_in_user_data(applied: Root, ec2: EC2) -> None:
 @pytest.mark.usefixtures("applied")
 def test_only_operators_come_from_outside(ec2: EC2) -> None:
     groups = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["fraud-detection-*"]}])
-    assert len(groups["SecurityGroups"]) == 6
+    assert len(groups["SecurityGroups"]) == 7
     sources = {
         source["CidrIp"]
         for group in groups["SecurityGroups"]

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ CONTROL = '{ first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "zook
 SHARED = '["kafka", "minio", "zookeeper", "flink_taskmanager"]'
 WORKERS = f"{{ first_node = 2, count = 2, memory_mb = 5120, groups = {SHARED} }}"
 TRAINING = '{ first_node = 4, memory_mb = 4096, groups = ["minio", "training"] }'
+CONTROLLERS = '{ first_node = 61, count = 2, memory_mb = 640, groups = ["kafka_controller"] }'
 
 
 def plan(terraform: Terraform, tmp_path: Path, pools: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -56,6 +58,15 @@ def test_grown_tfvars_plan_six_hosts(terraform: Terraform) -> None:
     assert result.stdout.count("terraform_data.instance will be created") == 6
 
 
+def test_controllers_tfvars_plan_three_more(terraform: Terraform) -> None:
+    result = terraform("lab", "plan", "-input=false", "-lock=false", "-var-file=controllers.tfvars")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("terraform_data.instance will be created") == 7
+    assert re.search(
+        r"\+ kafka_controller += \[\n\s+\+ \"node61\",\n\s+\+ \"node62\",\n\s+\+ \"node63\",", result.stdout
+    )
+
+
 @pytest.mark.parametrize(
     ("pools", "message"),
     [
@@ -89,6 +100,18 @@ def test_grown_tfvars_plan_six_hosts(terraform: Terraform) -> None:
         (
             {"control": CONTROL.replace('"zookeeper", ', ""), "workers": WORKERS, "training": TRAINING},
             "pools.*.groups: zookeeper is on 2 hosts; it must be 1, 3 or 5",
+        ),
+        (
+            {"control": CONTROL, "workers": WORKERS, "training": TRAINING, "controllers": CONTROLLERS},
+            "pools.*.groups: kafka_controller is on 2 hosts; it must be 1, 3 or 5, or none",
+        ),
+        (
+            {
+                "control": CONTROL.replace('"kafka"', '"kafka", "kafka_controller"'),
+                "workers": WORKERS,
+                "training": TRAINING,
+            },
+            "pools.control.groups: kafka and kafka_controller, whose hosts are no brokers; take out one",
         ),
         (
             {
@@ -246,6 +269,21 @@ def test_only_a_host_that_vanished_is_replaced(tmp_path: Path, identity: str, st
     change = {"actions": ["delete", "create"], "before": host("the same"), "after": host(identity)}
     plan = {"resource_changes": [{"name": "instance", "change": change}]}
     assert check_plan(json.dumps(plan), tmp_path, [], {}).returncode == status
+
+
+@pytest.mark.parametrize(("group", "status"), [("kafka_controller", 1), ("flink_taskmanager", 0)])
+def test_a_host_with_a_controllers_metadata_is_not_deleted_by_a_plan(
+    tmp_path: Path, group: str, status: int
+) -> None:
+    before = {"input": {"name": "node61"}, "triggers_replace": {"incarnation": "x"}}
+    change = {"actions": ["delete"], "before": before, "after": None}
+    plan = {
+        "output_changes": {"hosts": {"before": {"node61": {"groups": [group]}}}},
+        "resource_changes": [{"name": "instance", "change": change}],
+    }
+    checked = check_plan(json.dumps(plan), tmp_path, [], {})
+    assert checked.returncode == status
+    assert ("node61 would be deleted, with the data of kafka_controller" in checked.stderr) is bool(status)
 
 
 def check_plan(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-WITH_DATA = {"kafka", "minio", "zookeeper"}
+WITH_DATA = {"kafka", "kafka_controller", "minio", "zookeeper"}
 
 
 def changes(plan: dict[str, Any], name: str, action: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

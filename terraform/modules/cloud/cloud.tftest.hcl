@@ -6,11 +6,11 @@ variables {
   }
   ports = { ssh = 22, kafka = 9092, kafka_controller = 9093, flink_web = 8081, rpc_first = 6200 }
   openings = {
-    ssh              = { to = "all", from = ["operators"] }
-    kafka            = { to = "kafka", from = ["kafka", "training", "operators"] }
-    kafka_controller = { to = "kafka", from = ["kafka"] }
-    flink_web        = { to = "flink_jobmanager", from = ["operators"] }
-    rpc_first        = { to = "flink_taskmanager", from = ["flink_taskmanager"], count = 40 }
+    ssh              = { to = ["all"], from = ["operators"] }
+    kafka            = { to = ["kafka"], from = ["kafka", "training", "operators"] }
+    kafka_controller = { to = ["kafka", "kafka_controller"], from = ["kafka", "kafka_controller"] }
+    flink_web        = { to = ["flink_jobmanager"], from = ["operators"] }
+    rpc_first        = { to = ["flink_taskmanager"], from = ["flink_taskmanager"], count = 40 }
   }
   instance_types = [
     { name = "t3.medium", cpus = 2, memory_mb = 4096 },
@@ -57,7 +57,9 @@ run "each_opening_is_a_rule_for_each_pair_of_groups" {
   assert {
     condition = [for name, opening in output.openings : name if opening.first_port != 22] == [
       "flink_jobmanager-flink_web-operators", "flink_taskmanager-rpc_first-flink_taskmanager",
-      "kafka-kafka-kafka", "kafka-kafka-operators", "kafka-kafka-training", "kafka-kafka_controller-kafka",
+      "kafka-kafka-kafka", "kafka-kafka-operators", "kafka-kafka-training",
+      "kafka-kafka_controller-kafka", "kafka-kafka_controller-kafka_controller",
+      "kafka_controller-kafka_controller-kafka", "kafka_controller-kafka_controller-kafka_controller",
     ]
     error_message = jsonencode(keys(output.openings))
   }
@@ -73,7 +75,7 @@ run "what_all_offer_is_a_rule_of_each_group" {
   command = plan
 
   assert {
-    condition     = join(" ", output.security_groups) == "flink_jobmanager flink_taskmanager kafka training"
+    condition     = join(" ", output.security_groups) == "flink_jobmanager flink_taskmanager kafka kafka_controller training"
     error_message = jsonencode(output.security_groups)
   }
   assert {

@@ -14,12 +14,12 @@ locals {
   ]...)
 
   # The groups that openings name: "all" stands for every one of them, and operators are no group of hosts.
-  services = sort(setsubtract(flatten([for opening in values(var.openings) : concat([opening.to], opening.from)]), ["all", "operators"]))
+  services = sort(setsubtract(flatten([for opening in values(var.openings) : concat(opening.to, opening.from)]), ["all", "operators"]))
 
   # A cloud's rule lets in one group, to one port or range of ports, on one group.
   openings = merge(flatten([
     for port, opening in var.openings : [
-      for to in opening.to == "all" ? local.services : [opening.to] : {
+      for to in contains(opening.to, "all") ? local.services : opening.to : {
         for from in opening.from : "${to}-${port}-${from}" => {
           to = to, from = from, first_port = var.ports[port], last_port = var.ports[port] + opening.count - 1
         }

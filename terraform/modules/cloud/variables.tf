@@ -16,11 +16,11 @@ variable "ports" {
 
 variable "openings" {
   description = <<-EOT
-    Allowed connections, as in ansible/inventory/group_vars/all/network.yml: by the port's name, the group that offers it
-    (or all), the groups that open connections to it (operators is the control node), and the number of ports.
+    Allowed connections, as in ansible/inventory/group_vars/all/network.yml: by the port's name, the groups that offer it
+    (or all), those that open connections to it (operators is the control node), and the number of ports.
   EOT
   type = map(object({
-    to    = string
+    to    = list(string)
     from  = list(string)
     count = optional(number, 1)
   }))

@@ -1,7 +1,13 @@
 locals {
   # Least memory with which each group's service starts and handles a few records; the keys are all groups.
   service_memory_mb = {
-    kafka = 768, minio = 512, zookeeper = 256, flink_jobmanager = 1024, flink_taskmanager = 1536, training = 1024
+    kafka             = 768
+    kafka_controller  = 384
+    minio             = 512
+    zookeeper         = 256
+    flink_jobmanager  = 1024
+    flink_taskmanager = 1536
+    training          = 1024
   }
   system_memory_mb = 256
 
@@ -39,6 +45,15 @@ locals {
     # Topics have three replicas.
     local.group_sizes.kafka >= 3 ? [] : [
       "pools.*.groups: kafka is on ${local.group_sizes.kafka} hosts; three replicas need at least 3."
+    ],
+    # A majority decides. Without any, the first hosts of kafka are brokers and controllers.
+    contains([0, 1, 3, 5], local.group_sizes.kafka_controller) ? [] : [
+      "pools.*.groups: kafka_controller is on ${local.group_sizes.kafka_controller} hosts; it must be 1, 3 or 5, or none."
+    ],
+    [
+      for name, pool in var.pools :
+      "pools.${name}.groups: kafka and kafka_controller, whose hosts are no brokers; take out one of the two."
+      if contains(pool.groups, "kafka") && contains(pool.groups, "kafka_controller")
     ],
     local.group_sizes.minio >= 4 ? [] : [
       "pools.*.groups: minio is on ${local.group_sizes.minio} hosts; spread over drives, it needs at least 4."

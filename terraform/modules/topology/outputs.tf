@@ -21,8 +21,9 @@ output "inventory" {
         host_memory_mb = host.memory_mb
       }
     }
+    # All of them, as plays name kafka_controller even where it has no host.
     groups = {
-      for group in distinct(flatten([for host in local.hosts : host.groups])) :
+      for group in keys(local.service_memory_mb) :
       group => [for name in local.names : name if contains(local.hosts[name].groups, group)]
     }
     children = { flink = ["flink_jobmanager", "flink_taskmanager"] }

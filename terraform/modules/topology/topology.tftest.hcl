@@ -143,6 +143,64 @@ run "five_zookeepers_are_allowed" {
   }
 }
 
+run "without_controllers_of_their_own_the_group_is_empty" {
+  command = plan
+
+  assert {
+    condition     = output.inventory.groups.kafka_controller == []
+    error_message = jsonencode(output.inventory.groups)
+  }
+}
+
+run "three_controllers_are_allowed" {
+  command = plan
+
+  variables {
+    pools = {
+      control    = { first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "zookeeper", "flink_jobmanager"] }
+      workers    = { first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "zookeeper", "flink_taskmanager"] }
+      training   = { first_node = 4, memory_mb = 4096, groups = ["minio", "training"] }
+      controller = { first_node = 61, count = 3, memory_mb = 640, groups = ["kafka_controller"] }
+    }
+  }
+
+  assert {
+    condition     = output.inventory.groups.kafka_controller == ["node61", "node62", "node63"]
+    error_message = jsonencode(output.inventory.groups)
+  }
+  assert {
+    condition     = output.inventory.groups.kafka == ["node1", "node2", "node3"]
+    error_message = jsonencode(output.inventory.groups)
+  }
+}
+
+run "an_even_number_of_controllers_is_refused" {
+  command = plan
+
+  variables {
+    pools = {
+      control    = { first_node = 1, memory_mb = 4096, groups = ["kafka", "minio", "zookeeper", "flink_jobmanager"] }
+      workers    = { first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "zookeeper", "flink_taskmanager"] }
+      training   = { first_node = 4, memory_mb = 4096, groups = ["minio", "training"] }
+      controller = { first_node = 61, count = 2, memory_mb = 640, groups = ["kafka_controller"] }
+    }
+  }
+  expect_failures = [output.hosts]
+}
+
+run "a_broker_that_is_a_controller_alone_is_refused" {
+  command = plan
+
+  variables {
+    pools = {
+      control  = { first_node = 1, memory_mb = 4096, groups = ["kafka", "kafka_controller", "minio", "zookeeper", "flink_jobmanager"] }
+      workers  = { first_node = 2, count = 2, memory_mb = 5120, groups = ["kafka", "minio", "zookeeper", "flink_taskmanager"] }
+      training = { first_node = 4, memory_mb = 4096, groups = ["minio", "training"] }
+    }
+  }
+  expect_failures = [output.hosts]
+}
+
 run "overlapping_pools_are_refused" {
   command = plan
 

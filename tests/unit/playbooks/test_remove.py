@@ -15,6 +15,7 @@ GROUPS = {
     "flink_jobmanager": ["node7"],
     "flink_taskmanager": ["node2", "node6"],
     "training": ["node8"],
+    "kafka_controller": ["node13", "node14", "node15"],
 }
 VOTERS = 'CurrentVoters:          [{"id": 1, "directoryId": "x"}, {"id": 2}, {"id": 5}]'
 
@@ -31,6 +32,7 @@ def quorum(stand_in: Callable[[str, str], None]) -> None:
         ("node12", {}, "name one with -e remove_host=node5"),
         ("node4", {}, "a pool of MinIO cannot shrink"),
         ("node9", {}, "the members of ZooKeeper are those with which it was founded"),
+        ("node14", {}, "Kafka's controllers are those with which it was founded"),
         ("node7", {}, "jobs need one JobManager"),
         ("node8", {}, "models are trained there"),
         ("node5,node6", {"flink_taskmanager": ["node5", "node6"]}, "jobs need one TaskManager"),

@@ -28,8 +28,19 @@ def test_each_port_has_an_opening() -> None:
 def test_groups_are_those_of_the_inventory() -> None:
     groups = set(load("sizing.yml")["memory_weights"])
     for name, opening in OPENINGS.items():
-        assert opening["to"] in groups | {"all"}, name
+        assert opening["to"], name
+        assert set(opening["to"]) <= groups or opening["to"] == ["all"], name
         assert set(opening["from"]) <= groups | {"operators"}, name
+
+
+def test_controllers_of_their_own_are_reached_by_brokers_and_each_other_and_by_nobody_else() -> None:
+    kafka = {"kafka", "kafka_controller"}
+    offered = {name for name, opening in OPENINGS.items() if "kafka_controller" in opening["to"]}
+    assert offered == {"kafka_controller"}
+    assert set(OPENINGS["kafka_controller"]["from"]) == set(OPENINGS["kafka_controller"]["to"]) == kafka
+    # with the command line tools
+    reached = {name for name, opening in OPENINGS.items() if "kafka_controller" in opening["from"]}
+    assert reached == {"kafka", "kafka_controller"}
 
 
 def test_no_port_is_in_two_openings() -> None:

@@ -183,6 +183,60 @@ def test_a_broker_takes_half_of_its_memory_as_heap_and_no_more_than_it_can_use(
     assert f"MemoryMax={memory_mb}M" in unit
 
 
+@pytest.mark.parametrize(("memory_mb", "heap"), [(512, "256m"), (12288, "1024m")])
+def test_a_controller_alone_takes_no_more_than_it_can_use(memory_mb: int, heap: str) -> None:
+    given = {"kafka_controller_nodes": {4: "192.0.2.4"}, "kafka_node_id": 4, "kafka_memory_mb": memory_mb}
+    unit = render(ROLES / "kafka/templates/kafka.service.j2", **given)
+    assert f"-Xmx{heap} " in unit
+    assert "\nDescription=Kafka controller\n" in unit
+
+
+def kafka_of(node: int, **given: object) -> dict[str, str]:
+    text = render(ROLES / "kafka/templates/broker.properties.j2", kafka_node_id=node, **given)
+    lines = [line.partition("=") for line in text.splitlines() if not line.startswith("#")]
+    return {key: value for key, _, value in lines}
+
+
+@pytest.mark.parametrize(
+    ("node", "roles", "listeners"),
+    [
+        (3, "broker,controller", "BROKER://192.0.2.3:9092,CONTROLLER://192.0.2.3:9093"),
+        (4, "broker", "BROKER://192.0.2.4:9092"),
+    ],
+)
+def test_the_first_three_brokers_vote(node: int, roles: str, listeners: str) -> None:
+    found = kafka_of(node, kafka_nodes={number: f"192.0.2.{number}" for number in range(1, 6)})
+    assert (found["process.roles"], found["listeners"]) == (roles, listeners)
+    assert found["advertised.listeners"] == f"BROKER://192.0.2.{node}:9092"
+    quorum = found["controller.quorum.bootstrap.servers"]
+    assert quorum == "192.0.2.1:9093,192.0.2.2:9093,192.0.2.3:9093"
+    assert found["controller.quorum.auto.join.enable"] == str("controller" in roles).lower()
+
+
+@pytest.mark.parametrize(
+    ("node", "role", "listener"),
+    [(1, "broker", "BROKER://192.0.2.1:9092"), (7, "controller", "CONTROLLER://192.0.2.7:9093")],
+)
+def test_where_there_are_controllers_alone_no_broker_votes(node: int, role: str, listener: str) -> None:
+    found = kafka_of(node, kafka_controller_nodes={number: f"192.0.2.{number}" for number in (5, 6, 7)})
+    assert found["process.roles"] == role
+    # nothing else listens
+    assert found["listeners"] == found["advertised.listeners"] == listener
+    quorum = found["controller.quorum.bootstrap.servers"]
+    assert quorum == "192.0.2.5:9093,192.0.2.6:9093,192.0.2.7:9093"
+    assert found["controller.quorum.auto.join.enable"] == str(role == "controller").lower()
+    # controllers choose a topic's replicas where nobody says how many, and the next leader
+    assert (found["default.replication.factor"], found["unclean.leader.election.enable"]) == ("3", "false")
+
+
+@pytest.mark.parametrize("controllers", [{}, {5: "192.0.2.5"}])
+def test_tools_ask_brokers_wherever_they_are_called(controllers: dict[int, str]) -> None:
+    given = {"kafka_controller_nodes": controllers, "kafka_node_id": max({1: "", **controllers})}
+    tool = render(ROLES / "kafka/templates/kafka-tool.sh.j2", **given)
+    assert "--bootstrap-server 192.0.2.1:9092,192.0.2.2:9092,192.0.2.3:9092 " in tool
+    assert "192.0.2.5" not in tool
+
+
 @pytest.mark.parametrize(("memory_mb", "heap"), [(256, "128m"), (4096, "512m")])
 def test_zookeeper_takes_half_of_its_memory_as_heap_and_no_more_than_it_can_use(
     memory_mb: int, heap: str
