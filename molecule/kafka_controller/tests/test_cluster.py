@@ -99,7 +99,7 @@ def test_a_change_of_voters_is_refused(
     # as where the group has no host
     combined = json.dumps({"kafka_controller_nodes": {}})
     refused = apply(CONVERGE, "--limit", "kafka", "--extra-vars", combined, fails=True).stdout
-    assert "of a cluster with controllers of their own, but now its first brokers would vote" in " ".join(
+    assert "of a cluster with controllers of its own, but now its first brokers would vote" in " ".join(
         refused.split()
     )
     assert started(brokers | controllers) == before
