@@ -168,3 +168,42 @@ def test_bad_records_are_set_aside_and_stop_nothing(settings: Settings, producer
 
     assert until(arrived), f"in the lake: {sorted(stored)}, expected {sorted(expected)}"
     assert {place: stored[place] for place in expected} == expected
+
+
+def test_what_a_kafka_transaction_writes_is_scored_before_it_ends_and_where_it_is_aborted(
+    tmp_path: Path, settings: Settings
+) -> None:
+    """So a producer that hangs in one holds nobody up. Its end takes an offset, which nobody misses."""
+    audit = ("fraud-audit", "--state", str(tmp_path), "--lag", "30")
+    run(*audit)
+    start_ms = int(time.time() * 1000)
+    client: Any = KafkaProducer(
+        bootstrap_servers=settings.kafka.bootstrap_servers.split(","),
+        transactional_id=f"system-test-{start_ms}",
+    )
+    places: list[tuple[int, int]] = []
+
+    def scored(records: list[Any]) -> bool:
+        return any((p["partition"], p["offset"]) == places[-1] for _, p in records)
+
+    try:
+        client.init_transactions()
+        for end in (client.abort_transaction, client.commit_transaction):
+            payment = VALID | {"transaction_id": f"system-test-{start_ms}-{len(places)}"}
+            client.begin_transaction()
+            payload = json.dumps(payment).encode()
+            sent = client.send(settings.topics.transactions, payload, partition=0).get(30)
+            places.append((sent.partition, sent.offset))
+            assert scored(read_from(settings, settings.topics.predictions, start_ms, scored)), places
+            end()
+    finally:
+        client.close()
+    # the aborted transaction's end lies between
+    assert places[1][1] - places[0][1] >= 2, places
+
+    def audited() -> bool:
+        run(*audit, codes=(0, 1))
+        return bool(json.loads((tmp_path / "audit.json").read_text())["audited"] >= len(places))
+
+    assert until(audited), (tmp_path / "audit.json").read_text()
+    run(*audit)
