@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from kafka_quorum import STATUS, read_quorum
 from process_lists import no_secret_on_a_command_line, read_secrets
 
 from flink_jobs.store.object_store import s3_client
@@ -153,9 +154,7 @@ def read_from(
 
 def voters(broker: str) -> list[int]:
     """Ids of the brokers that vote."""
-    status = ssh(broker, "kafka-metadata-quorum describe --status")
-    (line,) = (line for line in status.splitlines() if line.startswith("CurrentVoters:"))
-    return [voter["id"] for voter in json.loads(line.partition(":")[2])]
+    return read_quorum(ssh(broker, STATUS)).voters
 
 
 def lab_hosts() -> dict[str, dict[str, Any]]:

@@ -10,7 +10,8 @@ import botocore.exceptions
 import msgspec
 import pytest
 from botocore.config import Config
-from conftest import ROOT, assert_unchanged, playbook, run, ssh, terraform, voters
+from conftest import ROOT, assert_unchanged, playbook, run, ssh, terraform
+from kafka_quorum import STATUS, read_quorum
 
 from flink_jobs.store.release import release_key
 from flink_jobs.store.settings import Settings
@@ -70,11 +71,9 @@ def test_topics_have_three_replicas_in_sync(brokers: list[str], topic: str) -> N
 
 @pytest.mark.always
 def test_the_quorum_has_three_voters_and_a_leader(brokers: list[str]) -> None:
-    status = ssh(brokers[0], "kafka-metadata-quorum describe --status")
-    leader = re.search(r"LeaderId: +(\d+)", status)
-    assert leader, status
-    assert len(set(voters(brokers[0]))) == 3, status
-    assert int(leader[1]) in voters(brokers[0]), status
+    quorum = read_quorum(ssh(brokers[0], STATUS))
+    assert len(set(quorum.voters)) == 3, quorum
+    assert quorum.leader in quorum.voters, quorum
 
 
 @pytest.mark.always

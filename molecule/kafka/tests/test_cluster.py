@@ -1,23 +1,19 @@
 """What holds for the cluster as a whole; one host is asked, and others where that matters."""
 
-import json
 import re
 from collections.abc import Generator
 
 import pytest
+from kafka_quorum import STATUS, read_quorum
 from testinfra.host import Host
 
 testinfra_hosts = ["ansible://kafka-1"]
 
 
-def value(status: str, key: str) -> str:
-    return next(line.partition(":")[2].strip() for line in status.splitlines() if line.startswith(key))
-
-
 def test_quorum_has_three_voters_and_one_leader(host: Host) -> None:
-    status = host.check_output("kafka-metadata-quorum describe --status")
-    assert sorted(voter["id"] for voter in json.loads(value(status, "CurrentVoters"))) == [1, 2, 3]
-    assert value(status, "LeaderId") in {"1", "2", "3"}
+    quorum = read_quorum(host.check_output(STATUS))
+    assert sorted(quorum.voters) == [1, 2, 3]
+    assert quorum.leader in {1, 2, 3}
     replication = host.check_output("kafka-metadata-quorum describe --replication")
     assert replication.count("Leader") == 1
     assert replication.count("Follower") == 2

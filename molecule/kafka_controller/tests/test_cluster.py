@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from kafka_quorum import STATUS, read_quorum
 from testinfra.host import Host
 
 testinfra_hosts = ["ansible://kafka-controller-1"]
@@ -16,23 +17,15 @@ REMOVE = ROOT / "ansible/playbooks/remove.yml"
 PORTS = {"kafka": 9092, "kafka_controller": 9093}
 
 
-def value(status: str, key: str) -> str:
-    return next(line.partition(":")[2].strip() for line in status.splitlines() if line.startswith(key))
-
-
 def started(hosts: dict[str, Host]) -> dict[str, str]:
     command = "systemctl show kafka --property=ActiveEnterTimestampMonotonic --value"
     return {name: host.check_output(command) for name, host in hosts.items()}
 
 
 def test_controllers_vote_and_brokers_do_not(host: Host) -> None:
-    status = host.check_output("kafka-metadata-quorum describe --status")
-    voters, observers = (
-        sorted(node["id"] for node in json.loads(value(status, kind)))
-        for kind in ("CurrentVoters", "CurrentObservers")
-    )
-    assert (voters, observers) == ([3, 4, 5], [1, 2])
-    assert value(status, "LeaderId") in {"3", "4", "5"}
+    quorum = read_quorum(host.check_output(STATUS))
+    assert (sorted(quorum.voters), sorted(quorum.observers)) == ([3, 4, 5], [1, 2])
+    assert quorum.leader in {3, 4, 5}
 
 
 def test_records_lie_on_brokers_only(host: Host) -> None:
@@ -45,8 +38,7 @@ def test_a_topic_takes_records_while_a_controller_is_down(
     host: Host, controllers: dict[str, Host], brokers: dict[str, Host]
 ) -> None:
     """The one that leads: another takes over."""
-    status = host.check_output("kafka-metadata-quorum describe --status")
-    leader = controllers[f"kafka-controller-{value(status, 'LeaderId')}"]
+    leader = controllers[f"kafka-controller-{read_quorum(host.check_output(STATUS)).leader}"]
     leader.check_output("systemctl kill --signal=KILL kafka && systemctl stop kafka")
     try:
         host.check_output("kafka-topics --create --topic molecule --partitions 2")
