@@ -9,14 +9,13 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from catalogue import Fault, catalogue
-from containers import ROOT, HostError
+from containers import HostError
 from faults_page import page
 from injection import Journal
-from lab_command import FAILURES, LAB, command
+from lab_command import FAILURES, LAB, command, new_parser
 from moments import MOMENTS, undo_promotion
 from order import Planned, plan, rest
 from row import Row
@@ -149,7 +148,7 @@ def told(row: Mapping[str, Any]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="faults", description=__doc__)
+    parser = new_parser("faults", __doc__)
     parser.add_argument(
         "--seed", type=int, metavar="N", help="of the run; with --only, of the row (default: the run goes on)"
     )
@@ -162,7 +161,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--count", type=positive, metavar="N", help="so many faults of the run, then end")
     parser.add_argument("--list", action="store_true", help="tell which faults are to come, and inject none")
-    parser.add_argument("--output", type=Path, default=ROOT / "build", metavar="DIR")
     return parser
 
 

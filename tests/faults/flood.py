@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from catalogue import SERVICES, named
@@ -28,7 +27,7 @@ from flood_verdict import judge
 from flood_watch import Watch
 from harm import Harm, slowed, together
 from injection import Injection, Journal
-from lab_command import FAILURES, LAB, command
+from lab_command import FAILURES, LAB, command, new_parser
 from room import lacking
 from samples import memory_bounds
 from system import System, wait_until
@@ -90,13 +89,8 @@ def _run(options: argparse.Namespace) -> int:
         "begun": began.isoformat(timespec="seconds"),
         "allowance_percent": options.allowance,
         **found,
-        "lost": len(verdict.lost),
-        "repeated": verdict.repeated,
+        **verdict.counts(),
         "computed_anew": sampled,
-        "differing": len(verdict.differing or []),
-        "alerts_differing": len(verdict.alerts),
-        "missing_in_lake": sum(each.missing for each in verdict.lake.values()),
-        "repeated_in_lake": sum(each.repeated for each in verdict.lake.values()),
         "memory": peaks,
         "problems": problems,
         "timeline": [(round(at - began.timestamp(), 1), came, scored) for at, came, scored in watch.timeline],
@@ -224,7 +218,7 @@ def memory_problems(peaks: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="flood", description=__doc__)
+    parser = new_parser("flood", __doc__)
     parser.add_argument(
         "--factor",
         type=positive_float,
@@ -242,7 +236,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PERCENT",
         help="of a processor for each TaskManager; 0: they are not slowed (default: %(default)d)",
     )
-    parser.add_argument("--output", type=Path, default=ROOT / "build", metavar="DIR")
     return parser
 
 

@@ -1,10 +1,12 @@
 """A command that needs the running lab to itself: one at a time, ended by signals in good order."""
 
+import argparse
 import fcntl
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from subprocess import SubprocessError
 
 from containers import ROOT, HostError
@@ -29,6 +31,13 @@ FAILURES = (
     MsgspecError,
     SubprocessError,
 )
+
+
+def new_parser(name: str, about: str | None) -> argparse.ArgumentParser:
+    """Begin a command's options with the folder for what it writes."""
+    parser = argparse.ArgumentParser(prog=name, description=about)
+    parser.add_argument("--output", type=Path, default=ROOT / "build", metavar="DIR")
+    return parser
 
 
 def command(name: str, run: Callable[[], int], failures: tuple[type[Exception], ...], *, ended: str) -> int:

@@ -13,13 +13,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import topics
-from containers import ROOT, HostError
+from containers import HostError
 from flatness import Growth, growths
-from lab_command import FAILURES, command
+from lab_command import FAILURES, command, new_parser
 from row import wait_for_the_last
 from samples import Samples
 from soak_page import page
@@ -186,7 +185,7 @@ def _write(  # noqa: PLR0913, PLR0917 - what a run found
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="soak", description=__doc__)
+    parser = new_parser("soak", __doc__)
     parser.add_argument(
         "--minutes", type=positive_float, default=MINUTES, metavar="N", help="(default: %(default)g)"
     )
@@ -197,7 +196,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="transactions a second (default: %(default)g)",
     )
-    parser.add_argument("--output", type=Path, default=ROOT / "build", metavar="DIR")
     return parser
 
 

@@ -36,6 +36,17 @@ class Verdict(NamedTuple):
     alerts: list[str]
     lake: dict[str, LakeCount]
 
+    def counts(self) -> dict[str, int | None]:
+        """Count each kind, as it is kept in JSON."""
+        return {
+            "lost": len(self.lost),
+            "repeated": self.repeated,
+            "missing_in_lake": sum(each.missing for each in self.lake.values()),
+            "repeated_in_lake": sum(each.repeated for each in self.lake.values()),
+            "differing": None if self.differing is None else len(self.differing),
+            "alerts_differing": len(self.alerts),
+        }
+
     def problems(self, jobs: Sequence[str], services: Sequence[str], times: Times | None = None) -> list[str]:
         """Say in words what does not hold of records, jobs, services and times, as `problems_of`."""
         return problems_of(

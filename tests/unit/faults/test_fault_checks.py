@@ -13,6 +13,7 @@ import pytest
 from checks import Acknowledged, LakeCount, Times, alerts_differing, differing, jobs_wrong, lost, problems_of
 from darkness import Span
 from steady_producer import POISON
+from verdict import Verdict
 
 from flink_jobs.domain.scoring import Prediction
 from flink_jobs.domain.transaction import InvalidTransaction, parse_transaction
@@ -168,3 +169,18 @@ def test_a_file_that_is_doubled_is_repeated_and_one_that_is_gone_is_missing(tmp_
     second.unlink()
     first.unlink()
     assert counted(tmp_path) == (6, 0)
+
+
+def test_a_verdict_counts_each_kind_by_its_name() -> None:
+    lake = {"transactions": LakeCount(missing=3, repeated=0), "labels": LakeCount(missing=4, repeated=2)}
+    found = Verdict([(0, 1)], [(0, 2), (0, 3)], 5, ["a", "b", "c"], lake)
+    assert found.counts() == {
+        "lost": 1,
+        "repeated": 5,
+        "missing_in_lake": 7,
+        "repeated_in_lake": 2,
+        "differing": 2,
+        "alerts_differing": 3,
+    }
+    # records that are not keyed by customer cannot be computed anew
+    assert found._replace(differing=None).counts()["differing"] is None
