@@ -14,6 +14,7 @@ def partition(data_dir: Path, name: str, base: int = 0, content: bytes = b"") ->
     folder.mkdir()
     for suffix in ("index", "timeindex", "log"):
         (folder / f"{base:020}.{suffix}").write_bytes(content if suffix == "log" else b"")
+    (folder / f"{base:020}.snapshot").write_bytes(b"")
     (folder / "leader-epoch-checkpoint").write_text("0\n1\n0 0\n")
     (folder / "partition.metadata").write_text("version: 0\n")
     return folder

@@ -81,12 +81,11 @@ def find_beginnings(data_dir: Path, offsets: dict[str, dict[str, int]]) -> list[
 def begin(beginning: Beginning) -> None:
     """Name an empty partition's files by its first offset, the segment last: if cut off, begin again."""
     folder, base, wanted = beginning
-    (folder / LEADER_EPOCHS).unlink(missing_ok=True)
-    for suffix in ("snapshot", "index", "timeindex", "log"):
+    for stale in (LEADER_EPOCHS, f"{base:020}.snapshot"):
+        (folder / stale).unlink(missing_ok=True)
+    for suffix in ("index", "timeindex", "log"):
         file = folder / f"{base:020}.{suffix}"
-        if suffix == "snapshot":
-            file.unlink(missing_ok=True)
-        elif file.exists():
+        if file.exists():
             file.rename(folder / f"{wanted:020}.{suffix}")
 
 
