@@ -23,6 +23,7 @@ from clients.reports import (
     write_report,
 )
 from clients.run_outcome import RunOutcome
+from flink_jobs.store.kafka_servers import answered
 from flink_jobs.store.lake import Lake, open_lake
 from flink_jobs.store.settings import Settings, load_settings
 
@@ -171,7 +172,7 @@ def read_topics(settings: Settings, producer: ProducerReport, timeout_s: float, 
                 if waiting.in_vain:
                     break
                 continue
-            ends = ends or consumer.end_offsets(partitions)
+            ends = ends or answered(lambda: consumer.end_offsets(partitions))
             if waiting.quiet_s >= _SETTLE_S and all(consumer.position(at) >= end for at, end in ends.items()):
                 break
     finally:
@@ -274,8 +275,9 @@ def _figure(value: float | None) -> str:
 def _seek(consumer: Any, partitions: list[Any], start_ms: int) -> None:  # noqa: ANN401 - kafka-python ships no types
     """Go to the first record at or after `start_ms` in each partition; to the end where there is none."""
     consumer.assign(partitions)
-    ends = consumer.end_offsets(partitions)
-    for partition, found in consumer.offsets_for_times(dict.fromkeys(partitions, start_ms)).items():
+    ends = answered(lambda: consumer.end_offsets(partitions))
+    times = answered(lambda: consumer.offsets_for_times(dict.fromkeys(partitions, start_ms)))
+    for partition, found in times.items():
         consumer.seek(partition, found.offset if found else ends[partition])
 
 

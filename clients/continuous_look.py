@@ -13,6 +13,7 @@ from clients.kafka_clients import partitions_of
 from clients.process import ClientError
 from flink_jobs.domain.audit_state import AuditState, Offsets, TopicEnds
 from flink_jobs.domain.offset_set import OffsetSet
+from flink_jobs.store.kafka_servers import answered
 from flink_jobs.store.lake import (
     DEAD_LETTERS_FOLDER,
     PREDICTIONS_FOLDER,
@@ -107,7 +108,8 @@ class Look:
     def _offsets(self, folder: str, find: str) -> Offsets:
         """Give offsets of a folder's topic by partition, as the consumer's method of that name finds them."""
         topic = self._topics[folder]
-        found = getattr(self._consumer, find)(partitions_of(self._consumer, self._settings.kafka, [topic]))
+        partitions = partitions_of(self._consumer, self._settings.kafka, [topic])
+        found = answered(lambda: getattr(self._consumer, find)(partitions))
         return {each.partition: at for each, at in found.items()}
 
     def _days(self, since_s: float) -> list[str]:

@@ -3,6 +3,7 @@
 import importlib.util
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -10,7 +11,7 @@ from kafka.errors import KafkaError
 
 from clients.pacing import TICK_S
 from clients.process import ClientError
-from flink_jobs.store.kafka_servers import answering_servers
+from flink_jobs.store.kafka_servers import CONSUMER_METADATA_AGE_MS, answered, answering_servers
 from flink_jobs.store.settings import Kafka
 
 BOOTSTRAP_TIMEOUT_MS = 10_000
@@ -52,6 +53,7 @@ def make_consumer(kafka: Kafka, **properties: Any) -> Any:  # noqa: ANN401 - kaf
             # The next fetch leaves out partitions whose records were not handed over yet; their new records
             # wait until that fetch ends: with 100 ms, a tenth of all records waited.
             fetch_max_wait_ms=20,
+            metadata_max_age_ms=CONSUMER_METADATA_AGE_MS,
             key_deserializer=None,
             value_deserializer=None,
             **properties,
@@ -84,7 +86,7 @@ def partitions_of(consumer: Any, kafka: Kafka, topics: Iterable[str]) -> list[To
     """
     found = []
     for topic in topics:
-        partitions = consumer.partitions_for_topic(topic)
+        partitions = answered(partial(consumer.partitions_for_topic, topic))
         if not partitions:
             raise _no_topic(kafka, topic)
         found += [TopicPartition(topic, partition) for partition in sorted(partitions)]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from flink_jobs.store.kafka_servers import answering_servers
+from flink_jobs.store.kafka_servers import CONSUMER_METADATA_AGE_MS, answered, answering_servers
 from flink_jobs.store.lake import LakeEnd, open_lake
 from flink_jobs.store.settings import Settings
 
@@ -131,27 +131,33 @@ def read_offsets(settings: Settings, group: str) -> TopicOffsets:
             allow_auto_create_topics=False,
             group_id=group,
             enable_auto_commit=False,
+            metadata_max_age_ms=CONSUMER_METADATA_AGE_MS,
         )
         try:
-            partitions = [
-                TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()
-            ]
-            if not partitions:
-                raise LostStateError(
-                    f"Kafka at {settings.kafka.bootstrap_servers} has no topic {topic}; "
-                    "ansible-playbook playbooks/kafka.yml makes it"
-                )
-            committed = {each.partition: consumer.committed(each) for each in partitions}
-            earliest = consumer.offsets_for_times(dict.fromkeys(partitions, 0))
-            return TopicOffsets(
-                {each.partition: offset for each, offset in consumer.beginning_offsets(partitions).items()},
-                {each.partition: offset for each, offset in consumer.end_offsets(partitions).items()},
-                {partition: offset for partition, offset in committed.items() if offset is not None},
-                {each.partition: found.timestamp for each, found in earliest.items() if found is not None},
-            )
+            found = answered(lambda: _topic_offsets(consumer, topic))
         finally:
             consumer.close()
     except KafkaError as error:
         raise LostStateError(
             f"Kafka at {settings.kafka.bootstrap_servers} does not say where {topic} ends ({error})"
         ) from None
+    if not found:
+        raise LostStateError(
+            f"Kafka at {settings.kafka.bootstrap_servers} has no topic {topic}; "
+            "ansible-playbook playbooks/kafka.yml makes it"
+        )
+    return found
+
+
+def _topic_offsets(consumer: Any, topic: str) -> TopicOffsets | None:  # noqa: ANN401 - kafka-python ships no types
+    partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+    if not partitions:
+        return None
+    committed = {each.partition: consumer.committed(each) for each in partitions}
+    earliest = consumer.offsets_for_times(dict.fromkeys(partitions, 0))
+    return TopicOffsets(
+        {each.partition: offset for each, offset in consumer.beginning_offsets(partitions).items()},
+        {each.partition: offset for each, offset in consumer.end_offsets(partitions).items()},
+        {partition: offset for partition, offset in committed.items() if offset is not None},
+        {each.partition: found.timestamp for each, found in earliest.items() if found is not None},
+    )

@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 from darkness import Place
 from kafka import TopicPartition
-from kafka.errors import RetriableError
+from kafka.errors import KafkaError
 
 from clients.kafka_clients import make_consumer, partitions_of
 from clients.reconciliation import OffsetCounts, OffsetRanges, total
 from flink_jobs.domain.json_errors import NOT_THE_JSON
 from flink_jobs.domain.scoring import Prediction, Record
+from flink_jobs.store.kafka_servers import answered
 from flink_jobs.store.lake import folders_of
 from flink_jobs.store.settings import Settings
 
@@ -62,17 +63,10 @@ class Ends:
         self._consumer.close()
 
     def _asked(self, ask: Callable[[Any], Mapping[Any, int]]) -> Offsets:
-        """Ask; once more where brokers are too busy to answer, or a partition has no leader."""
-        deadline = time.monotonic() + READ_TIMEOUT_S
-        while True:
-            try:
-                offsets = ask(self._parts)
-            except RetriableError as error:
-                if time.monotonic() > deadline:
-                    raise NotReadError(f"Kafka did not tell where its topics end: {error}") from error
-                time.sleep(1)
-            else:
-                break
+        try:
+            offsets = answered(lambda: ask(self._parts), READ_TIMEOUT_S)
+        except KafkaError as error:
+            raise NotReadError(f"Kafka did not tell where its topics end: {error}") from error
         found: Offsets = {}
         for part, offset in offsets.items():
             found.setdefault(part.topic, {})[part.partition] = offset

@@ -13,6 +13,7 @@ import pytest
 from audited_system import NOON, AuditedSystem, Consumer, LakeInMemory, Place, Topic
 from hypothesis import given
 from hypothesis import strategies as st
+from kafka.errors import KafkaTimeoutError
 from nobodys_settings import SETTINGS
 from s3_server import s3_server
 
@@ -20,6 +21,7 @@ from clients import audit, continuous_audit, continuous_look
 from clients.continuous_look import Look, Looked
 from clients.continuous_report import ContinuousReport, metrics
 from flink_jobs.domain.audit_state import AuditState
+from flink_jobs.store import kafka_servers
 from flink_jobs.store.lake import PREDICTIONS_FOLDER, TRANSACTIONS_FOLDER
 from flink_jobs.store.lake_files import LakeFiles
 from flink_jobs.store.object_store import ObjectStoreError, s3_client, write_object
@@ -75,6 +77,28 @@ def test_what_is_answered_and_stored_once_is_well_and_takes_one_range(system: Au
     assert {part: each.ranges for part, each in state.answered.items()} == {0: [(0, 14)], 1: [(0, 7)]}
     assert state.answered == state.stored
     assert state.settled_at_s == system.now_s
+
+
+def test_a_broker_that_goes_away_meanwhile_ends_no_look(
+    system: Audited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_servers, "_RETRY_S", 0)
+    refused: set[str] = set()
+    for find in ("partitions_for_topic", "end_offsets", "beginning_offsets"):
+        ask = getattr(Consumer, find)
+
+        def asked(consumer: Consumer, what: Any, find: str = find, ask: Any = ask) -> Any:  # noqa: ANN401
+            if find not in refused:
+                refused.add(find)
+                raise KafkaTimeoutError("in 30000 ms")
+            return ask(consumer, what)
+
+        monkeypatch.setattr(Consumer, find, asked)
+    sent = system.send(0, 3)
+    system.answer(sent)
+    system.store(sent)
+    assert system.look_once_all_is_due().audited == 3
+    assert refused == {"partitions_for_topic", "end_offsets", "beginning_offsets"}
 
 
 def test_what_came_before_the_audit_began_is_not_asked_about() -> None:

@@ -1,11 +1,39 @@
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from threading import Thread
 
 import pytest
+from kafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
 
-from clients.kafka_clients import make_consumer, make_producer
+from clients.kafka_clients import make_consumer, make_producer, partitions_of
+from flink_jobs.store import kafka_servers
+from flink_jobs.store.kafka_servers import CONSUMER_METADATA_AGE_MS, LEADER_TIMEOUT_S, answered
 from flink_jobs.store.settings import Kafka
 
 NOBODY = "127.0.0.1:1"
+# ApiVersions, version 0, without a client's name
+ASKED = bytes.fromhex("0000000a 0012 0000 00000000 ffff")
+
+
+class Clock:
+    """A time that passes while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(kafka_servers, "time", clock)
+    return clock
 
 
 @pytest.fixture
@@ -20,10 +48,31 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return servers
 
 
-def test_servers_that_take_no_connection_are_left_out(given: list[list[str]]) -> None:
+@contextmanager
+def broker(times: int) -> Iterator[str]:
+    """A server that answers as many clients as ApiVersions would, and takes connections of more."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        answering = f"127.0.0.1:{server.getsockname()[1]}"
-        settings = Kafka(bootstrap_servers=f"{NOBODY}, {answering},no-port,[::1]:1")
+
+        def answer() -> None:
+            for _ in range(times):
+                connection, _ = server.accept()
+                with connection:
+                    assert connection.recv(100) == ASKED
+                    connection.sendall(bytes(8))
+
+        thread = Thread(target=answer)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        thread.join()
+
+
+def test_servers_that_do_not_answer_are_left_out(
+    given: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_servers, "ANSWER_TIMEOUT_S", 0.5)
+    with ExitStack() as stack:
+        answering, frozen = (stack.enter_context(broker(times)) for times in (2, 0))
+        settings = Kafka(bootstrap_servers=f"{NOBODY}, {answering},{frozen},no-port,[::1]:1")
         make_producer(settings, 1)
         make_consumer(settings)
     assert given == [[answering], [answering]]
@@ -32,3 +81,60 @@ def test_servers_that_take_no_connection_are_left_out(given: list[list[str]]) ->
 def test_where_no_server_answers_all_are_tried(given: list[list[str]]) -> None:
     make_consumer(Kafka(bootstrap_servers=f"{NOBODY},127.0.0.1:2"))
     assert given == [[NOBODY, "127.0.0.1:2"]]
+
+
+def test_kafka_is_asked_again_while_a_broker_is_away(clock: Clock) -> None:
+    left = [KafkaConnectionError("ECONNREFUSED")] * 3
+
+    def ask() -> int:
+        if left:
+            raise left.pop()
+        return 7
+
+    assert answered(ask) == 7
+    assert clock.now_s == pytest.approx(3)
+    with pytest.raises(ZeroDivisionError):
+        answered(lambda: 1 // 0)
+
+
+def test_a_kafka_that_stays_away_is_told_in_time(clock: Clock) -> None:
+    def ask() -> int:
+        raise KafkaConnectionError("ECONNREFUSED")
+
+    with pytest.raises(KafkaConnectionError, match="ECONNREFUSED"):
+        answered(ask)
+    assert clock.now_s == pytest.approx(LEADER_TIMEOUT_S, abs=2)
+
+
+def test_what_waiting_does_not_mend_is_told_at_once(clock: Clock) -> None:
+    def ask() -> int:
+        raise TopicAuthorizationFailedError("transactions")
+
+    with pytest.raises(TopicAuthorizationFailedError):
+        answered(ask)
+    assert not clock.now_s
+
+
+def test_partitions_are_told_after_a_broker_went_away(clock: Clock) -> None:
+    class Consumer:
+        left = 1
+
+        def partitions_for_topic(self, _topic: str) -> set[int]:
+            if self.left:
+                self.left -= 1
+                raise KafkaConnectionError("ECONNREFUSED")
+            return {1, 0}
+
+    found = partitions_of(Consumer(), Kafka(bootstrap_servers=NOBODY), ["transactions"])
+    assert [(each.topic, each.partition) for each in found] == [("transactions", 0), ("transactions", 1)]
+    assert clock.now_s
+
+
+def test_a_consumer_looks_for_new_leaders_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+    monkeypatch.setattr(
+        "clients.kafka_clients.KafkaConsumer",
+        lambda **properties: given.append(properties["metadata_max_age_ms"]),
+    )
+    make_consumer(Kafka(bootstrap_servers=NOBODY))
+    assert given == [CONSUMER_METADATA_AGE_MS]

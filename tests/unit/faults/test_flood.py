@@ -31,6 +31,7 @@ from samples import Samples, memory_bounds
 
 from flink_jobs.domain.scoring import Prediction
 from flink_jobs.domain.transaction import parse_transaction
+from flink_jobs.store import kafka_servers
 
 # what is sent
 
@@ -493,7 +494,7 @@ class Busy:
 
 def test_brokers_that_a_flood_keeps_busy_are_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr(topics, "time", SimpleNamespace(monotonic=clock.monotonic, sleep=clock.sleep))
+    monkeypatch.setattr(kafka_servers, "time", clock)
     monkeypatch.setattr(topics, "folders_of", lambda _names: {})
     monkeypatch.setattr(topics, "partitions_of", lambda *_: [topics.TopicPartition("t", 0)])
     busy = Busy(2)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from buckets_in_memory import HistoriesInMemory
+from kafka.errors import NotLeaderForPartitionError
 from kafka.structs import OffsetAndTimestamp
 from memory_store import MemoryStore
 from nobodys_settings import SETTINGS
@@ -21,6 +22,7 @@ from flink_jobs.domain.buckets import BUCKETS, bucket_of
 from flink_jobs.domain.feature_batch import fold_only
 from flink_jobs.lake_histories import fold_lake
 from flink_jobs.lost_state import Beginning, LostStateError, TopicOffsets, begin, read_offsets
+from flink_jobs.store import kafka_servers
 from flink_jobs.store.folders import BucketFolder
 from flink_jobs.store.lake import Lake, LakeEnd
 from flink_jobs.store.lake_files import LakeFiles
@@ -286,6 +288,22 @@ def test_offsets_are_read_by_partition(monkeypatch: pytest.MonkeyPatch) -> None:
         {0: 3, 1: 4}, {0: 9, 1: 10}, {1: 7}, {1: 123}
     )
     assert Consumer.closed
+
+
+def test_offsets_are_asked_again_while_a_partition_has_no_leader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lost_state, "KafkaConsumer", Consumer)
+    monkeypatch.setattr(kafka_servers, "_RETRY_S", 0)
+    left = [NotLeaderForPartitionError()]
+    ends = Consumer.end_offsets
+
+    def end_offsets(consumer: Consumer, partitions: list[Any]) -> dict[Any, int]:
+        if left:
+            raise left.pop()
+        return ends(consumer, partitions)
+
+    monkeypatch.setattr(Consumer, "end_offsets", end_offsets)
+    assert read_offsets(SETTINGS, "ml_inference_job").end == {0: 9, 1: 10}
+    assert not left
 
 
 def test_a_topic_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
