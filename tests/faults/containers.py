@@ -1,6 +1,7 @@
 """The lab's hosts as this suite reaches them: through Incus, which needs no network and no sshd of theirs."""
 
 import os
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +16,8 @@ COMMAND_TIMEOUT_S = 120.0
 LONG_TIMEOUT_S = 3600.0
 # a host that has just been started runs no command for some seconds
 MEND_TIMEOUT_S = 120.0
+# of the journal of a unit that has failed
+LAST_LINES = 5
 # where a step is done, if not on a host
 HERE, PRODUCER = "here", "producer"
 
@@ -122,17 +125,23 @@ class Containers:
         return failed
 
     def failed_services(self) -> list[str]:
-        """Say which units of which hosts have failed, and which hosts do not answer."""
+        """Say which units have failed, with the end of their journals, and which hosts do not answer."""
 
         def look(name: str) -> list[str]:
             try:
-                told = self.shell(name, "systemctl --failed --plain --no-legend")
+                listed = self.shell(name, "systemctl --failed --plain --no-legend").splitlines()
+                units = [line.split()[0] for line in listed if line.strip()]
+                return [f"{unit} of {name} has failed: {self._last_said(name, unit)}" for unit in units]
             except HostError as error:
                 return [f"{name} does not answer: {error}"]
-            return [f"{line.split()[0]} of {name} has failed" for line in told.splitlines() if line.strip()]
 
         with ThreadPoolExecutor(max(len(self.names), 1)) as pool:
             return [each for found in pool.map(look, self.names) for each in found]
+
+    def _last_said(self, name: str, unit: str) -> str:
+        """Give the last lines of a unit's journal, those of systemd about it left out."""
+        of_unit = f"_SYSTEMD_UNIT={shlex.quote(unit)}"
+        return self.shell(name, f"journalctl --output cat --lines {LAST_LINES} {of_unit}").strip()
 
     def forget_failures(self) -> None:
         """Let no unit count as failed any more; HostError as for `run`."""

@@ -149,9 +149,16 @@ def test_the_producer_is_told_and_told_back(machine: Machine, containers: Contai
 
 def test_a_unit_that_has_failed_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     containers = Containers(["node1", "node2"], machine)
-    told = {"node1": "", "node2": "kafka.service loaded failed failed Kafka broker\n"}
-    monkeypatch.setattr(containers, "shell", lambda name, _command: told[name])
-    assert containers.failed_services() == ["kafka.service of node2 has failed"]
+    failed = {"node1": "", "node2": "kafka.service loaded failed failed Kafka broker\n"}
+
+    def shell(name: str, command: str) -> str:
+        if command.startswith("systemctl"):
+            return failed[name]
+        assert "_SYSTEMD_UNIT=kafka.service" in command
+        return "no space left on device\n"
+
+    monkeypatch.setattr(containers, "shell", shell)
+    assert containers.failed_services() == ["kafka.service of node2 has failed: no space left on device"]
 
     def silent(name: str, _command: str) -> str:
         raise HostError(f"{name} is off")
