@@ -149,12 +149,12 @@ build/flink/installed: ansible/playbooks/jobs_tests.yml ansible/inventory/group_
 bench: .venv/installed ## how fast the running lab is, as build/bench.html and .json; stops its jobs meanwhile; DATA=file COLUMNS=map CUSTOMERS=number
 	@python tests/benchmarks/bench.py $(data_options) $(if $(CUSTOMERS),--customers '$(CUSTOMERS)')
 
-compare: .venv/installed ## what a record costs with the jobs of BEFORE=commit and with these, in turns on the running lab; DATA=file COLUMNS=map
+compare: .venv/installed ## what a record costs with the jobs of BEFORE=commit and with these, in turns on the running lab; AFTER=commit DATA=file COLUMNS=map
 	@if [ -z '$(BEFORE)' ]; then
 	  echo 'make compare: BEFORE=commit says whose jobs to compare these with' >&2
 	  exit 2
 	fi
-	python tests/benchmarks/compare.py '$(BEFORE)' $(data_options)
+	python tests/benchmarks/compare.py '$(BEFORE)' $(if $(AFTER),--after '$(AFTER)') $(data_options)
 
 # RATE is told only where it is given: its default is that of make stream
 faults: .venv/installed ## break the running lab in every way, and check what becomes of records, as build/faults.html and .json; goes on where it was cut off; SEED=number ONLY=fault COUNT=number RATE=200

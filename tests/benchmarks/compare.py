@@ -1,4 +1,4 @@
-"""`make compare BEFORE=commit`: what a record costs with another commit's jobs, and with this checkout's.
+"""`make compare BEFORE=commit`: what a record costs with its jobs, and with this checkout's or those of AFTER.
 
 Both jobs work through one backlog on the running lab. The cost is the processor time of brokers,
 TaskManagers, JobManager and MinIO for each record. As machines are noisy, the two versions take turns, and
@@ -40,7 +40,7 @@ def check_out(commit: str, folder: Path) -> None:
         ["git", "archive", commit, "flink_jobs"], cwd=ROOT, capture_output=True, check=False
     )
     if archive.returncode:
-        raise BenchmarkError(f"BEFORE={commit}: {archive.stderr.decode().strip()}")
+        raise BenchmarkError(f"{commit}: {archive.stderr.decode().strip()}")
     folder.mkdir()
     subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
 
@@ -129,7 +129,8 @@ def keeps_predictions(version: Path) -> bool:
 def main() -> int:
     """Run the command; 0 when the medians were written."""
     parser = argparse.ArgumentParser(prog="compare", description=__doc__)
-    parser.add_argument("commit", help="whose flink_jobs are compared with this checkout's")
+    parser.add_argument("before", help="the commit with whose flink_jobs others are compared")
+    parser.add_argument("--after", help="the commit whose flink_jobs those are (default: this checkout's)")
     add_data(parser)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="(default: %(default)s)")
     options = parser.parse_args()
@@ -138,8 +139,11 @@ def main() -> int:
         lab = Lab()
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            check_out(options.commit, folder / "before")
-            shutil.copytree(ROOT / "flink_jobs", folder / "after/flink_jobs")
+            check_out(options.before, folder / "before")
+            if options.after:
+                check_out(options.after, folder / "after")
+            else:
+                shutil.copytree(ROOT / "flink_jobs", folder / "after/flink_jobs")
             comparison = Comparison(lab, Runs(lab, read_data(options), folder), folder)
             with lab.to_itself():
                 comparison.measure(options.rounds)
@@ -154,7 +158,8 @@ def main() -> int:
         for version, costs in comparison.costs_us.items()
     }
     ratio = round(medians["after"] / medians["before"], 3)
-    found = {"commit": options.commit, "costs_us": comparison.costs_us, "medians_us": medians, "ratio": ratio}
+    commits = {version: getattr(options, version) for version in VERSIONS}
+    found = {"commits": commits, "costs_us": comparison.costs_us, "medians_us": medians, "ratio": ratio}
     (ROOT / "build/compare.json").write_text(json.dumps(found, indent=2) + "\n")
     print(f"median of {options.rounds}: {medians}, {ratio} times as much; build/compare.json has each run")
     return 0
