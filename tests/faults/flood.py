@@ -185,7 +185,9 @@ def flood_problems(found: Mapping[str, Any]) -> list[str]:
     problems = []
     if found["factor"] < found["wanted_factor"]:
         problems.append(
-            f"the flood was {found['factor']:g} times the sustainable rate, not {found['wanted_factor']:g}"
+            f"the flood was {found['factor']:g} times the sustainable rate, not {found['wanted_factor']:g}: "
+            "this machine sends no more; with an ALLOWANCE below "
+            f"{found['allowance_percent']} the lab scores less"
         )
     if found["seconds"] < found["wanted_seconds"]:
         problems.append(f"the flood took {found['seconds']:g} s, not {found['wanted_seconds']:g}")

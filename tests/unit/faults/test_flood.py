@@ -434,7 +434,13 @@ FOUND: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        ({"factor": 9.99}, "the flood was 9.99 times the sustainable rate, not 10"),
+        (
+            {"factor": 9.99, "allowance_percent": 15},
+            (
+                "the flood was 9.99 times the sustainable rate, not 10: this machine sends no more; with an "
+                "ALLOWANCE below 15 the lab scores less"
+            ),
+        ),
         ({"refused": -5}, "others sent 5 records meanwhile"),
         ({"seconds": 119.0}, "the flood took 119 s, not 120"),
         (
