@@ -11,7 +11,12 @@ from kafka.errors import KafkaError
 
 from clients.pacing import TICK_S
 from clients.process import ClientError
-from flink_jobs.store.kafka_servers import CONSUMER_METADATA_AGE_MS, answered, answering_servers
+from flink_jobs.store.kafka_servers import (
+    CONSUMER_METADATA_AGE_MS,
+    REQUEST_TIMEOUT_MS,
+    answered,
+    answering_servers,
+)
 from flink_jobs.store.settings import Kafka
 
 BOOTSTRAP_TIMEOUT_MS = 10_000
@@ -105,6 +110,7 @@ def _common(kafka: Kafka) -> dict[str, Any]:
     return {
         "bootstrap_servers": answering_servers(kafka),
         "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
+        "request_timeout_ms": REQUEST_TIMEOUT_MS,
         "allow_auto_create_topics": False,
         # metrics cost a sixth of a producer's time, and nobody reads them
         "metrics_enabled": False,

@@ -6,6 +6,7 @@ from pyflink.common import Configuration, TypeInformation, Types
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 
+from flink_jobs.store.kafka_servers import REQUEST_TIMEOUT_MS
 from flink_jobs.store.settings import Settings
 
 
@@ -119,12 +120,20 @@ def messages_table(  # noqa: PLR0913 - a table has that many properties
     return _table(name, columns, options | {"format": "json", "json.ignore-parse-errors": "true"})
 
 
+def kafka_connector(settings: Settings) -> dict[str, str]:
+    """Options of a table that is read from Kafka or written there."""
+    return {
+        "connector": "kafka",
+        "properties.bootstrap.servers": settings.kafka.bootstrap_servers,
+        "properties.request.timeout.ms": str(REQUEST_TIMEOUT_MS),
+    }
+
+
 def _connection(
     settings: Settings, topic: str, group: str, consumer: Mapping[str, str] | None
 ) -> dict[str, str]:
     return {
-        "connector": "kafka",
-        "properties.bootstrap.servers": settings.kafka.bootstrap_servers,
+        **kafka_connector(settings),
         "properties.group.id": group,
         "topic": topic,
         **{f"properties.{option}": value for option, value in (consumer or {}).items()},

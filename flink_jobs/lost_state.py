@@ -12,7 +12,12 @@ from typing import Any, NamedTuple
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from flink_jobs.store.kafka_servers import CONSUMER_METADATA_AGE_MS, answered, answering_servers
+from flink_jobs.store.kafka_servers import (
+    CONSUMER_METADATA_AGE_MS,
+    REQUEST_TIMEOUT_MS,
+    answered,
+    answering_servers,
+)
 from flink_jobs.store.lake import LakeEnd, open_lake
 from flink_jobs.store.settings import Settings
 
@@ -132,6 +137,7 @@ def read_offsets(settings: Settings, group: str) -> TopicOffsets:
             group_id=group,
             enable_auto_commit=False,
             metadata_max_age_ms=CONSUMER_METADATA_AGE_MS,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
         try:
             found = answered(lambda: _topic_offsets(consumer, topic))

@@ -13,6 +13,7 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment, Table, TableResult
 
 from flink_jobs.configuration import (
+    kafka_connector,
     keyed_by_first_column,
     send_at_once,
     sql_options,
@@ -114,8 +115,7 @@ def sink_table(settings: Settings) -> str:
     """DDL of the three topics for outcomes; each outcome is sent at once, and at least once."""
     topics = settings.topics
     options = {
-        "connector": "kafka",
-        "properties.bootstrap.servers": settings.kafka.bootstrap_servers,
+        **kafka_connector(settings),
         "topic": f"{topics.predictions};{topics.fraud_alerts};{topics.transactions_dlq}",
         "key.format": "raw",
         "key.fields": "key",

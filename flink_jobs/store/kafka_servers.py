@@ -13,6 +13,9 @@ from kafka.errors import RetriableError
 from flink_jobs.store.settings import Kafka
 
 ANSWER_TIMEOUT_S = 2.0
+# A host that vanishes closes no connection, so clients wait for it. 15 s, not 30 as by default: others lead
+# once its broker's session (9 s) is over.
+REQUEST_TIMEOUT_MS = 15_000
 # kafka-python does not look for a new leader by itself where it asks for a topic's first and last offsets.
 CONSUMER_METADATA_AGE_MS = 3_000
 # a leader is elected meanwhile, or a broker starts

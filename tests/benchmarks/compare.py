@@ -1,4 +1,4 @@
-"""`make compare BEFORE=commit`: what a record costs with its jobs, and with this checkout's or those of AFTER.
+"""`make compare BEFORE=commit`: what a record costs with its jobs, and with this checkout's or AFTER's.
 
 Both jobs work through one backlog on the running lab. The cost is the processor time of brokers,
 TaskManagers, JobManager and MinIO for each record. As machines are noisy, the two versions take turns, and

@@ -8,7 +8,12 @@ from kafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
 
 from clients.kafka_clients import make_consumer, make_producer, partitions_of
 from flink_jobs.store import kafka_servers
-from flink_jobs.store.kafka_servers import CONSUMER_METADATA_AGE_MS, LEADER_TIMEOUT_S, answered
+from flink_jobs.store.kafka_servers import (
+    CONSUMER_METADATA_AGE_MS,
+    LEADER_TIMEOUT_S,
+    REQUEST_TIMEOUT_MS,
+    answered,
+)
 from flink_jobs.store.settings import Kafka
 
 NOBODY = "127.0.0.1:1"
@@ -130,11 +135,14 @@ def test_partitions_are_told_after_a_broker_went_away(clock: Clock) -> None:
     assert clock.now_s
 
 
-def test_a_consumer_looks_for_new_leaders_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[object] = []
-    monkeypatch.setattr(
-        "clients.kafka_clients.KafkaConsumer",
-        lambda **properties: given.append(properties["metadata_max_age_ms"]),
-    )
+def test_no_client_waits_long_for_a_broker_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, dict[str, object]] = {}
+    for name in ("KafkaProducer", "KafkaConsumer"):
+        monkeypatch.setattr(
+            f"clients.kafka_clients.{name}", lambda name=name, **properties: given.update({name: properties})
+        )
+    make_producer(Kafka(bootstrap_servers=NOBODY), 1)
     make_consumer(Kafka(bootstrap_servers=NOBODY))
-    assert given == [CONSUMER_METADATA_AGE_MS]
+    assert {each["request_timeout_ms"] for each in given.values()} == {REQUEST_TIMEOUT_MS}
+    # it looks for new leaders by itself
+    assert given["KafkaConsumer"]["metadata_max_age_ms"] == CONSUMER_METADATA_AGE_MS
