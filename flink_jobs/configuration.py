@@ -6,7 +6,7 @@ from pyflink.common import Configuration, TypeInformation, Types
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 
-from flink_jobs.store.kafka_servers import REQUEST_TIMEOUT_MS
+from flink_jobs.store.kafka_servers import CONNECT_TIMEOUT_MAX_MS, CONNECT_TIMEOUT_MS, REQUEST_TIMEOUT_MS
 from flink_jobs.store.settings import Settings
 
 
@@ -126,6 +126,8 @@ def kafka_connector(settings: Settings) -> dict[str, str]:
         "connector": "kafka",
         "properties.bootstrap.servers": settings.kafka.bootstrap_servers,
         "properties.request.timeout.ms": str(REQUEST_TIMEOUT_MS),
+        "properties.socket.connection.setup.timeout.ms": str(CONNECT_TIMEOUT_MS),
+        "properties.socket.connection.setup.timeout.max.ms": str(CONNECT_TIMEOUT_MAX_MS),
     }
 
 

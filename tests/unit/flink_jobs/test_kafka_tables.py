@@ -14,3 +14,5 @@ def test_no_table_waits_longer_for_a_host_that_vanished_than_others_take_to_lead
     assert len(of_kafka) == 7
     for table in of_kafka:
         assert "'properties.request.timeout.ms' = '15000'" in table, table
+        assert "'properties.socket.connection.setup.timeout.ms' = '2000'" in table, table
+        assert "'properties.socket.connection.setup.timeout.max.ms' = '4000'" in table, table
