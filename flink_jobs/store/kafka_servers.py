@@ -16,8 +16,8 @@ ANSWER_TIMEOUT_S = 2.0
 # A host that vanishes closes no connection, so clients wait for it. 15 s, not 30 as by default: others lead
 # once its broker's session (9 s) is over.
 REQUEST_TIMEOUT_MS = 15_000
-# A client that connects to such a host does not ask who leads until it gives up: after 2 s, then 4, not 10 and
-# 30 as by default. This is for TCP alone, where a busy broker's kernel answers.
+# A client that connects to such a host does not ask who leads until it gives up: after 2 s, then 4, not 10
+# and 30 as by default. This is for TCP alone, where a busy broker's kernel answers.
 CONNECT_TIMEOUT_MS = 2_000
 CONNECT_TIMEOUT_MAX_MS = 4_000
 # kafka-python does not look for a new leader by itself where it asks for a topic's first and last offsets.
