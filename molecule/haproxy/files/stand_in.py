@@ -3,7 +3,8 @@
 
 stand_in.py ADDRESS PORT. A PUT /state/STATE changes how it answers from then on: `starting` says of its
 health what a MinIO says that has not found its peers yet, `silent` closes the connection after a PUT without
-an answer, `held` does not answer GET /held until it is in another state, `well` is as at the start.
+an answer, `refusing` answers 503 before the body where the client waits for leave to send it, `held`
+does not answer GET /held until it is in another state, `well` is as at the start.
 """
 
 import socket
@@ -35,6 +36,14 @@ class StandIn(BaseHTTPRequestHandler):
             while self.path == "/held" and self.state == "held":
                 time.sleep(0.1)
             self.answer(socket.gethostname())
+
+    def handle_expect_100(self) -> bool:
+        """Give leave to send the body, or refuse it."""
+        if self.state != "refusing":
+            return super().handle_expect_100()
+        self.close_connection = True
+        self.answer("", {"Connection": "close"}, HTTPStatus.SERVICE_UNAVAILABLE)
+        return False
 
     def do_PUT(self) -> None:
         """Take all that is sent."""

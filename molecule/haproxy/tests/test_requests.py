@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import Nodes
+from conftest import PROXY, Nodes
 
 # two checks that failed, and what a busy machine adds
 NOTICED_S = 6
@@ -75,6 +75,14 @@ def test_a_put_that_a_server_took_is_not_sent_again(nodes: Nodes, state: Callabl
     assert nodes.ask(1, "PUT", path, "1000000")[0].status == "502"
     taken = [nodes.ask(1, "GET", "/taken", url=url)[0].text.split() for url in nodes.urls]
     assert sum(paths.count(path) for paths in taken) == 1
+
+
+def test_a_client_whose_object_is_refused_before_it_is_sent_is_answered_again(
+    nodes: Nodes, state: Callable[[int, str], None]
+) -> None:
+    for node in range(2):
+        state(node, "refusing")
+    assert nodes.hosts[0].check_output(f"put_and_get {PROXY}") == "503 200"
 
 
 def test_the_size_of_an_object_is_not_limited(nodes: Nodes) -> None:
