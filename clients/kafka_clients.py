@@ -11,15 +11,9 @@ from kafka.errors import KafkaError
 
 from clients.pacing import TICK_S
 from clients.process import ClientError
-from flink_jobs.store.kafka_servers import (
-    CONSUMER_METADATA_AGE_MS,
-    REQUEST_TIMEOUT_MS,
-    answered,
-    answering_servers,
-)
+from flink_jobs.store.kafka_servers import answered, client_options, consumer_options
 from flink_jobs.store.settings import Kafka
 
-BOOTSTRAP_TIMEOUT_MS = 10_000
 TOPIC_TIMEOUT_MS = 10_000
 
 
@@ -32,7 +26,7 @@ def make_producer(kafka: Kafka, rate_tps: float) -> Any:  # noqa: ANN401 - kafka
     """
     try:
         return KafkaProducer(
-            **_common(kafka),
+            **client_options(kafka),
             acks="all",
             enable_idempotence=True,
             compression_type=_compression(),
@@ -53,12 +47,11 @@ def make_consumer(kafka: Kafka, **properties: Any) -> Any:  # noqa: ANN401 - kaf
     """
     try:
         return KafkaConsumer(
-            **_common(kafka),
+            **consumer_options(kafka),
             fetch_min_bytes=1,
             # The next fetch leaves out partitions whose records were not handed over yet; their new records
             # wait until that fetch ends: with 100 ms, a tenth of all records waited.
             fetch_max_wait_ms=20,
-            metadata_max_age_ms=CONSUMER_METADATA_AGE_MS,
             key_deserializer=None,
             value_deserializer=None,
             **properties,
@@ -104,17 +97,6 @@ def linger_ms(rate_tps: float) -> int:
         return 0
     # the other records of its tick come at once
     return 2 if math.isfinite(rate_tps) else 20
-
-
-def _common(kafka: Kafka) -> dict[str, Any]:
-    return {
-        "bootstrap_servers": answering_servers(kafka),
-        "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
-        "request_timeout_ms": REQUEST_TIMEOUT_MS,
-        "allow_auto_create_topics": False,
-        # metrics cost a sixth of a producer's time, and nobody reads them
-        "metrics_enabled": False,
-    }
 
 
 def _compression() -> str:

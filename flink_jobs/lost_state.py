@@ -12,16 +12,9 @@ from typing import Any, NamedTuple
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from flink_jobs.store.kafka_servers import (
-    CONSUMER_METADATA_AGE_MS,
-    REQUEST_TIMEOUT_MS,
-    answered,
-    answering_servers,
-)
+from flink_jobs.store.kafka_servers import answered, consumer_options
 from flink_jobs.store.lake import LakeEnd, open_lake
 from flink_jobs.store.settings import Settings
-
-_BOOTSTRAP_TIMEOUT_MS = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -131,13 +124,7 @@ def read_offsets(settings: Settings, group: str) -> TopicOffsets:
     topic = settings.topics.transactions
     try:
         consumer: Any = KafkaConsumer(
-            bootstrap_servers=answering_servers(settings.kafka),
-            bootstrap_timeout_ms=_BOOTSTRAP_TIMEOUT_MS,
-            allow_auto_create_topics=False,
-            group_id=group,
-            enable_auto_commit=False,
-            metadata_max_age_ms=CONSUMER_METADATA_AGE_MS,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            **consumer_options(settings.kafka), group_id=group, enable_auto_commit=False
         )
         try:
             found = answered(lambda: _topic_offsets(consumer, topic))

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import compress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kafka.errors import RetriableError
 
 from flink_jobs.store.settings import Kafka
 
 ANSWER_TIMEOUT_S = 2.0
+BOOTSTRAP_TIMEOUT_MS = 10_000
 # A host that vanishes closes no connection, so clients wait for it. 15 s, not 30 as by default: others lead
 # once its broker's session (9 s) is over.
 REQUEST_TIMEOUT_MS = 15_000
@@ -39,6 +40,23 @@ def answering_servers(kafka: Kafka) -> list[str]:
     servers = [server.strip() for server in kafka.bootstrap_servers.split(",")]
     with ThreadPoolExecutor(len(servers)) as pool:
         return list(compress(servers, pool.map(_answers, servers))) or servers
+
+
+def client_options(kafka: Kafka) -> dict[str, Any]:
+    """Options of each of kafka-python's clients: where it begins, and how long it waits for a broker."""
+    return {
+        "bootstrap_servers": answering_servers(kafka),
+        "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
+        "request_timeout_ms": REQUEST_TIMEOUT_MS,
+        "allow_auto_create_topics": False,
+        # metrics cost a sixth of a producer's time, and nobody reads them
+        "metrics_enabled": False,
+    }
+
+
+def consumer_options(kafka: Kafka) -> dict[str, Any]:
+    """Options of each consumer."""
+    return client_options(kafka) | {"metadata_max_age_ms": CONSUMER_METADATA_AGE_MS}
 
 
 def answered(ask: Callable[[], Answer], timeout_s: float = LEADER_TIMEOUT_S) -> Answer:

@@ -11,11 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from clients import audit, consumer, drift_report, kafka_clients, labelling, producer
+from clients import audit, consumer, drift_report, labelling, producer
 from clients.command import EXIT_ERROR, argument_parser, instant, run
 from clients.drift_source import File
 from clients.process import ClientError, Stop, write_file
 from clients.transaction_source import read_transactions
+from flink_jobs.store import kafka_servers
 from training import evaluate
 from training import train_sklearn_model as train
 from training.columns import parse_columns
@@ -124,7 +125,7 @@ def test_a_mapping_tells_whose_the_columns_are(
         "terminal_id": "9",
         "amount": 3.5,
     }
-    monkeypatch.setattr(kafka_clients, "BOOTSTRAP_TIMEOUT_MS", 200)
+    monkeypatch.setattr(kafka_servers, "BOOTSTRAP_TIMEOUT_MS", 200)
     command = ["--settings", str(settings_file), "--data", str(path)]
     # as far as the broker that is not there
     assert producer.main([*command, "--columns", mapping]) == 2
@@ -169,7 +170,7 @@ def test_a_missing_column_is_named_without_a_traceback(
 def test_an_unreachable_broker_is_named_with_the_remedy(
     settings_file: Path, data_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(kafka_clients, "BOOTSTRAP_TIMEOUT_MS", 200)
+    monkeypatch.setattr(kafka_servers, "BOOTSTRAP_TIMEOUT_MS", 200)
     assert producer.main(["--settings", str(settings_file), "--data", str(data_file)]) == 2
     assert consumer.main(["--settings", str(settings_file)]) == 2
     lines = capsys.readouterr().err.splitlines()

@@ -5,6 +5,7 @@ from threading import Thread
 
 import pytest
 from kafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
+from passing_time import PassingTime
 
 from clients.kafka_clients import make_consumer, make_producer, partitions_of
 from flink_jobs.store import kafka_servers
@@ -21,22 +22,9 @@ NOBODY = "127.0.0.1:1"
 ASKED = bytes.fromhex("0000000a 0012 0000 00000000 ffff")
 
 
-class Clock:
-    """A time that passes while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> PassingTime:
+    clock = PassingTime()
     monkeypatch.setattr(kafka_servers, "time", clock)
     return clock
 
@@ -88,7 +76,7 @@ def test_where_no_server_answers_all_are_tried(given: list[list[str]]) -> None:
     assert given == [[NOBODY, "127.0.0.1:2"]]
 
 
-def test_kafka_is_asked_again_while_a_broker_is_away(clock: Clock) -> None:
+def test_kafka_is_asked_again_while_a_broker_is_away(clock: PassingTime) -> None:
     left = [KafkaConnectionError("ECONNREFUSED")] * 3
 
     def ask() -> int:
@@ -102,7 +90,7 @@ def test_kafka_is_asked_again_while_a_broker_is_away(clock: Clock) -> None:
         answered(lambda: 1 // 0)
 
 
-def test_a_kafka_that_stays_away_is_told_in_time(clock: Clock) -> None:
+def test_a_kafka_that_stays_away_is_told_in_time(clock: PassingTime) -> None:
     def ask() -> int:
         raise KafkaConnectionError("ECONNREFUSED")
 
@@ -111,7 +99,7 @@ def test_a_kafka_that_stays_away_is_told_in_time(clock: Clock) -> None:
     assert clock.now_s == pytest.approx(LEADER_TIMEOUT_S, abs=2)
 
 
-def test_what_waiting_does_not_mend_is_told_at_once(clock: Clock) -> None:
+def test_what_waiting_does_not_mend_is_told_at_once(clock: PassingTime) -> None:
     def ask() -> int:
         raise TopicAuthorizationFailedError("transactions")
 
@@ -120,7 +108,7 @@ def test_what_waiting_does_not_mend_is_told_at_once(clock: Clock) -> None:
     assert not clock.now_s
 
 
-def test_partitions_are_told_after_a_broker_went_away(clock: Clock) -> None:
+def test_partitions_are_told_after_a_broker_went_away(clock: PassingTime) -> None:
     class Consumer:
         left = 1
 

@@ -26,6 +26,7 @@ from flood_page import page
 from flood_verdict import edges, missing, predictions
 from flood_watch import Watch, counted, uncommitted
 from kafka.errors import KafkaTimeoutError
+from passing_time import PassingTime
 from room import Sizes, lacking, sizes
 from samples import Samples, memory_bounds
 
@@ -54,19 +55,13 @@ def test_a_line_is_a_customer_and_a_transaction_that_the_job_reads() -> None:
     assert whose == [False] * 50 + [True] * 50
 
 
-class Clock:
-    """Time that passes while something sleeps, or by itself with each write."""
+class Clock(PassingTime):
+    """Time that passes by itself with each write, too."""
 
     def __init__(self, write_s: float = 0.0) -> None:
-        self.now_s = 0.0
+        super().__init__()
         self.write_s = write_s
         self.written: list[tuple[float, bytes]] = []
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
 
     def write(self, lines: bytes) -> None:
         self.now_s += self.write_s

@@ -314,6 +314,6 @@ def test_a_topic_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_kafka_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lost_state, "_BOOTSTRAP_TIMEOUT_MS", 200)
+    monkeypatch.setattr(kafka_servers, "BOOTSTRAP_TIMEOUT_MS", 200)
     with pytest.raises(LostStateError, match=r"Kafka at 127\.0\.0\.1:1 does not say where transactions ends"):
         read_offsets(SETTINGS, "ml_inference_job")
