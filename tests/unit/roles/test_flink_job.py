@@ -1,5 +1,6 @@
 """What the module does with a job: which changes replace it, and that only one of two runs submits it."""
 
+import itertools
 import json
 import os
 import re
@@ -379,6 +380,35 @@ def test_a_job_is_known_by_the_snapshot_that_it_left(monkeypatch: pytest.MonkeyP
     assert known.made_by("count", "file:///flink/a/chk-6") == {}
 
 
+def without_slots(
+    monkeypatch: pytest.MonkeyPatch, states: list[str], told: list[dict[str, Any]]
+) -> flink_cluster.Cluster:
+    """Give a cluster whose job has these states, and tells these configurations, one after another."""
+    answers = {"/jobs/a": [{"state": state} for state in states], "/jobs/a/config": told}
+    known = flink_cluster.Cluster("http://192.0.2.1:8081")
+    monkeypatch.setattr(known, "request", lambda path: answers[path].pop(0))
+    clock = itertools.count()
+    monkeypatch.setattr(flink_cluster.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(flink_cluster.time, "sleep", lambda _: None)
+    return known
+
+
+def test_a_job_without_slots_is_asked_until_it_tells_its_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The adaptive scheduler tells a configuration without parameters before."""
+    told = {"execution-config": {"user-config": {"deployed.code": "1", "other": "x"}}}
+    untold = [{"jid": "a"}, {"execution-config": {"user-config": {}}}]
+    known = without_slots(monkeypatch, ["CREATED", "CREATED"], [*untold, told])
+    assert known.deployed("a") == {"code": "1"}
+
+
+@pytest.mark.parametrize("states", [["CREATED", "FAILED"], ["CREATED"] * 100])
+def test_a_job_that_never_gets_slots_has_no_fingerprint(
+    monkeypatch: pytest.MonkeyPatch, states: list[str]
+) -> None:
+    known = without_slots(monkeypatch, states, [{"jid": "a"}] * 100)
+    assert known.deployed("a") == {}
+
+
 @pytest.mark.parametrize(
     ("statuses", "told"),
     [(["RUNNING", "INITIALIZING"], "still preparing their state"), (["SCHEDULED"], "enough free slots")],
@@ -389,11 +419,27 @@ def test_a_job_that_takes_long_to_begin_says_what_it_waits_for(
     """It may be taking its state from the lake, for longer than a run waits."""
     answers = {
         "/jobs/a/exceptions?maxExceptions=1": {"exceptionHistory": {"entries": []}},
+        "/jobs/a/execution-result": {"status": {"id": "IN_PROGRESS"}},
         "/jobs/a": {"state": "RUNNING", "vertices": [{"status": status} for status in statuses]},
     }
     known = flink_cluster.Cluster("http://192.0.2.1:8081")
     monkeypatch.setattr(known, "request", answers.__getitem__)
     assert told in known.root_cause("a")
+
+
+def test_a_job_that_failed_before_its_first_task_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The adaptive scheduler keeps such a failure out of the history of exceptions."""
+    trace = "CompletionException: failed\n\tat Some.frame(Some.java:1)\nCaused by: no place"
+    answers = {
+        "/jobs/a/exceptions?maxExceptions=1": {"exceptionHistory": {"entries": []}},
+        "/jobs/a/execution-result": {
+            "status": {"id": "COMPLETED"},
+            "job-execution-result": {"application-status": "FAILED", "failure-cause": {"stack-trace": trace}},
+        },
+    }
+    known = flink_cluster.Cluster("http://192.0.2.1:8081")
+    monkeypatch.setattr(known, "request", answers.__getitem__)
+    assert known.root_cause("a") == "The job failed: no place"
 
 
 @pytest.mark.parametrize("parallelism", [1, 2, 4])

@@ -15,6 +15,8 @@ from typing import Any
 
 # how long JobManagers may be without one that leads: while a host is lost, or ZooKeeper itself chooses one
 FAILOVER_S = 120
+# how long a job that has just started, or whose TaskManagers come back, may be without slots
+SLOTS_S = 60
 # what asks a JobManager that led a moment ago gets these answers
 FAILOVER = re.compile(
     r"ongoing leader election|FencingTokenException|RecipientUnreachableException|AskTimeoutException"
@@ -118,12 +120,23 @@ class Cluster:
         return {entry["key"]: entry["value"] for entry in self.request("/jobmanager/config")}
 
     def deployed(self, job_id: str) -> dict[str, str]:
-        """Give the fingerprint that the job was submitted with."""
-        config = self.request(f"/jobs/{job_id}/config").get("execution-config", {})
-        parameters = config.get("user-config", {})
+        """Give the fingerprint that the job was submitted with; {} if it tells none.
+
+        With the adaptive scheduler a job without slots tells no parameters of its own. It is asked until it
+        has some, SLOTS_S at most.
+        """
+        deadline = time.monotonic() + SLOTS_S
+        while not (found := self._fingerprint(job_id)):
+            if self.request(f"/jobs/{job_id}")["state"] in ENDED or time.monotonic() > deadline:
+                break
+            time.sleep(1)
+        return found
+
+    def _fingerprint(self, job_id: str) -> dict[str, str]:
+        config = self.request(f"/jobs/{job_id}/config").get("execution-config") or {}
         return {
             key.removeprefix(PARAMETER_PREFIX): value
-            for key, value in parameters.items()
+            for key, value in config.get("user-config", {}).items()
             if key.startswith(PARAMETER_PREFIX)
         }
 
@@ -152,6 +165,10 @@ class Cluster:
         history = self.request(f"/jobs/{job_id}/exceptions?maxExceptions=1").get("exceptionHistory", {})
         entries = history.get("entries", [])
         if not entries:
+            # only here is what the adaptive scheduler met before the first task, as state without a place
+            result = self.request(f"/jobs/{job_id}/execution-result").get("job-execution-result", {})
+            if "failure-cause" in result:
+                return f"The job failed: {innermost_cause(result['failure-cause']['stack-trace'])}"
             tasks = {vertex["status"] for vertex in self.request(f"/jobs/{job_id}")["vertices"]}
             if "INITIALIZING" in tasks:
                 return (
