@@ -254,6 +254,22 @@ def test_members_of_zookeeper_know_each_other_and_listen_on_their_own_address() 
     }
 
 
+def test_another_member_of_zookeeper_leads_before_a_jobmanagers_session_ends() -> None:
+    lines = render(ROLES / "zookeeper/templates/zoo.cfg.j2").splitlines()
+    ensemble = dict(line.split("=", 1) for line in lines if "=" in line)
+    quorum = "192.0.2.1:2181,192.0.2.2:2181,192.0.2.3:2181"
+    option = configuration(flink_zookeeper_quorum=quorum)[
+        "high-availability.zookeeper.client.session-timeout"
+    ]
+    session_ms = int(option.removesuffix(" ms"))
+    # an election of three takes half a second
+    elected_ms = int(ensemble["tickTime"]) * int(ensemble["syncLimit"]) + 1000
+    # A client notes after two thirds of its session that it hears nothing, and gives up as long as a session
+    # later. It tries a member for a third of a session: the last two tries meet one that is there.
+    tries_ms = 2 * session_ms / 3
+    assert elected_ms + tries_ms <= session_ms * 5 / 3
+
+
 @pytest.mark.parametrize(
     ("unit", "packages"),
     [
