@@ -16,6 +16,7 @@ from flink_jobs.domain.audit_state import STATE_VERSION, AuditState
 from flink_jobs.domain.json_errors import NOT_THE_JSON
 from flink_jobs.domain.offset_set import size
 from flink_jobs.store.folders import BucketFolder
+from flink_jobs.store.kafka_servers import LEADER_TIMEOUT_S
 from flink_jobs.store.lake_files import LakeFiles
 from flink_jobs.store.object_store import s3_client
 from flink_jobs.store.settings import S3, Settings
@@ -49,7 +50,8 @@ def look(settings: Settings, folder: Path, lag_s: float) -> ContinuousReport:
     lake = {
         each: LakeFiles(BucketFolder(client, settings.buckets.datalake, each)) for each in AUDITED_FOLDERS
     }
-    consumer = make_consumer(settings.kafka, group_id=None, enable_auto_commit=False)
+    # its host may be cut off for a while
+    consumer = make_consumer(settings.kafka, LEADER_TIMEOUT_S, group_id=None, enable_auto_commit=False)
     try:
         looked = Look(consumer, settings, lake, time.time()).run(state, lag_s)
     finally:

@@ -38,14 +38,20 @@ def make_producer(kafka: Kafka, rate_tps: float) -> Any:  # noqa: ANN401 - kafka
         raise _unreachable(kafka, error) from None
 
 
-def make_consumer(kafka: Kafka, **properties: Any) -> Any:  # noqa: ANN401 - kafka-python's own properties
+def make_consumer(kafka: Kafka, wait_s: float = 0.0, **properties: Any) -> Any:  # noqa: ANN401 - kafka-python's
     """Make a consumer that gets each record as soon as Kafka has it.
+
+    Args:
+        kafka: where it is.
+        wait_s: how long to try again while no broker answers.
+        properties: kafka-python's own.
 
     Raises:
         ClientError: no broker answers.
 
     """
-    try:
+
+    def made() -> Any:  # noqa: ANN401 - kafka-python ships no types
         return KafkaConsumer(
             **consumer_options(kafka),
             fetch_min_bytes=1,
@@ -56,6 +62,9 @@ def make_consumer(kafka: Kafka, **properties: Any) -> Any:  # noqa: ANN401 - kaf
             value_deserializer=None,
             **properties,
         )
+
+    try:
+        return answered(made, wait_s)
     except KafkaError as error:
         raise _unreachable(kafka, error) from None
 

@@ -71,7 +71,7 @@ def answered(ask: Callable[[], Answer], timeout_s: float = LEADER_TIMEOUT_S) -> 
         try:
             return ask()
         except RetriableError:
-            if time.monotonic() > deadline_s:
+            if time.monotonic() >= deadline_s:
                 raise
         time.sleep(_RETRY_S)
 

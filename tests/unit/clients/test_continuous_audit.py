@@ -22,10 +22,11 @@ from clients.continuous_look import Look, Looked
 from clients.continuous_report import ContinuousReport, metrics
 from flink_jobs.domain.audit_state import AuditState
 from flink_jobs.store import kafka_servers
+from flink_jobs.store.kafka_servers import LEADER_TIMEOUT_S
 from flink_jobs.store.lake import PREDICTIONS_FOLDER, TRANSACTIONS_FOLDER
 from flink_jobs.store.lake_files import LakeFiles
 from flink_jobs.store.object_store import ObjectStoreError, s3_client, write_object
-from flink_jobs.store.settings import S3
+from flink_jobs.store.settings import S3, Kafka
 
 LAG_S, PERIOD_S = 120.0, 60.0
 
@@ -574,7 +575,13 @@ def command(
         named = json.loads(settings_file.read_text())
         named["s3"]["endpoint_url"] = settings.s3.endpoint_url
         settings_file.write_text(json.dumps(named))
-        monkeypatch.setattr(continuous_audit, "make_consumer", lambda *_, **__: Consumer(system.topics))
+
+        def consumer(_kafka: Kafka, wait_s: float, **_properties: object) -> Consumer:
+            # as long as a fault may cut off its host
+            assert wait_s >= LEADER_TIMEOUT_S
+            return Consumer(system.topics)
+
+        monkeypatch.setattr(continuous_audit, "make_consumer", consumer)
         clock = SimpleNamespace(time=lambda: system.now_s, monotonic=lambda: 0.0, process_time=lambda: 0.25)
         for module in (continuous_audit, continuous_look):
             monkeypatch.setattr(module, "time", clock)

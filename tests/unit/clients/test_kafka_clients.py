@@ -4,10 +4,11 @@ from contextlib import ExitStack, contextmanager
 from threading import Thread
 
 import pytest
-from kafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
+from kafka.errors import KafkaConnectionError, KafkaTimeoutError, TopicAuthorizationFailedError
 from passing_time import PassingTime
 
 from clients.kafka_clients import make_consumer, make_producer, partitions_of
+from clients.process import ClientError
 from flink_jobs.store import kafka_servers
 from flink_jobs.store.kafka_servers import (
     CONSUMER_METADATA_AGE_MS,
@@ -74,6 +75,30 @@ def test_servers_that_do_not_answer_are_left_out(
 def test_where_no_server_answers_all_are_tried(given: list[list[str]]) -> None:
     make_consumer(Kafka(bootstrap_servers=f"{NOBODY},127.0.0.1:2"))
     assert given == [[NOBODY, "127.0.0.1:2"]]
+
+
+@pytest.mark.parametrize(("wait_s", "tries"), [(0.0, 1), (3.0, 3)])
+def test_a_consumer_waits_as_long_as_it_is_told_for_a_broker(
+    monkeypatch: pytest.MonkeyPatch, clock: PassingTime, wait_s: float, tries: int
+) -> None:
+    """A host that is cut off reaches no broker for a while."""
+    left = [KafkaTimeoutError("Unable to bootstrap")] * 2
+    tried = []
+
+    def consumer(**_properties: object) -> str:
+        tried.append(clock.now_s)
+        if left:
+            raise left.pop()
+        return "a consumer"
+
+    monkeypatch.setattr("clients.kafka_clients.KafkaConsumer", consumer)
+    settings = Kafka(bootstrap_servers=NOBODY)
+    if wait_s:
+        assert make_consumer(settings, wait_s) == "a consumer"
+    else:
+        with pytest.raises(ClientError, match="cannot reach Kafka"):
+            make_consumer(settings)
+    assert len(tried) == tries
 
 
 def test_kafka_is_asked_again_while_a_broker_is_away(clock: PassingTime) -> None:
