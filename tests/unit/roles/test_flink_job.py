@@ -1,6 +1,5 @@
 """What the module does with a job: which changes replace it, and that only one of two runs submits it."""
 
-import itertools
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_modules import load
+from passing_time import PassingTime
 
 ROLE = Path(__file__).parents[3] / "ansible/roles/flink_job"
 
@@ -387,9 +387,7 @@ def without_slots(
     answers = {"/jobs/a": [{"state": state} for state in states], "/jobs/a/config": told}
     known = flink_cluster.Cluster("http://192.0.2.1:8081")
     monkeypatch.setattr(known, "request", lambda path: answers[path].pop(0))
-    clock = itertools.count()
-    monkeypatch.setattr(flink_cluster.time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(flink_cluster.time, "sleep", lambda _: None)
+    monkeypatch.setattr(flink_cluster, "time", PassingTime())
     return known
 
 
