@@ -377,9 +377,9 @@ class Deployment:
         """Say why the job was not submitted."""
         raise JobError(f"{self.name} was not submitted: {reason}\nThe command was: {shlex.join(command)}")
 
-    def release(self, job_id: str) -> str | None:
-        """Stop the running job; give the snapshot to go on from."""
-        form = int(self.cluster.deployed(job_id).get("state", 1))
+    def release(self, job_id: str, deployed: dict[str, str]) -> str | None:
+        """Stop the running job, which has that fingerprint; give the snapshot to go on from."""
+        form = int(deployed.get("state", 1))
         folder = self.folder("execution.checkpointing.savepoint-dir", form)
         for _ in range(ATTEMPTS):
             if self.cluster.wait_for_state(job_id, {"RUNNING"}, RECOVERY_S) != "RUNNING":
@@ -438,11 +438,12 @@ class Deployment:
             if state != "current":
                 raise
             job_id = None  # without a JobManager no job runs
+        # a job without slots is asked for a minute, so once
+        deployed = self.cluster.deployed(job_id) if job_id else {}
         if state == "stopped" or (state == "current" and not job_id):
-            return self.stop(job_id)
+            return self.stop(job_id, deployed)
 
         wanted = fingerprint(self.parameters)
-        deployed = self.cluster.deployed(job_id) if job_id else {}
         stays = state != "current" or self.is_remembered()
         if job_id and deployed == wanted and stays:
             return {"changed": False, "action": "unchanged", "job_id": job_id}
@@ -453,11 +454,11 @@ class Deployment:
         self.check_shards(deployed)
         result: dict[str, Any] = {"changed": True, "diff": {"before": deployed, "after": wanted}}
         if state == "current":
-            return {**result, **self.stop(job_id)}
+            return {**result, **self.stop(job_id, deployed)}
         if lock is None:
             return {**result, "action": "replaced" if job_id else "submitted"}
         if job_id:
-            snapshot = self.release(job_id)
+            snapshot = self.release(job_id, deployed)
         else:
             snapshot = self.latest_snapshot() if self.parameters["restore"] == "latest" else None
             if snapshot:
@@ -508,13 +509,13 @@ class Deployment:
                 "subtasks"
             )
 
-    def stop(self, job_id: str | None) -> dict[str, Any]:
+    def stop(self, job_id: str | None, deployed: dict[str, str]) -> dict[str, Any]:
         """Stop the job, if it runs."""
         if not job_id:
             return {"changed": False, "action": "unchanged"}
         result: dict[str, Any] = {"changed": True, "action": "stopped", "job_id": job_id}
         if not self.module.check_mode:
-            result["snapshot"] = self.release(job_id)
+            result["snapshot"] = self.release(job_id, deployed)
         return result
 
 
