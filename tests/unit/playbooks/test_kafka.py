@@ -178,7 +178,17 @@ def test_brokers_that_vote_get_no_controllers_of_their_own(cluster: Cluster, hos
     assert "That is chosen when a cluster is founded. Nothing was changed. Leave the group empty." in said
 
 
-@pytest.mark.parametrize(("brokers", "host"), [([1, 2, 3], "node2"), ([1, 2, 5], "node5")])
+# a broker that does not vote knows the former controllers, which are brokers now
+@pytest.mark.parametrize(
+    ("brokers", "host"),
+    [
+        ([1, 2, 3], "node2"),
+        ([1, 2, 5], "node5"),
+        ([1, 2, 5], "node1"),
+        ([1, 2, 3, 5, 6, 7], "node1"),
+        ([1, 2, 5, 6, 7], "node1"),
+    ],
+)
 def test_controllers_of_their_own_are_not_given_up(cluster: Cluster, brokers: list[int], host: str) -> None:
     cluster.has(DEDICATED)
     said = cluster.refusal(brokers, [], host)
