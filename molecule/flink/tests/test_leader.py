@@ -15,6 +15,8 @@ CONVERGE = Path(__file__).parents[1] / "converge.yml"
 UNIT = "flink-jobmanager"
 # from when the leader is gone until the other leads; ZooKeeper waits 10 s for one that is frozen
 FAILOVER_S = 30
+# with fewer tries, a process's client of ZooKeeper gives up after 20 to 60 s
+NO_MAJORITY_S = 120
 
 
 @contextmanager
@@ -128,3 +130,32 @@ def test_a_changed_setting_restarts_one_jobmanager_at_a_time_and_stops_no_job(
         assert {address for down in seen for address in down} == set(addresses)
         # who led restarted last, so the jobs were handed over once
         assert cluster.leader() not in (None, leader)
+
+
+@pytest.mark.slow
+def test_processes_outlast_a_zookeeper_that_has_no_majority(
+    cluster: Cluster, jobs: dict[str, str], hosts_of: Callable[[str], dict[str, Host]]
+) -> None:
+    leading(cluster)
+
+    def processes() -> dict[str, str]:
+        hosts = {UNIT: cluster.jobmanagers, "flink-taskmanager@1": cluster.taskmanagers}
+        return {address_of(host): main_pid(host, unit) for unit, some in hosts.items() for host in some}
+
+    before = processes()
+    majority = list(hosts_of("zookeeper").values())[:2]
+    with jobs_go_on(cluster, jobs):
+        for host in majority:
+            host.check_output("systemctl stop zookeeper")
+        try:
+            time.sleep(NO_MAJORITY_S)
+            assert processes() == before
+        finally:
+            for host in majority:
+                host.check_output("systemctl start zookeeper")
+        for name, job_id in jobs.items():
+            wait_until(lambda job_id=job_id: cluster.runs(job_id), f"{name} runs again")
+    # a JobManager that led before, and does not now, is killed for it
+    at_work = [address_of(host) for host in (leading(cluster), *cluster.taskmanagers)]
+    after = processes()
+    assert {each: after[each] for each in at_work} == {each: before[each] for each in at_work}

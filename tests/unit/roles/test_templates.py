@@ -270,6 +270,22 @@ def test_another_member_of_zookeeper_leads_before_a_jobmanagers_session_ends() -
     assert elected_ms + tries_ms <= session_ms * 5 / 3
 
 
+def test_processes_of_flink_outlast_two_minutes_without_zookeeper() -> None:
+    option = "high-availability.zookeeper.client"
+    found = configuration(flink_zookeeper_quorum="192.0.2.1:2181")
+    tries, pause_s, longest_s = (
+        int(str(found[f"{option}.{name}"]).removesuffix(" s"))
+        for name in ("max-retry-attempts", "retry-wait", "max-retry-wait")
+    )
+    # Curator makes no more, whatever it is told
+    assert tries <= 29
+    # The n-th pause is drawn from 0 to 2 ** n of the first, bounded: these are the means of the first ones.
+    pauses_s = [min(pause_s * 2**number / 2, longest_s) for number in range(tries)]
+    assert sum(pauses_s) >= 120
+    # the last pause may begin just before ZooKeeper is back
+    assert longest_s <= 5
+
+
 @pytest.mark.parametrize(
     ("unit", "packages"),
     [
