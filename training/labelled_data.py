@@ -27,6 +27,7 @@ class LabelledData:
         history: the labels that came back; None where the file's own column says all.
         label_delay_days: how late labels come; an earlier label counts only when the delay is over.
         unlabelled_is_honest: whether a transaction without any label counts as honest once the delay is over.
+        today: the day that is not over, in days since 1970-01-01; None: all days of the data are.
 
     """
 
@@ -34,6 +35,7 @@ class LabelledData:
     history: LabelHistory | None = None
     label_delay_days: int = LABEL_DELAY_DAYS
     unlabelled_is_honest: bool = False
+    today: int | None = None
 
     @property
     def is_labelled(self) -> bool:
@@ -54,12 +56,12 @@ class LabelledData:
 
     @property
     def as_of_day(self) -> int:
-        """The day after the last on which anything was heard, a payment or a label."""
+        """The day after the last on which anything was heard, a payment or a label; today at the latest."""
         last = int(self.transactions.days()[-1])
         if self.history is not None and len(self.history.frame):
             given = self.history.frame["labelled_at"].to_numpy().astype("datetime64[D]").astype(np.int64)
             last = max(last, int(given.max()))
-        return last + 1
+        return last + 1 if self.today is None else min(last + 1, self.today)
 
     @property
     def labelled_until_day(self) -> int:
@@ -72,7 +74,7 @@ class LabelledData:
 
     def labelled_on(self, day: int) -> NDArray[np.bool_]:
         """Tell of which transactions it is known when a day begins whether they were fraud."""
-        over: NDArray[np.bool_] = self.transactions.days() + known_after_days(self.label_delay_days) <= day
+        over = self._delay_is_over(day)
         if self.transactions.label is not None or self.unlabelled_is_honest:
             return over
         given = np.zeros(len(over), dtype=np.bool_)
@@ -81,10 +83,16 @@ class LabelledData:
         return given
 
     def labelled_by_now(self) -> NDArray[np.bool_]:
-        """Tell of which transactions it is known today whether they were fraud."""
+        """Tell of which transactions it is known now whether they were fraud; labels given today count."""
+        over = self._delay_is_over(self.as_of_day)
         if self.transactions.label is not None:
-            return np.ones(len(self.transactions.frame), dtype=np.bool_)
-        return self.labelled_on(self.as_of_day)
+            return np.ones_like(over)
+        if self.unlabelled_is_honest:
+            return over
+        given = np.zeros_like(over)
+        if self.history is not None:
+            given[self._changes.rows] = True
+        return given & over
 
     def known_as_fraud_from(self) -> NDArray[np.int32]:
         """Give the day from whose beginning on each transaction is known as a fraud, else NEVER."""
@@ -129,6 +137,11 @@ class LabelledData:
         late = self._late
         order = np.argsort(self._changes.known_days[late], kind="stable")
         return Changes(*(column[late][order] for column in self._changes))  # type: ignore[arg-type] # each of its own
+
+    def _delay_is_over(self, day: int) -> NDArray[np.bool_]:
+        """Tell of which transactions the delay of labels is over when a day begins."""
+        over: NDArray[np.bool_] = self.transactions.days() + known_after_days(self.label_delay_days) <= day
+        return over
 
     def _by_file(self) -> NDArray[np.int8]:
         frame, label = self.transactions.frame, self.transactions.label

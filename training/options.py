@@ -2,11 +2,13 @@
 
 import argparse
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
+from flink_jobs.domain.history import DAY_S
 from flink_jobs.store.settings import MAX_LABEL_DELAY_DAYS, NoSettingsError, defaults_named, load_settings
 from training.column_option import add_columns, columns_given, location
 from training.dataset import Dataset, load
@@ -144,12 +146,13 @@ def read(options: argparse.Namespace) -> LabelledData:
     warn(dataset.notes)
     if dataset.left_out:
         print(f"  left out {dataset.left_out:,} records that are refused, repeated, or of no customer")
+    today = _day_begun(options.until)
     if not options.labels:
-        return LabelledData(dataset, label_delay_days=delay_days)
+        return LabelledData(dataset, label_delay_days=delay_days, today=today)
     with step(f"Reading labels from {options.labels}"):
         history = read_label_history(options.labels, options.settings, options.label_columns)
         history = history.before(options.until)
-        data = LabelledData(dataset, history, delay_days, unlabelled_is_honest)
+        data = LabelledData(dataset, history, delay_days, unlabelled_is_honest, today)
         frauds = data.known_by_now() == 1
     warn(history.notes)
     labelled = dataset.frame["transaction_id"].isin(history.frame["transaction_id"]).to_numpy()
@@ -194,6 +197,13 @@ def _of_labels(options: argparse.Namespace) -> tuple[int, bool]:
             delay_days = settings.label_delay_days if delay_days is None else delay_days
             unlabelled = unlabelled or ("honest" if settings.unlabelled_is_honest else "unknown")
     return LABEL_DELAY_DAYS if delay_days is None else delay_days, unlabelled == "honest"
+
+
+def _day_begun(until: str | None) -> int:
+    """Give the day that is not over, in days since 1970-01-01: that of `until`, today's at the latest."""
+    now = datetime.now(UTC)
+    moment = now if until is None else min(now, parse_instant(until))
+    return int(moment.timestamp() // DAY_S)
 
 
 def _late(data: LabelledData) -> Iterator[str]:

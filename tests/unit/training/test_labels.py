@@ -1,5 +1,6 @@
 """Labels that came back are joined by transaction, and none counts before it was known."""
 
+import argparse
 import io
 import json
 from dataclasses import replace
@@ -24,6 +25,7 @@ from training.examples import check, prepare, prepare_each
 from training.forest import Forest
 from training.label_history import LabelHistory, read_label_history
 from training.labelled_data import LabelledData
+from training.options import add_data, read
 from training.procedure import alerting
 from training.procedure import test as score_test
 from training.simulate import simulate
@@ -288,6 +290,54 @@ def test_chargebacks_that_come_months_late_are_trained_on(late_days: int, days: 
         assert each.labels[each.split.train].sum() > 2
     assert np.array_equal(prepared.twin.labels[prepared.twin.split.test], final[prepared.twin.split.test])
     assert prepared.final.days[prepared.final.split.train][-1] == labelled.labelled_until_day - 1
+
+
+def test_the_day_whose_labels_are_just_coming_in_is_not_taken_for_honest(town: Dataset) -> None:
+    """As where a lake is read in the morning: labels of a week ago have come for its small hours only."""
+    at = datetime(2024, 4, 20, 4, 30, tzinfo=UTC)
+    today = (at.date() - date(1970, 1, 1)).days
+    came, labels = unlabelled(town).between(None, at), given_after(town, 7).before(str(at))
+    truth = town.between(None, at).frame["is_fraud"].to_numpy()
+    data = LabelledData(came, labels, unlabelled_is_honest=True)
+    assert (truth[data.labelled_by_now()] != data.known_by_now()[data.labelled_by_now()]).any()
+    data = replace(data, today=today)
+    known = data.labelled_by_now()
+    assert (truth[known] == data.known_by_now()[known]).all()
+    assert came.days()[known].max() == today - 8 == data.labelled_until_day - 1
+    # a clock that is fast does not make it later
+    early = came.frame.iloc[-1:].assign(event_time=came.frame["event_time"].iloc[-1] + np.timedelta64(1, "D"))
+    fast = replace(data, transactions=replace(came, frame=pd.concat([came.frame, early], ignore_index=True)))
+    assert fast.labelled_until_day == data.labelled_until_day
+    assert not fast.labelled_by_now()[-1]
+
+
+def test_a_label_that_is_given_today_counts_today(few: Dataset) -> None:
+    today = FIRST_DAY + 19
+    labelled = LabelledData(few, history(("b", 1, "2024-03-20T10:00")), today=today)
+    assert labelled.labelled_by_now().tolist() == [False, True, False]
+    assert not labelled.labelled_on(today).any()
+    assert labelled.labelled_on(today + 1).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("until", "day"),
+    [
+        (["--until", "2024-03-20T04:30"], date(2024, 3, 20)),
+        (["--until", "2024-03-20"], date(2024, 3, 20)),
+        (["--until", "2999-01-01"], None),
+        ([], None),
+    ],
+)
+def test_what_is_read_ends_with_a_day_that_is_not_over(
+    tmp_path: Path, few: Dataset, until: list[str], day: date | None
+) -> None:
+    few.frame.to_parquet(tmp_path / "few.parquet")
+    parser = argparse.ArgumentParser()
+    add_data(parser, tested="")
+    before = datetime.now(UTC).date()
+    data = read(parser.parse_args(["--data", str(tmp_path / "few.parquet"), *until]))
+    days = {(each - date(1970, 1, 1)).days for each in ([day] if day else [before, datetime.now(UTC).date()])}
+    assert data.today in days
 
 
 def test_a_card_is_blocked_when_its_fraud_is_known_not_before(town: Dataset) -> None:
