@@ -299,6 +299,12 @@ def _wanted(rows: int, splits: dict[int, _Labelled], samples: dict[int, Sample])
     return wanted
 
 
+def days_to_prepare(train_days: int, test_days: int, delay_days: int) -> int:
+    """Give the number of days of data that `prepare` reads at most, today included."""
+    # what chooses the twin's threshold learns as long before; its oldest histories reach further back
+    return 3 * delay_days + 2 * test_days + train_days + WARM_UP_DAYS + 2
+
+
 def check(data: LabelledData, train_days: int, test_days: int, *, validate: bool = True) -> None:
     """Check that `prepare` would succeed, without features; DatasetError as for `prepare`."""
     _check_labelled(data)

@@ -12,20 +12,25 @@ from numpy.typing import NDArray
 
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import ServedModel, check_features
+from flink_jobs.store.object_store import ObjectMissingError
 from training.draws import Ranked, interval
 from training.examples import rows_from
 from training.labelled_data import LabelledData
 from training.procedure import Scored
 from training.promotions import Promotions
 from training.release_writer import PromotionError
+from training.replay import WARM_UP_DAYS
 
 # A model is refused where it may be worse than the other by more, with a confidence of 95 %.
 WORST_DIFFERENCE = -0.02
 # Weekends and weekdays are told apart by no fewer.
 FEWEST_DAYS = 7
+# So much is read of a lake, which grows for ever.
+MOST_DAYS = 56
 _FEWEST_FRAUDS = 2
 _DRAWS = 1_000
 _EPOCH = date(1970, 1, 1)
+_NO_CARDS = "tables of ready columns name no cards, so models cannot be compared on them"
 
 
 class GateError(PromotionError):
@@ -96,7 +101,7 @@ def compare(
         raise TooEarlyError(
             f"the models cannot be compared yet: {number_of_days} days with {frauds} known frauds have "
             f"labels and were learnt from by neither; {FEWEST_DAYS} days and {_FEWEST_FRAUDS} frauds are "
-            "needed. --force REASON overrides"
+            "needed"
         )
     champions, challengers = (Ranked.of(labels, scores) for scores in (champion, challenger))
 
@@ -105,25 +110,43 @@ def compare(
 
     bounds = interval(difference, customers, len(labels), _DRAWS)
     if bounds is None:
-        raise TooEarlyError("the frauds are of too few cards to compare models on; --force REASON overrides")
+        raise TooEarlyError("the frauds are of too few cards to compare models on")
     ones = np.ones(len(labels))
     before, after = (each.average_precision(ones) for each in (champions, challengers))
     first, last = (_EPOCH + timedelta(days=int(day)) for day in (days.min(), days.max()))
     return Comparison(first, last, len(labels), frauds, before, after, *bounds)
 
 
+def first_day_needed(challenger: Manifest, champion: Manifest, last: date) -> date:
+    """Give the first day of the data that `compare_on` needs, the days before what is compared included.
+
+    Args:
+        challenger: the other model, as for `compare_on`.
+        champion: the promoted model.
+        last: day of the data.
+
+    Raises:
+        GateError: a model does not say which days it learnt from.
+
+    """
+    bound = last - timedelta(days=challenger.label_delay_days + MOST_DAYS)
+    return max(_first(challenger, champion), bound) - timedelta(days=WARM_UP_DAYS + 1)
+
+
 def compare_on(data: LabelledData, challenger: ServedModel, champion: ServedModel) -> Comparison:
-    """Compare two models on the days after what both have learnt from.
+    """Compare two models on the days after what both have learnt from, the last MOST_DAYS at most.
 
     Raises:
         TooEarlyError: there are too few such days.
-        GateError: they take other features.
+        GateError: they take other features, or ready columns.
 
     """
     _check(challenger.manifest, champion.manifest)
-    first = max(learnt_until(challenger.manifest), learnt_until(champion.manifest)) + timedelta(days=1)
+    if challenger.manifest.kind == "columns":
+        raise GateError(_NO_CARDS)
+    first = _first(challenger.manifest, champion.manifest)
     end = data.labelled_until_day if len(data.transactions.frame) else 0
-    found = rows_from(data, (first - _EPOCH).days, end)
+    found = rows_from(data, max((first - _EPOCH).days, end - MOST_DAYS), end)
     days, customers, labels = found.days, found.customers, found.labels
     if not len(days):
         raise TooEarlyError(f"the models cannot be compared yet: no day from {first} on has labels")
@@ -141,10 +164,7 @@ def compare_twin(tested: Scored, challenger: Manifest, champion: ServedModel) ->
     _check(challenger, champion.manifest)
     labelled = tested.labelled()
     if labelled.customers is None:
-        raise GateError(
-            "tables of ready columns name no cards, so models cannot be compared on them; --force REASON "
-            "overrides"
-        )
+        raise GateError(_NO_CARDS)
     rows = labelled.days > (learnt_until(champion.manifest) - _EPOCH).days
     return compare(
         labelled.days[rows],
@@ -166,7 +186,7 @@ def champion_of(promotions: Promotions, challenger: Manifest) -> ServedModel | N
     try:
         champion = promotions.load(current)
         check_features(champion.manifest)
-    except (PromotionError, ValueError):
+    except (ObjectMissingError, PromotionError, ValueError):
         # nothing that is served could become worse
         return None
     return None if champion.manifest.files == challenger.files else champion
@@ -179,10 +199,7 @@ def why_forced(reason: str, why: str = "") -> str:
 
 def refusal(comparison: Comparison) -> GateError:
     """Say why a model is refused that was compared."""
-    return GateError(
-        f"refused, as it may be worse by more than {-WORST_DIFFERENCE}: {comparison}. "
-        "--force REASON overrides"
-    )
+    return GateError(f"refused, as it may be worse by more than {-WORST_DIFFERENCE}: {comparison}")
 
 
 def learnt_until(manifest: Manifest) -> date:
@@ -195,9 +212,11 @@ def learnt_until(manifest: Manifest) -> date:
     try:
         return date.fromisoformat(str(manifest.data.get("train_to")))
     except ValueError:
-        raise GateError(
-            f"model {manifest.version} does not say which days it learnt from; --force REASON overrides"
-        ) from None
+        raise GateError(f"model {manifest.version} does not say which days it learnt from") from None
+
+
+def _first(challenger: Manifest, champion: Manifest) -> date:
+    return max(learnt_until(challenger), learnt_until(champion)) + timedelta(days=1)
 
 
 def _check(challenger: Manifest, champion: Manifest) -> None:
@@ -205,5 +224,5 @@ def _check(challenger: Manifest, champion: Manifest) -> None:
     if one != other:
         raise GateError(
             f"model {challenger.version} takes other features than the promoted {champion.version}, or "
-            "labels of another delay, so the two cannot be compared; --force REASON overrides"
+            "labels of another delay, so the two cannot be compared"
         )

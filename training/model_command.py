@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ from flink_jobs.domain.manifest import Manifest
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.release import Promoted, Release
 from flink_jobs.store.settings import SettingsError, defaults_named, load_settings
-from training.gate import champion_of, compare_on, refusal, why_forced
+from training.gate import GateError, champion_of, compare_on, first_day_needed, refusal, why_forced
 from training.options import lake_data, positive
 from training.printable import printable
 from training.promotions import InUse, Promotions
@@ -45,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], None] = options.command
     try:
         command(options)
+    except GateError as error:
+        print(f"fraud-models: {printable(str(error))}. --force REASON overrides", file=sys.stderr)
+        return 1
     except (DatasetError, ObjectStoreError, PromotionError, PublishError, SettingsError) as error:
         print(f"fraud-models: {printable(str(error))}", file=sys.stderr)
         return 1
@@ -170,7 +174,8 @@ def _gate(promotions: Promotions, manifest: Manifest, options: argparse.Namespac
         return why
     if options.force is not None:
         return why_forced(options.force, why)
-    data = lake_data(options.settings, options.data, options.labels)
+    needed = partial(first_day_needed, manifest, champion.manifest)
+    data = lake_data(options.settings, options.data, options.labels, needed)
     comparison = compare_on(data, promotions.load(manifest.version), champion)
     if not comparison.passes:
         raise refusal(comparison)

@@ -1,14 +1,15 @@
 """Command line options of `fraud-train` and `fraud-evaluate`, and the data and parameters that they name."""
 
 import argparse
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.domain.history import DAY_S
+from flink_jobs.store.lake import EmptyLakeError, LakeError, find_lake
 from flink_jobs.store.settings import MAX_LABEL_DELAY_DAYS, NoSettingsError, defaults_named, load_settings
 from training.column_option import add_columns, columns_given, location
 from training.dataset import Dataset, load
@@ -162,8 +163,16 @@ def read(options: argparse.Namespace) -> LabelledData:
     return data
 
 
-def lake_data(settings_file: str | None, data: str | None = None, labels: str | None = None) -> LabelledData:
-    """Read transactions and labels of the lake, or of files.
+def lake_data(
+    settings_file: str | None, data: str | None, labels: str | None, first: Callable[[date], date]
+) -> LabelledData:
+    """Read transactions and labels of files, or else of the lake.
+
+    Args:
+        settings_file: says where the lake is.
+        data: a file; None for the lake.
+        labels: a file; None for the lake's, or for those of the file.
+        first: gives the first day that is needed of the lake, whose last day it is given.
 
     Raises:
         DatasetError: as for `read`.
@@ -173,8 +182,41 @@ def lake_data(settings_file: str | None, data: str | None = None, labels: str | 
     none = ("columns", "label_columns", "since", "until", "label_delay", "unlabelled")
     options = argparse.Namespace(settings=settings_file, data=data, labels=labels, **dict.fromkeys(none))
     options.columns_option = "--columns"
-    name_lake(options)
+    if not data:
+        name_lake(options)
+        read_from(options, first)
     return read(options)
+
+
+def read_from(options: argparse.Namespace, first: Callable[[date], date]) -> None:
+    """Read the lake, which grows for ever, from a day on, unless the options say since when.
+
+    Args:
+        options: name the lake.
+        first: gives that day, from the last day on which a transaction happened.
+
+    Raises:
+        DatasetError: the lake cannot be read.
+
+    """
+    if options.since:
+        return
+    now_s = datetime.now(UTC).timestamp()
+    before_s = min(now_s, parse_instant(options.until).timestamp()) if options.until else now_s
+    try:
+        lake = find_lake(options.data, options.settings)
+        last_s = lake and lake.last_event_s(before_s)
+    except EmptyLakeError:
+        return
+    except LakeError as error:
+        raise DatasetError(str(error)) from None
+    if last_s:
+        options.since = first(datetime.fromtimestamp(last_s, UTC).date()).isoformat()
+
+
+def delay_of(options: argparse.Namespace) -> int:
+    """Tell how late labels come, in days; SettingsError as for `read`."""
+    return _of_labels(options)[0]
 
 
 def name_lake(options: argparse.Namespace) -> None:

@@ -11,22 +11,33 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import SettingsError, load_settings
 from training.candidate import fingerprint_of, train
-from training.gate import Comparison, TooEarlyError, champion_of, compare_on, compare_twin
-from training.labelled_data import LabelledData
+from training.examples import days_to_prepare
+from training.gate import (
+    Comparison,
+    GateError,
+    TooEarlyError,
+    champion_of,
+    compare_on,
+    compare_twin,
+    first_day_needed,
+)
 from training.options import (
     add_data,
     add_forest,
     add_threshold,
+    delay_of,
     forest_of,
     name_lake,
     positive,
     prepare_for,
     read,
+    read_from,
     rule_of,
 )
 from training.printable import printable
@@ -53,6 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         print(f"fraud-retrain: {printable(str(error))}", file=sys.stderr)
         return 1
+    except GateError as error:
+        way_out = "`fraud-train --promote --force REASON` promotes a model that is not compared"
+        print(f"fraud-retrain: {printable(str(error))}; {way_out}", file=sys.stderr)
+        return 1
     except (DatasetError, ObjectStoreError, PromotionError, PublishError, SettingsError) as error:
         print(f"fraud-retrain: {printable(str(error))}", file=sys.stderr)
         return 1
@@ -64,9 +79,13 @@ def _run(options: argparse.Namespace) -> None:
     promotions = Promotions(settings)
     if promotions.current() is None:
         raise PromotionError("no model is promoted; `fraud-train --promote` makes the first")
+    from_lake = not options.data
     name_lake(options)
     challenger = promotions.challenger()
     if challenger is None:
+        if from_lake:
+            days = days_to_prepare(options.train_days, options.test_days, delay_of(options))
+            read_from(options, lambda last: last - timedelta(days=days))
         _train(promotions, options)
         return
     since = challenged_since(promotions, challenger)
@@ -74,7 +93,12 @@ def _run(options: argparse.Namespace) -> None:
         over = since.date() + timedelta(days=options.shadow_days)
         print(f"{challenger} is in the shadow since {since:%Y-%m-%d}, until {over} (UTC)")
         return
-    _judge(promotions, challenger, read(options), auto_promote=options.auto_promote)
+    champion = promotions.load(str(promotions.current()))
+    other = promotions.load(challenger)
+    if from_lake:
+        read_from(options, partial(first_day_needed, other.manifest, champion.manifest))
+    comparison = compare_on(read(options), other, champion)
+    _judge(promotions, challenger, comparison, auto_promote=options.auto_promote)
 
 
 def _train(promotions: Promotions, options: argparse.Namespace) -> None:
@@ -102,10 +126,8 @@ def _train(promotions: Promotions, options: argparse.Namespace) -> None:
     print(f"{version} challenges {champion.manifest.version} for {options.shadow_days} days")
 
 
-def _judge(promotions: Promotions, version: str, data: LabelledData, *, auto_promote: bool) -> None:
-    """Compare a challenger with the promoted model, and where asked, promote or drop it."""
-    champion = promotions.load(str(promotions.current()))
-    comparison = compare_on(data, promotions.load(version), champion)
+def _judge(promotions: Promotions, version: str, comparison: Comparison, *, auto_promote: bool) -> None:
+    """Report on a challenger that was compared, and where asked, promote or drop it."""
     print(f"{version}: {comparison}")
     if not auto_promote:
         print(f"it {_would(comparison)} the gate; `fraud-models promote` or `unchallenge` is for you to say")

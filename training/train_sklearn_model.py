@@ -12,7 +12,7 @@ from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import Settings, SettingsError, load_settings
 from training.candidate import fingerprint_of, train
 from training.examples import check
-from training.gate import champion_of, compare_twin, refusal, why_forced
+from training.gate import GateError, champion_of, compare_twin, refusal, why_forced
 from training.options import add_data, add_forest, add_threshold, forest_of, prepare_for, read, rule_of
 from training.printable import printable
 from training.procedure import Scored
@@ -34,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         return _check(options) if options.check else _run(options)
+    except GateError as error:
+        print(f"fraud-train: {printable(str(error))}. --force REASON overrides", file=sys.stderr)
+        return 1
     except (DatasetError, ObjectStoreError, PromotionError, PublishError, SettingsError) as error:
         print(f"fraud-train: {printable(str(error))}", file=sys.stderr)
         return 1

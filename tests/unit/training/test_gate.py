@@ -1,7 +1,7 @@
 """A model takes another's place only where it is not worse on days that neither has learnt from."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +12,12 @@ import pytest
 from memory_store import MemoryStore
 
 from flink_jobs.store.settings import Settings
-from training import metrics, retraining_command
+from training import gate, metrics, retraining_command
+from training.dataset import Dataset, load
 from training.draws import Ranked
-from training.gate import GateError, compare
+from training.examples import Rows
+from training.gate import GateError, TooEarlyError, compare, compare_on, first_day_needed
+from training.labelled_data import LabelledData
 from training.model_command import main as models
 from training.promotions import Promotions
 from training.retraining_command import challenged_since
@@ -31,6 +34,11 @@ def file(tmp_path_factory: pytest.TempPathFactory, handbook_frame: pd.DataFrame)
     path = tmp_path_factory.mktemp("data") / "town.parquet"
     handbook_frame.to_parquet(path)
     return str(path)
+
+
+@pytest.fixture(scope="module")
+def town(file: str) -> Dataset:
+    return load(file)
 
 
 @pytest.fixture
@@ -101,6 +109,40 @@ def test_the_bound_counts_not_the_difference() -> None:
 def test_too_few_days_are_no_comparison(days: int) -> None:
     with pytest.raises(GateError, match=f"cannot be compared yet: {days} days"):
         compare(*made_up(0, days))
+
+
+def model(kind: str, train_to: str) -> Any:  # noqa: ANN401 - what is asked of a model before it scores
+    manifest = SimpleNamespace(
+        version="one", kind=kind, features=(), label_delay_days=7, data={"train_to": train_to}
+    )
+    return SimpleNamespace(manifest=manifest)
+
+
+def test_models_of_ready_columns_are_not_compared_on_later_days() -> None:
+    with pytest.raises(GateError, match="tables of ready columns name no cards"):
+        compare_on(LabelledData(None), *[model("columns", "2024-03-01")] * 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("train_to", "first"), [("2024-03-01", "2024-03-05"), ("2024-03-31", "2024-04-01")])
+def test_no_more_than_the_last_56_days_are_compared(
+    town: Dataset, monkeypatch: pytest.MonkeyPatch, train_to: str, first: str
+) -> None:
+    found: list[int] = []
+
+    def rows(_data: LabelledData, first_day: int, end_day: int) -> Rows:
+        found.extend((first_day, end_day))
+        nothing = np.zeros(0, np.int32)
+        return Rows(np.zeros((0, 1), np.float32), nothing.astype(np.int8), nothing, np.zeros(0, object))
+
+    monkeypatch.setattr(gate, "rows_from", rows)
+    models_of = [model("history", train_to), model("history", "2024-02-01")]
+    with pytest.raises(TooEarlyError):
+        compare_on(LabelledData(town), *models_of)
+    end = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=found[1])
+    assert end.isoformat() == "2024-04-30T00:00:00+00:00"
+    assert found[0] == found[1] - (end - datetime.fromisoformat(f"{first}T00:00:00Z")).days
+    needed = first_day_needed(models_of[0].manifest, models_of[1].manifest, date(2024, 5, 7))
+    assert needed == date.fromisoformat(first) - timedelta(days=38)
 
 
 def test_a_worse_model_is_not_promoted_by_training_unless_forced(

@@ -13,8 +13,12 @@ import pytest
 from memory_store import MemoryStore
 
 from clients.drift_report import main as drift
+from flink_jobs.store.settings import Settings
+from training import options, retraining_command
+from training.dataset import Dataset, load
 from training.evaluate import main as evaluate
 from training.model_command import main as models
+from training.promotions import Promotions
 from training.renewal_command import main as renew
 from training.retraining_command import main as retrain
 from training.search import main as search
@@ -45,7 +49,14 @@ def write(store: MemoryStore, folder: str, messages: list[dict[str, Any]]) -> No
     """Write records into the lake that come now."""
     now = datetime.now(UTC)
     rows = [
-        {"kafka_partition": 0, "kafka_offset": n, "kafka_time": now, "payload": json.dumps(message).encode()}
+        {
+            "kafka_partition": 0,
+            "kafka_offset": n,
+            "kafka_time": now,
+            # SQL finds none in a record without
+            "event_time": now if "event_time" in message else None,
+            "payload": json.dumps(message).encode(),
+        }
         for n, message in enumerate(messages)
     ]
     target = pa.BufferOutputStream()
@@ -58,7 +69,7 @@ def write(store: MemoryStore, folder: str, messages: list[dict[str, Any]]) -> No
             ("payload", pa.binary()),
         ]
     )
-    pq.write_table(pa.Table.from_pylist([row | {"event_time": now} for row in rows], schema), target)
+    pq.write_table(pa.Table.from_pylist(rows, schema), target)
     store.objects["datalake"][f"{folder}/dt={now:%Y-%m-%d}/part-0"] = target.getvalue().to_pybytes()
 
 
@@ -167,3 +178,41 @@ def test_an_empty_folder_on_disk_is_named_as_such(tmp_path: Path, capsys: pytest
     (tmp_path / "transactions").mkdir()
     assert train(["--data", str(tmp_path / "transactions")]) == 1
     assert "there are no transactions yet" in capsys.readouterr().err
+
+
+@pytest.fixture
+def since(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """From when on data was read, each time."""
+    found: list[str | None] = []
+
+    def spied(location: str, settings_file: str, since: str | None, *others: object) -> Dataset:
+        found.append(since)
+        return load(location, settings_file, since, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(options, "load", spied)
+    return found
+
+
+def test_of_a_lake_of_years_no_more_is_read_than_needed(
+    promoted: MemoryStore, settings_file: Path, settings: Settings, since: list[str | None]
+) -> None:
+    write(promoted, "raw/transactions", payments(400))
+    write(promoted, "labels", labels(*(str(10 * day) for day in range(400))))
+    where = ["--settings", str(settings_file)]
+    today = datetime.now(UTC).date()
+    promotions = Promotions(settings)
+
+    def spare() -> str:
+        return next(each for each in promotions.versions() if each != promotions.current())
+
+    # whether a model passes the gate is of no matter; both have learnt from days of years ago
+    models([*where, "promote", spare()])
+    promotions.challenge(spare())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retraining_command, "shadow_is_over", lambda *_: True)
+        retrain(where)
+    assert since == [str(today - timedelta(days=38 + 7 + 56))] * 2
+    promotions.unchallenge()
+    # 37 days of history before 28 of training, 7 to validate and 7 to test, and three delays of 7
+    retrain([*where, *SMALL, "--unlabelled", "honest"])
+    assert since[2:] == [str(today - timedelta(days=102))]
