@@ -68,12 +68,12 @@ class CardDays:
         )
         return found
 
-    def untold(self) -> int:
-        """Count cards among the k of a day of which nobody was to label the payment, and nobody did."""
-        untold = 0
+    def unlabelled(self, *, offered: bool) -> int:
+        """Count cards among the k of a day whose payment nobody labelled, alerts (offered) or others."""
+        found = 0
         for day, _, counts in self._walk(None):
-            untold += int(((counts > 0) & (day.verdicts < 0) & ~day.offered).sum())
-        return untold
+            found += int(((counts > 0) & (day.verdicts < 0) & (day.offered == offered)).sum())
+        return found
 
     def precision(self, times: NDArray[np.float64] | None = None) -> float:
         """Give the share, the mean of the days; NaN where no card of a day is known.

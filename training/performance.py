@@ -2,9 +2,10 @@
 
 Whoever labels is offered all alerts, and of the transactions below the threshold a sample, the control
 transactions, each of which stands for as many as the inverse of its probability. What nobody labelled is
-unknown: those alerts and control transactions that have a label stand for the others of their kind. Other
-labelled transactions are left out, as chance did not choose them; only where all of a period are labelled
-does each stand for itself.
+unknown: those alerts and control transactions that have a label stand for the others of their kind, unless
+only frauds of that kind have one: then it was not chance that chose them, and what the kind would tell is
+unknown. Other labelled transactions are left out for the same reason; only where all of a period are
+labelled does each stand for itself.
 
 Sums over alerts are drawn again card by card (`training.draws`), sums over control transactions as
 `training.performance_draws` says.
@@ -151,6 +152,21 @@ def figures_of(served: ServedScores, k: int, times: int = TIMES) -> dict[str, An
     }
 
 
+def only_frauds(verdicts: NDArray[np.int8], kind: str) -> str:
+    """Say so where some labels are missing and none says honest; "" elsewhere.
+
+    Of frauds alone something is heard there, so the labelled rows tell nothing of the others.
+
+    Args:
+        verdicts: [rows] of a kind: 1 fraud, 0 honest, -1 unknown.
+        kind: what it is called.
+
+    """
+    if set(np.unique(verdicts).tolist()) != {-1, 1}:
+        return ""
+    return f"only frauds are labelled, {int((verdicts == 1).sum()):,} of {len(verdicts):,} {kind}"
+
+
 def _share(part: _Rows, among: _Rows) -> float | None:
     return float(part[among].mean()) if among.any() else None
 
@@ -191,7 +207,8 @@ class _Measure:
         of_alerts = threshold or self._unlabelled(
             self._alerts, "of its alerts that the served model did not raise"
         )
-        of_all = self._unlabelled(np.ones(len(self._alerts), np.bool_), "transactions without an alert")
+        without = "transactions without an alert"
+        of_all = self._unlabelled(np.ones(len(self._alerts), np.bool_), without)
         no_fraud = "" if sums.values[_CAUGHT] + sums.values[_MISSED] else "no fraud is known"
         found: dict[str, _Told] = {
             "alerts": (threshold, lambda: told(number, drawn.alerts, drawn.alerts)),
@@ -209,7 +226,10 @@ class _Measure:
                 lambda: told(share, drawn.card_precision, drawn.card_precision),
             ),
             "money_caught": (of_alerts, lambda: sums.total(_MONEY_CAUGHT)),
-            "money_missed": (threshold or of_all, lambda: sums.total(_MONEY_MISSED)),
+            "money_missed": (
+                threshold or self._unlabelled(~self._alerts, without),
+                lambda: sums.total(_MONEY_MISSED),
+            ),
         }
         return {name: unknown(reason) if reason else figure() for name, (reason, figure) in found.items()}
 
@@ -299,10 +319,17 @@ class _Measure:
             if chosen:
                 return f"no control transaction is labelled, of {chosen:,} among {int(rest.sum()):,} {others}"
             return f"there is no control transaction among {int(rest.sum()):,} {others}"
-        return ""
+        of_alerts = self._only_frauds_of_alerts() if alerts.any() else ""
+        of_rest = only_frauds(served.verdicts[served.chosen], "control transactions") if rest.any() else ""
+        return of_alerts or of_rest
+
+    def _only_frauds_of_alerts(self) -> str:
+        return only_frauds(self._served.verdicts[self._served.alerted], "alerts")
 
     def _unlabelled_cards(self, share: float) -> str:
-        untold = self._cards.untold()
+        untold = self._cards.unlabelled(offered=False)
         if untold:
             return f"of the {self._k} first cards of each day, {untold:,} have neither an alert nor a label"
+        if self._cards.unlabelled(offered=True) and (reason := self._only_frauds_of_alerts()):
+            return reason
         return "" if np.isfinite(share) else f"of the {self._k} first cards of a day, none is labelled"

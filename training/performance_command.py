@@ -141,6 +141,12 @@ def _report(models: Sequence[dict[str, Any]]) -> None:
             ends = [figure[end] for end in ("lower", "upper")]
             between = "" if None in ends else f"   {ends[0]:{form}} to {ends[1]:{form}}"
             print(f"    {words:<24}{figure['value']:>10{form}}{between}")
+        for words, name in (
+            ("alerts labelled", "alerts_labelled_share"),
+            ("controls labelled", "control_labelled_share"),
+        ):
+            share = model["period"][name]
+            print(f"    {words:<24}{'-' if share is None else f'{share:.0%}':>10}")
     print()
 
 

@@ -1,12 +1,14 @@
 """Figures of what was served: unbiased from alerts and control transactions, unknown where nothing tells."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from training import metrics
 from training.performance import FIGURES, ServedScores, figures_of
+from training.performance_draws import unknown
 
 THRESHOLD = 0.6
 
@@ -136,6 +138,64 @@ def test_labels_that_chance_did_not_choose_say_nothing() -> None:
     assert found["labelled"] > figures_of(chosen, 10, 20)["labelled"]
 
 
+def test_a_kind_of_which_only_frauds_are_labelled_tells_nothing() -> None:
+    """Whoever hears of frauds alone leaves no label that says honest, so chance chose no label."""
+    served, _ = population()
+    full = sampled(served, 0.1, np.random.default_rng(4))
+    expected = figures_of(full, 2, 20)
+
+    def heard(silent: NDArray[np.bool_]) -> dict[str, Any]:
+        verdicts = np.where(silent & (full.verdicts == 0), -1, full.verdicts).astype(np.int8)
+        return figures_of(full._replace(verdicts=verdicts), 2, 20)
+
+    frauds, alerts = int((full.verdicts[full.alerted] == 1).sum()), int(full.alerted.sum())
+    of_alerts = unknown(f"only frauds are labelled, {frauds:,} of {alerts:,} alerts")
+    missed, control = int((full.verdicts[full.chosen] == 1).sum()), int(full.chosen.sum())
+    of_control = unknown(f"only frauds are labelled, {missed:,} of {control:,} control transactions")
+    assert 0 < missed < control
+    for silent, reasons in (
+        (
+            full.alerted,
+            dict.fromkeys(("precision", "recall", "average_precision", "money_caught"), of_alerts),
+        ),
+        (full.chosen, dict.fromkeys(("recall", "average_precision", "money_missed"), of_control)),
+        (
+            full.alerted | full.chosen,
+            {"precision": of_alerts, "money_caught": of_alerts, "money_missed": of_control}
+            | dict.fromkeys(("recall", "average_precision"), of_alerts),
+        ),
+    ):
+        found = heard(silent)
+        told = set(FIGURES) - set(reasons) - {"card_precision"}
+        assert {name: found[name] for name in reasons} == reasons
+        assert {name: found[name].value for name in told} == {
+            name: pytest.approx(expected[name].value) for name in told
+        }
+
+
+def test_only_reported_frauds_among_many_are_not_taken_for_all() -> None:
+    """A week: of 100 alerts 70 are frauds, of 100 control transactions one was reported; none is honest."""
+    rows = 100_000
+    numbers = np.arange(rows)
+    alerts = numbers < 100
+    served = ServedScores(
+        np.full(rows, 20_000, np.int32),
+        numbers,
+        np.full(rows, 10.0),
+        np.where(alerts, 0.9, 0.1),
+        np.full(rows, THRESHOLD),
+        alerts,
+        np.where((numbers >= 100) & (numbers < 200), 0.001, np.nan),
+        np.where((numbers < 70) | (numbers == 100), 1, -1).astype(np.int8),
+    )
+    found = figures_of(served, 100, 2)
+    assert found["alerts"].value == 100
+    assert [name for name in FIGURES if found[name].value is not None] == ["alerts"]
+    assert found["card_precision"].reason == "only frauds are labelled, 70 of 100 alerts"
+    assert found["money_missed"].reason == "only frauds are labelled, 1 of 100 control transactions"
+    assert found["alerts_labelled_share"] == 0.7
+
+
 def small(**columns: list[float]) -> ServedScores:
     """Six transactions of six cards on a day: two alerts, then a control transaction, then others."""
     served = ServedScores(
@@ -174,7 +234,11 @@ def test_no_fraud_among_few_control_transactions_does_not_mean_that_none_is_miss
 @pytest.mark.parametrize(
     ("columns", "names", "reason"),
     [
-        ({"verdicts": [-1, -1, 1, -1, -1, -1]}, FIGURES[1:4], "none of 2 alerts is labelled"),
+        (
+            {"verdicts": [-1, -1, 1, -1, -1, -1]},
+            ("precision", "recall", "average_precision", "money_caught"),
+            "none of 2 alerts is labelled",
+        ),
         (
             {"verdicts": [1, 0, -1, -1, -1, -1]},
             ("recall", "average_precision", "money_missed"),
@@ -215,8 +279,7 @@ def test_what_cannot_be_told_is_unknown_with_the_reason(
     for name in names:
         assert found[name] == (None, None, None, reason), name
     others = set(FIGURES) - set(names) - {"card_precision"}
-    if "none of 2" not in reason:
-        assert all(found[name].value is not None for name in others)
+    assert all(found[name].value is not None for name in others)
 
 
 def test_the_first_cards_of_a_day_are_unknown_where_one_has_neither_an_alert_nor_a_label() -> None:
@@ -224,8 +287,15 @@ def test_the_first_cards_of_a_day_are_unknown_where_one_has_neither_an_alert_nor
     assert figures_of(small(), 4)["card_precision"].reason == (
         "of the 4 first cards of each day, 1 have neither an alert nor a label"
     )
-    # one of two alerts tells of the other
-    assert figures_of(small(verdicts=[1, -1, 1, -1, -1, -1]), 2)["card_precision"].value == 1.0
+    # two of three alerts tell of the third
+    alerts: list[float] = [True, True, True, False, False, False]
+    assert (
+        figures_of(small(alerted=alerts, verdicts=[1, 0, -1, -1, -1, -1]), 3)["card_precision"].value == 0.5
+    )
+    # a fraud tells of no other alert, but of itself
+    frauds = small(verdicts=[1, -1, 1, -1, -1, -1])
+    assert figures_of(frauds, 2)["card_precision"].reason == "only frauds are labelled, 1 of 2 alerts"
+    assert figures_of(frauds, 1)["card_precision"].value == 1.0
 
 
 def test_where_all_alerts_agree_the_interval_says_how_few_they_are() -> None:

@@ -234,10 +234,24 @@ def test_a_lake_without_labels_is_unknown_but_for_its_alerts(
     lake.transactions([payment(0)])
     lake.predictions([prediction(0, 0.9)])
     period = measured(lake)["models"][0]["period"]
-    assert values(period, ("alerts", "precision", "money_missed")) == [1, None, None]
+    assert values(period, ("alerts", "precision", "recall")) == [1, None, None]
     shown = capsys.readouterr()
     assert "labels: there are no labels yet" in shown.err
     assert "unknown: none of 1 alerts is labelled" in shown.out
+
+
+def test_the_report_says_what_is_labelled_and_that_only_frauds_are(
+    lake: ServedLake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake.transactions(map(payment, range(4)))
+    lake.predictions([prediction(n, 0.9) for n in range(3)])
+    lake.predictions([prediction(3, 0.2, control_probability=0.5)])
+    lake.labels([label(n, fraud=True) for n in range(2)])
+    measured(lake)
+    lines = capsys.readouterr().out.splitlines()
+    assert f"    {'alerts labelled':<24}{'67%':>10}" in lines
+    assert f"    {'controls labelled':<24}{'0%':>10}" in lines
+    assert f"    {'alerts that are frauds':<24}unknown: only frauds are labelled, 2 of 3 alerts" in lines
 
 
 def test_what_came_before_the_period_is_not_read(lake: ServedLake) -> None:
