@@ -61,7 +61,8 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
         moved: of each, the bin whose share changed most: from, to (None: open), share then, share now.
         risk_age_days: from the last day of the served table of terminal risk to the period's end.
         foretold: frauds as the probabilities foretold them, of "alerts" and of "others", on as many days
-            before those whose labels are still due; nothing where no label is known.
+            before those whose labels are still due; nothing where no label is known, or as `untold` says.
+        untold: why labels tell nothing of "alerts", or of "others".
         changed: alerts that change where terminals are as they are known, not as they were served; None
             where that cannot be compared.
         alarms: what rings, a sentence each.
@@ -80,6 +81,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     moved: dict[str, tuple[float | None, float | None, float, float]]
     risk_age_days: int = 0
     foretold: dict[str, Foretold] = {}
+    untold: dict[str, str] = {}
     changed: Changed | None = None
     alarms: list[str] = []
 
@@ -158,6 +160,7 @@ def measure(
         moved={name: counts.moved(name) for name in psi},
         risk_age_days=scorer.terminal_risk.age_days(int(in_period.days.max())),
         foretold={} if labels is None else due.foretold(manifest, labels),
+        untold={} if labels is None else due.untold(labels),
         changed=in_period.changed(),
     )
     missing = [] if labels is None else due.missing_labels(manifest, labels)

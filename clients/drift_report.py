@@ -87,7 +87,9 @@ def _command(args: argparse.Namespace) -> int:
     else:
         source = open_lake(settings)
         labels = lake_labels(
-            open_lake(settings, LABELS_FOLDER), unlabelled_is_honest=settings.unlabelled_is_honest
+            open_lake(settings, LABELS_FOLDER),
+            unlabelled_is_honest=settings.unlabelled_is_honest,
+            control_share=settings.control_share,
         )
         # a table that is served has few days, what it was made of has more
         known_on = None if args.model else Renewal(settings, datetime.now(UTC)).replayed
@@ -125,6 +127,7 @@ def drift_table(drift: Drift) -> str:
             f"{f'frauds in {name}':<{width}}{each.frauds:,} of {each.transactions:,} labelled; "
             f"{each.expected:,.0f} were foretold"
         )
+    lines += [f"{f'frauds in {name}':<{width}}unknown: {reason}" for name, reason in drift.untold.items()]
     if drift.alarms:
         lines += ["", *(f"rings: {alarm}" for alarm in drift.alarms)]
     return "\n".join(lines)

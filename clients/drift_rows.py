@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from clients.drift_alarms import Changed, Foretold, changed, foretold, is_silence
 from clients.drift_source import Labels
+from flink_jobs.domain.control import chosen
 from flink_jobs.domain.expected_alerts import ExpectedAlerts, dispersion
 from flink_jobs.domain.history import DAY_S
 from flink_jobs.domain.manifest import Manifest
+from training.performance import only_frauds
 
 
 class ScoredRows:
@@ -50,22 +52,29 @@ class ScoredRows:
         return changed(rows.alerted != (rows.by_known == 1), *rows.origins)
 
     def foretold(self, manifest: Manifest, labels: Labels) -> dict[str, Foretold]:
-        """Hold the probabilities of alerts, and of others, to the labels."""
+        """Hold the probabilities of alerts, and of others, to the labels, where these tell anything."""
         if manifest.calibration is None or not labels.frauds:
             return {}
-        known = self if labels.unlabelled_is_honest else self.only(self._labelled(labels))
-        frauds = np.array([labels.frauds.get(name, False) for name in known.ids.tolist()], dtype=np.bool_)
+        verdicts, untold = self._verdicts(labels), self.untold(labels)
         knots = manifest.calibration
-        probabilities = np.interp(known.scores, knots.scores, knots.probabilities)
+        probabilities = np.interp(self.scores, knots.scores, knots.probabilities)
         bursts = self.alerts().dispersion
-        groups = {"alerts": known.alerted, "others": ~known.alerted}
+        groups = {name: kind & (verdicts >= 0) for name, kind in self._kinds(labels).items()}
         return {
             name: foretold(
-                probabilities[group], frauds[group], bursts, *(each[group] for each in known.origins)
+                probabilities[group], verdicts[group] == 1, bursts, *(each[group] for each in self.origins)
             )
             for name, group in groups.items()
-            if group.any()
+            if group.any() and name not in untold
         }
+
+    def untold(self, labels: Labels) -> dict[str, str]:
+        """Say why labels tell nothing of alerts, or of others; nothing where they do, or where none is."""
+        verdicts, words = self._verdicts(labels), {"alerts": "alerts", "others": "control transactions"}
+        reasons = {
+            name: only_frauds(verdicts[kind], words[name]) for name, kind in self._kinds(labels).items()
+        }
+        return {name: reason for name, reason in reasons.items() if reason}
 
     def missing_labels(self, manifest: Manifest, labels: Labels) -> Iterator[str]:
         """Say so where the latest of these have no label, though some should."""
@@ -89,6 +98,19 @@ class ScoredRows:
             f"no label came {since} for any of {payments:,} transactions that are older than the delay of "
             f"labels, {manifest.label_delay_days} d: do labels come into the lake?"
         )
+
+    def _kinds(self, labels: Labels) -> dict[str, NDArray[np.bool_]]:
+        """Give alerts and others, [rows] each: where labels of others are missing, control transactions."""
+        others = ~self.alerted
+        if (self._verdicts(labels)[others] < 0).any():
+            # what is labelled of the rest are frauds that somebody reported
+            others &= chosen(self.ids.tolist(), labels.control_share)
+        return {"alerts": self.alerted, "others": others}
+
+    def _verdicts(self, labels: Labels) -> NDArray[np.int8]:
+        """Give 1 for a fraud, 0 for honest, -1 for unknown: [rows]."""
+        silence = 0 if labels.unlabelled_is_honest else -1
+        return np.array([labels.frauds.get(name, silence) for name in self.ids.tolist()], dtype=np.int8)
 
     def _labelled(self, labels: Labels) -> NDArray[np.bool_]:
         return np.array([name in labels.frauds for name in self.ids.tolist()], dtype=np.bool_)

@@ -13,6 +13,7 @@ from flink_jobs.domain.history import DAY_S
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.domain.transaction import DEFAULT_CURRENCY, InvalidTransaction, parse_transaction
 from flink_jobs.store.lake import Lake
+from flink_jobs.store.settings import CONTROL_SHARE
 from training.columns import Mapping as Columns
 from training.label_history import known_after_days, label_history_of
 from training.terminal_labels import TerminalLabels
@@ -42,11 +43,13 @@ class Labels(msgspec.Struct, frozen=True):
     Attributes:
         frauds: by transaction id, whether it was one.
         unlabelled_is_honest: whether one without a label is honest once the delay is over.
+        control_share: with which transactions without an alert are chosen to be labelled.
 
     """
 
     frauds: Mapping[str, bool]
     unlabelled_is_honest: bool = False
+    control_share: float = CONTROL_SHARE
 
 
 # Tells what was known of terminals on days.
@@ -137,13 +140,13 @@ class File:
         return known
 
 
-def lake_labels(lake: Lake, *, unlabelled_is_honest: bool) -> LabelsOf:
-    """Take the labels that lie in a folder of the lake."""
+def lake_labels(lake: Lake, *, unlabelled_is_honest: bool, control_share: float) -> LabelsOf:
+    """Take the labels that lie in a folder of the lake; the other arguments are those of `Labels`."""
 
     def known(since_s: float, until_s: float) -> Labels:
         history = label_history_of(lake, lake.name, since_s).before(datetime.fromtimestamp(until_s, UTC))
         # the latest of a transaction comes last
         frauds = zip(history.frame["transaction_id"], history.frame["is_fraud"] == 1, strict=True)
-        return Labels(dict(frauds), unlabelled_is_honest)
+        return Labels(dict(frauds), unlabelled_is_honest, control_share)
 
     return known

@@ -166,12 +166,12 @@ def test_of_lake_labels_the_latest_that_was_given_by_then_counts(tmp_path: Path)
     # one that was given days after it came is no label, as in training
     early = msgspec.json.encode(Label("4", is_fraud=True, labelled_by="alice", labelled_at=day))
     write_lake(tmp_path, [*records, (LAST_WEEK_S, early), (LAST_WEEK_S, b"no label")], came_at_once=True)
-    labels_of = lake_labels(lake_at(tmp_path), unlabelled_is_honest=True)
+    labels_of = lake_labels(lake_at(tmp_path), unlabelled_is_honest=True, control_share=0.01)
     assert labels_of(0, (day + timedelta(days=4)).timestamp()) == Labels(
-        {"1": False, "2": True}, unlabelled_is_honest=True
+        {"1": False, "2": True}, unlabelled_is_honest=True, control_share=0.01
     )
     assert labels_of(0, (day + timedelta(days=1)).timestamp()) == Labels(
-        {"1": True}, unlabelled_is_honest=True
+        {"1": True}, unlabelled_is_honest=True, control_share=0.01
     )
 
 
