@@ -7,6 +7,8 @@ a probability of at most FALSE_ALARM, however often one looks (Ville's inequalit
 
 from math import exp, log
 
+import msgspec
+
 from flink_jobs.domain.expected_alerts import ExpectedAlerts
 
 # In a change-over, where the rate is the multiple itself; where it is as expected, far less.
@@ -22,7 +24,8 @@ class Breaker:
     """Counts transactions and alerts since a change-over; one thread adds, another may ask.
 
     Attributes:
-        expected: of the model; None where its manifest does not say it, and nothing is judged.
+        expected: of the model, with one alert at least; None where its manifest does not say it, and nothing
+            is judged.
         multiple: how many times the expected rate is too much; its inverse is too little.
         transactions: that were scored.
         alerts: among them.
@@ -30,6 +33,12 @@ class Breaker:
     """
 
     def __init__(self, expected: ExpectedAlerts | None, multiple: float) -> None:
+        if expected is not None and not expected.transactions:
+            expected = None
+        # no alert among N transactions says that alerts are rare, not that there never is one
+        self._expects_none = expected is not None and not expected.alerts
+        if expected is not None:
+            expected = msgspec.structs.replace(expected, alerts=max(expected.alerts, 1))
         self.expected = expected
         self.multiple = multiple
         self.transactions = 0
@@ -43,19 +52,22 @@ class Breaker:
     @property
     def to_expected(self) -> float | None:
         """How many times as many alerts as expected there were; None where that cannot be told."""
-        if self.expected is None or not self.expected.alerts or not self.transactions:
+        if self.expected is None or not self.transactions:
             return None
         return self.alerts / (self.transactions * self.expected.share)
 
     @property
     def is_past(self) -> bool:
         """Tell whether the rate lies past the multiple, or its inverse, and not by chance."""
-        if self.expected is None or not self.expected.alerts:
+        if self.expected is None:
             return False
         # alerts of one burst count as one
         bursts = self.alerts / self.expected.dispersion
         usual = self.transactions * self.expected.share / self.expected.dispersion
         more = _ratio(bursts, usual * self.multiple, _TRIED)
+        if self._expects_none:
+            # then there cannot be too few
+            return more >= 1 / FALSE_ALARM
         fewer = _ratio(bursts, usual / self.multiple, [1 / factor for factor in _TRIED])
         return max(more, fewer) >= 1 / FALSE_ALARM
 

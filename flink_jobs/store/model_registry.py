@@ -332,13 +332,13 @@ class ServedScorer:
             self.breaker, self._said, self._done = self._new_breaker(before), False, False
 
     def _new_breaker(self, before: Release | None = None) -> Breaker:
-        expected = self.current.manifest.expected_alerts
-        if expected is None and (before is None or before.model != self._release.model):
+        breaker = Breaker(self.current.manifest.expected_alerts, self._registry.breaker.multiple)
+        if breaker.expected is None and (before is None or before.model != self._release.model):
             _log.warning(
                 "the manifest of %s does not say how many alerts to expect: their rate is not watched",
                 self.current.version,
             )
-        return Breaker(expected, self._registry.breaker.multiple)
+        return breaker
 
     def _judge(self) -> None:
         """Say so once where the rate of alerts is past the multiple, and go back where that is set.

@@ -46,11 +46,30 @@ def test_a_first_burst_does_not_open_it() -> None:
 
 
 def test_a_model_that_does_not_say_what_it_expects_is_not_judged() -> None:
-    for expected in (None, ExpectedAlerts(60_000, 0)):
+    for expected in (None, ExpectedAlerts(0, 0)):
         breaker = Breaker(expected, 3.0)
         breaker.add(1_000, 1_000)
+        assert breaker.expected is None
         assert breaker.to_expected is None
         assert not breaker.is_past
+
+
+def test_a_model_of_which_no_alert_is_expected_is_judged_as_if_there_were_one() -> None:
+    breaker = Breaker(ExpectedAlerts(60_000, 0), 3.0)
+    breaker.add(600_000, 20)
+    assert breaker.to_expected == pytest.approx(2)
+    assert not breaker.is_past
+    breaker.add(0, 80)
+    assert breaker.to_expected == pytest.approx(10)
+    assert breaker.is_past
+
+
+def test_where_no_alert_is_expected_none_are_never_too_few() -> None:
+    none, one = (Breaker(ExpectedAlerts(60_000, alerts), 3.0) for alerts in (0, 1))
+    for breaker in (none, one):
+        breaker.add(10**8, 0)
+    assert one.is_past
+    assert not none.is_past
 
 
 def test_nothing_is_past_before_the_first_batch_and_large_counts_do_not_overflow() -> None:
