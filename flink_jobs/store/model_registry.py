@@ -376,14 +376,14 @@ class ServedScorer:
         # who went back goes no further: what was served then was past the multiple
         if not self._registry.breaker.go_back or self._was_past:
             return None
-        if self._before is not None:
-            return self._before
-        # this process has served no other
         served = self._release
+        if self._before is not None:
+            return self._before.told_of_now(served)
+        # this process has served no other
         earlier = (each.release for each in self._registry.log.backwards(served.number - 1))
         return next(
             (
-                each
+                each.told_of_now(served)
                 for each in earlier
                 if each is not None and (each.model, each.risk) != (served.model, served.risk)
             ),

@@ -98,6 +98,18 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
         """Indented, as a person may read it."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
+    def told_of_now(self, newer: "Release") -> "Release":
+        """Give it with the renewed table of a newer release, where that is of another model.
+
+        Renewals delete the table of its own after a while. It keeps that where the newer one's was published
+        with the other model, or is of another delay of labels.
+        """
+        if self.risk is None or newer.risk is None or not newer.risk.renewed:
+            return self
+        if self.model == newer.model or self.label_delay_days != newer.label_delay_days:
+            return self
+        return msgspec.structs.replace(self, risk=newer.risk)
+
 
 class StoredRelease(NamedTuple):
     """A release as it lies in the bucket.

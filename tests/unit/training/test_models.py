@@ -29,9 +29,12 @@ from flink_jobs.domain.scoring import Record
 from flink_jobs.domain.terminal_risk import DELAY_KEY, SCHEMA
 from flink_jobs.store.model_registry import ModelRegistry, ModelUnavailableError, ServedScorer
 from flink_jobs.store.pointers import Promotion, promoted_before
+from flink_jobs.store.release import ModelReference, Release, RiskReference
 from flink_jobs.store.settings import BreakerSettings, Settings
 from training.model_command import main
 from training.publish import Candidate, upload, write
+
+RISK = RiskReference("a", "terminal_risk/a.parquet", "")
 
 Publish = Callable[..., str]
 Run = Callable[..., int]
@@ -1037,6 +1040,60 @@ def test_a_first_release_has_none_to_go_back_to(
     scorer.refresh()
     assert errors(caplog)[-1].startswith("release 1: 10000 alerts")
     assert scorer.current.version == first
+
+
+def renew(store: MemoryStore, name: str) -> None:
+    """Release a renewed table, and delete that before as later renewals do."""
+    last, features = releases(store)[-1]["risk"], store.objects["features"]
+    key = f"terminal_risk/renewed/{name}.parquet"
+    features[key] = features.pop(last["key"])
+    release_by_hand(store, action="renew", risk=last | {"version": name, "key": key, "renewed": True})
+
+
+def test_a_model_before_is_served_again_with_the_table_in_use(
+    watched: Callable[..., Watched], store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The table that it had is deleted, as others were renewed since."""
+    scorer, first, second = watched(go_back=True)
+    del store.objects["features"][f"terminal_risk/{first}.parquet"]
+    renew(store, "r")
+    scorer.refresh()
+    sent = prediction(scorer)
+    assert (sent["model_version"], sent["risk_version"]) == (second, "r")
+    scorer.breaker.add(10_000, 10_000)
+    scorer.refresh()
+    sent = prediction(scorer)
+    assert (sent["model_version"], sent["risk_version"]) == (first, "r")
+    assert scorer.went_back
+    assert errors(caplog)[-1] == "serving release 1 again until a newer one comes"
+
+
+@pytest.mark.parametrize(
+    ("of_newer", "taken"),
+    [
+        ({}, True),
+        ({"label_delay_days": 30}, False),
+        ({"risk": RISK}, False),
+        ({"risk": None}, False),
+        ({"model": ModelReference("a", "")}, False),
+    ],
+    ids=["renewed", "another delay of labels", "published with the other", "ready columns", "the same model"],
+)
+def test_an_earlier_model_is_told_what_was_renewed_for_another(
+    of_newer: dict[str, Any], *, taken: bool
+) -> None:
+    earlier = Release(number=1, writer="", action="promote", model=ModelReference("a", ""), risk=RISK)
+    renewed = RiskReference("r", "renewed.parquet", "", renewed=True)
+    newer = {"number": 2, "action": "renew", "model": ModelReference("b", ""), "risk": renewed} | of_newer
+    told = earlier.told_of_now(msgspec.structs.replace(earlier, **newer))
+    assert told == (msgspec.structs.replace(earlier, risk=renewed) if taken else earlier)
+
+
+def test_an_earlier_model_of_ready_columns_is_told_nothing() -> None:
+    earlier = Release(number=1, writer="", action="promote", model=ModelReference("a", ""))
+    renewed = RiskReference("r", "renewed.parquet", "", renewed=True)
+    newer = msgspec.structs.replace(earlier, number=2, model=ModelReference("b", ""), risk=renewed)
+    assert earlier.told_of_now(newer) is earlier
 
 
 @pytest.mark.parametrize("lost", ["gone", "flipped"])
