@@ -4,6 +4,7 @@ import hashlib
 import logging
 import threading
 import weakref
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from flink_jobs.store.release import ModelReference, Release, ReleaseLog, RiskRe
 from flink_jobs.store.settings import Settings
 
 MANIFEST_FILE = "manifest.json"
+
+# Releases that are read at most to find an earlier one; hourly renewals make as many in six weeks.
+_LOOKED_BACK = 1_000
 
 _log = logging.getLogger(__name__)
 
@@ -376,19 +380,26 @@ class ServedScorer:
         # who went back goes no further: what was served then was past the multiple
         if not self._registry.breaker.go_back or self._was_past:
             return None
-        served = self._release
-        if self._before is not None:
-            return self._before.told_of_now(served)
-        # this process has served no other
-        earlier = (each.release for each in self._registry.log.backwards(served.number - 1))
-        return next(
-            (
-                each.told_of_now(served)
-                for each in earlier
-                if each is not None and (each.model, each.risk) != (served.model, served.risk)
-            ),
-            None,
-        )
+        if self._before is None:
+            # kept, as the next call may have to try it again
+            self._before = self._last_other()
+        return None if self._before is None else self._before.told_of_now(self._release)
+
+    def _last_other(self) -> Release | None:
+        """Find the last release of another model or, where there is none, of another table.
+
+        For a process that has served no other, and cannot know which of the two is to blame. The table before
+        would not help against a bad model, and nobody goes back twice; another model is left for the next
+        release in any case.
+        """
+        served, other_table = self._release, None
+        for stored in islice(self._registry.log.backwards(served.number - 1), _LOOKED_BACK):
+            release = stored.release
+            if release is not None and release.model != served.model:
+                return release
+            if release is not None and release.risk != served.risk:
+                other_table = other_table or release
+        return other_table
 
     def _take_challenger(self, release: Release) -> None:
         scorer = self.current

@@ -27,6 +27,7 @@ from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import ModelKind
 from flink_jobs.domain.scoring import Record
 from flink_jobs.domain.terminal_risk import DELAY_KEY, SCHEMA
+from flink_jobs.store import model_registry
 from flink_jobs.store.model_registry import ModelRegistry, ModelUnavailableError, ServedScorer
 from flink_jobs.store.pointers import Promotion, promoted_before
 from flink_jobs.store.release import ModelReference, Release, RiskReference
@@ -884,6 +885,14 @@ def watched(settings: Settings, publish: Publish, run: Run) -> Callable[..., Wat
     return serve
 
 
+def renew(store: MemoryStore, name: str) -> None:
+    """Release a renewed table, and delete that before as later renewals do."""
+    last, features = releases(store)[-1]["risk"], store.objects["features"]
+    key = f"terminal_risk/renewed/{name}.parquet"
+    features[key] = features.pop(last["key"])
+    release_by_hand(store, action="renew", risk=last | {"version": name, "key": key, "renewed": True})
+
+
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.message for record in caplog.records if record.levelno >= logging.ERROR]
 
@@ -1029,6 +1038,41 @@ def test_a_process_that_has_served_no_other_release_finds_the_one_before(
     assert started.current.version == first
 
 
+def test_a_process_that_starts_with_renewed_tables_goes_back_to_another_model(
+    watched: Callable[..., Watched], settings: Settings, store: MemoryStore
+) -> None:
+    """The table before would be that of the same model."""
+    _, first, second = watched(go_back=True)
+    for name in ("q", "r"):
+        renew(store, name)
+    judged = msgspec.structs.replace(settings, breaker=BreakerSettings(1.5, go_back=True))
+    started = ServedScorer(ModelRegistry(judged), poll_s=3600)
+    assert prediction(started)["model_version"] == second
+    started.breaker.add(10_000, 10_000)
+    started.refresh()
+    sent = prediction(started)
+    assert (sent["model_version"], sent["risk_version"]) == (first, "r")
+
+
+def test_a_process_that_finds_no_other_model_goes_back_to_the_table_before(
+    watched: Callable[..., Watched],
+    settings: Settings,
+    store: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The model before was left so long ago that nobody reads that far."""
+    monkeypatch.setattr(model_registry, "_LOOKED_BACK", 1)
+    _, _, second = watched(go_back=True)
+    release_by_hand(store, action="renew", risk=releases(store)[-1]["risk"] | {"version": "r"})
+    judged = msgspec.structs.replace(settings, breaker=BreakerSettings(1.5, go_back=True))
+    started = ServedScorer(ModelRegistry(judged), poll_s=3600)
+    assert prediction(started)["risk_version"] == "r"
+    started.breaker.add(10_000, 10_000)
+    started.refresh()
+    sent = prediction(started)
+    assert (sent["model_version"], sent["risk_version"]) == (second, second)
+
+
 def test_a_first_release_has_none_to_go_back_to(
     settings: Settings, publish: Publish, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -1040,14 +1084,6 @@ def test_a_first_release_has_none_to_go_back_to(
     scorer.refresh()
     assert errors(caplog)[-1].startswith("release 1: 10000 alerts")
     assert scorer.current.version == first
-
-
-def renew(store: MemoryStore, name: str) -> None:
-    """Release a renewed table, and delete that before as later renewals do."""
-    last, features = releases(store)[-1]["risk"], store.objects["features"]
-    key = f"terminal_risk/renewed/{name}.parquet"
-    features[key] = features.pop(last["key"])
-    release_by_hand(store, action="renew", risk=last | {"version": name, "key": key, "renewed": True})
 
 
 def test_a_model_before_is_served_again_with_the_table_in_use(
