@@ -4,6 +4,7 @@ import hashlib
 import logging
 import threading
 import weakref
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -15,7 +16,7 @@ from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import EXPLAINER_FILE, ONNX_FILE, ServedModel, differing_features
 from flink_jobs.domain.scoring import Scorer
 from flink_jobs.domain.terminal_risk import TerminalRisk
-from flink_jobs.store.object_store import ObjectStoreError, read_object, s3_client
+from flink_jobs.store.object_store import ObjectMissingError, ObjectStoreError, read_object, s3_client
 from flink_jobs.store.release import ModelReference, Release, ReleaseLog, RiskReference, StoredRelease
 from flink_jobs.store.settings import Settings
 
@@ -23,6 +24,8 @@ MANIFEST_FILE = "manifest.json"
 
 # Releases that are read at most to find an earlier one; hourly renewals make as many in six weeks.
 _LOOKED_BACK = 1_000
+# A release's own faults: files that are not there, or not as published. A MinIO that does not answer is none.
+_OF_ITS_OWN = (ObjectMissingError, ValueError)
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +94,59 @@ class ModelRegistry:
             ValueError: a file is not as published, or not for this version.
 
         """
-        model = self.load_model(release.model)
+        return self._scorer(self.load_model(release.model), release)
+
+    def load_or_earlier(self, newest: Release) -> tuple[Scorer, Release]:
+        """Load a release or, where it cannot be loaded for a reason of its own, the last before it that can.
+
+        Gives what is served as well: a former model is told the renewed table of the newest, if that can be
+        loaded, as its own may be deleted.
+
+        Raises:
+            ObjectStoreError: MinIO does not answer.
+            ValueError: neither this release nor one of the last 1,000 before it can be loaded.
+
+        """
+        try:
+            return self.load(newest), newest
+        except _OF_ITS_OWN as error:
+            found = self._load_before(newest)
+            if found is None:
+                raise ValueError(
+                    f"release {newest.number}: {error}; nor can one before it be loaded"
+                ) from None
+            _log.error(
+                "release %d cannot be loaded: %s. Serving release %d with %s instead; "
+                "`fraud-models log` says what changed, `fraud-models rollback` undoes a promotion",
+                newest.number,
+                error,
+                found[1].number,
+                found[0].version,
+            )
+            return found
+
+    def _load_before(self, newest: Release) -> tuple[Scorer, Release] | None:
+        """Load the last release before one that can be loaded; ObjectStoreError as for `load_or_earlier`."""
+        # hundreds of releases may be of one model
+        models: dict[ModelReference, ServedModel | None] = {}
+        for stored in islice(self.log.backwards(newest.number - 1), _LOOKED_BACK):
+            release = stored.release
+            if release is None:
+                continue
+            if release.model not in models:
+                models[release.model] = None
+                with suppress(*_OF_ITS_OWN):
+                    models[release.model] = self.load_model(release.model)
+            model = models[release.model]
+            if model is None:
+                continue
+            for each in (release.told_of_now(newest), release):
+                with suppress(*_OF_ITS_OWN):
+                    return self._scorer(model, each), each
+        return None
+
+    def _scorer(self, model: ServedModel, release: Release) -> Scorer:
+        """Load a release's terminal risk for its model; errors as for `load`."""
         risk = self.load_released_risk(release, model.manifest)
         return Scorer(model, risk, _risk_version(release, model.manifest))
 
@@ -230,8 +285,8 @@ class ServedScorer:
         # what `breaker` found is said, and done
         self._said = self._done = False
         try:
-            self._seen, self._release = registry.in_force()
-            self.current = registry.load(self._release)
+            self._seen, newest = registry.in_force()
+            self.current, self._release = registry.load_or_earlier(newest)
         except (ObjectStoreError, ValueError) as error:
             raise ModelUnavailableError(
                 f"no model to serve: {error}. `fraud-train --promote` publishes one, `fraud-models promote` "
@@ -242,7 +297,7 @@ class ServedScorer:
         self._back_at: StoredRelease | None = None
         self._challenged_by: ModelReference | None = None
         # a release that is still to be taken over; `refresh` tries again
-        self._wanted: Release | None = self._release
+        self._wanted: Release | None = newest
         self.refresh()
         gone = threading.Event()
         weakref.finalize(self, gone.set)

@@ -532,6 +532,18 @@ def test_a_model_without_its_terminal_risk_is_refused(
 # What the job does about it
 
 
+def renew(store: MemoryStore, name: str) -> None:
+    """Release a renewed table, and delete that before as later renewals do."""
+    last, features = releases(store)[-1]["risk"], store.objects["features"]
+    key = f"terminal_risk/renewed/{name}.parquet"
+    features[key] = features.pop(last["key"])
+    release_by_hand(store, action="renew", risk=last | {"version": name, "key": key, "renewed": True})
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.levelno >= logging.ERROR]
+
+
 @pytest.fixture
 def served(settings: Settings, publish: Publish, run: Run) -> tuple[ServedScorer, str]:
     """Serve a promoted model; nothing is polled, `refresh` looks."""
@@ -761,6 +773,109 @@ def test_a_job_without_a_model_says_so(settings: Settings, store: MemoryStore) -
         ServedScorer(ModelRegistry(settings))
 
 
+@pytest.mark.parametrize("kind", [*CORRUPTIONS, "no table", "another table"])
+def test_a_job_that_starts_serves_the_last_release_that_can_be_loaded(  # noqa: PLR0913, PLR0917 - fixtures
+    settings: Settings,
+    publish: Publish,
+    run: Run,
+    store: MemoryStore,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+) -> None:
+    """As one that runs goes on with what is in use; both take the next release over."""
+    first, bad, third = publish(1), publish(2), publish(3)
+    run("promote", first)
+    run("promote", bad)
+    table = f"terminal_risk/{bad}.parquet"
+    if kind == "no table":
+        del store.objects["features"][table]
+    elif kind == "another table":
+        store.objects["features"][table] += b"."
+    else:
+        CORRUPTIONS[kind][0](store.objects["models"], bad)
+    scorer = ServedScorer(ModelRegistry(settings), poll_s=3600)
+    assert prediction(scorer)["model_version"] == first
+    said = errors(caplog)
+    assert said[0].startswith("release 2 cannot be loaded: ")
+    assert f"Serving release 1 with {first} instead" in said[0]
+    assert "`fraud-models rollback`" in said[0]
+    for _ in range(3):
+        scorer.refresh()
+    assert len(errors(caplog)) == len(said) == 2, "it is refused once, as while the job runs"
+    for command in (("rollback",), ("promote", third)):
+        assert run(*command) == 0
+        scorer.refresh()
+        assert scorer.current.version == current(store)
+    assert len(errors(caplog)) == 2
+
+
+def test_a_job_that_starts_leaves_a_release_of_another_delay_of_labels(
+    served: tuple[ServedScorer, str], settings: Settings, store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, version = served
+    release_by_hand(store, label_delay_days=3)
+    scorer = ServedScorer(ModelRegistry(settings), poll_s=3600)
+    assert prediction(scorer)["model_version"] == version
+    assert "release 2 is for labels that come 3 days late" in errors(caplog)[0]
+
+
+def test_a_job_that_starts_with_a_former_model_tells_it_what_was_renewed_since(
+    served: tuple[ServedScorer, str], settings: Settings, publish: Publish, run: Run, store: MemoryStore
+) -> None:
+    """Renewals go on while a release cannot be loaded, until the former table is deleted."""
+    _, first = served
+    bad = publish(2)
+    run("promote", bad)
+    del store.objects["features"][f"terminal_risk/{first}.parquet"]
+    for name in ("q", "r"):
+        renew(store, name)
+    onnx = store.objects["models"].pop(f"{bad}/model.onnx")
+    scorer = ServedScorer(ModelRegistry(settings), poll_s=3600)
+    sent = prediction(scorer)
+    assert (sent["model_version"], sent["risk_version"]) == (first, "r")
+    # what comes back is taken over, as while the job runs
+    store.objects["models"][f"{bad}/model.onnx"] = onnx
+    scorer.refresh()
+    assert prediction(scorer)["model_version"] == bad
+
+
+@pytest.mark.parametrize("looked_back", [1_000, 2])
+def test_a_job_that_starts_says_so_where_no_release_can_be_loaded(  # noqa: PLR0913, PLR0917 - fixtures
+    settings: Settings,
+    publish: Publish,
+    run: Run,
+    store: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    looked_back: int,
+) -> None:
+    """Or none of those that it looks back to."""
+    monkeypatch.setattr(model_registry, "_LOOKED_BACK", looked_back)
+    first, bad = publish(1), publish(2)
+    run("promote", first)
+    for _ in range(3):
+        run("promote", bad)
+    lost = (bad,) if looked_back == 2 else (first, bad)
+    for version in lost:
+        CORRUPTIONS["flipped"][0](store.objects["models"], version)
+    with pytest.raises(
+        ModelUnavailableError, match=f"release 4: model.onnx of model {bad} .* nor can one before"
+    ):
+        ServedScorer(ModelRegistry(settings), poll_s=3600)
+
+
+def test_a_job_that_starts_waits_for_a_silent_store(
+    settings: Settings, publish: Publish, run: Run, store: MemoryStore
+) -> None:
+    """The release before needs nothing of what the store does not give."""
+    run("promote", publish(1, "columns"))
+    run("promote", publish(2))
+    features = store.objects.pop("features")
+    with pytest.raises(ModelUnavailableError, match="NoSuchBucket"):
+        ServedScorer(ModelRegistry(settings), poll_s=3600)
+    store.objects["features"] = features
+    assert ServedScorer(ModelRegistry(settings), poll_s=3600).current.version == current(store)
+
+
 def test_a_challenger_scores_beside_and_alone_is_forgotten(
     served: tuple[ServedScorer, str], publish: Publish, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -883,18 +998,6 @@ def watched(settings: Settings, publish: Publish, run: Run) -> Callable[..., Wat
         return Watched(scorer, first, second)
 
     return serve
-
-
-def renew(store: MemoryStore, name: str) -> None:
-    """Release a renewed table, and delete that before as later renewals do."""
-    last, features = releases(store)[-1]["risk"], store.objects["features"]
-    key = f"terminal_risk/renewed/{name}.parquet"
-    features[key] = features.pop(last["key"])
-    release_by_hand(store, action="renew", risk=last | {"version": name, "key": key, "renewed": True})
-
-
-def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.message for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_a_release_that_alerts_too_much_is_named_once_and_goes_on(
