@@ -26,6 +26,10 @@ LAB := terraform/lab
 DEPLOYMENT := build/lab
 export TERRAFORM_ROOT := $(LAB)
 
+# What a user gives, as one word for the shell, and as text in YAML: it may have spaces and quotes.
+quote = '$(subst ','\'',$(1))'
+yaml = '$(subst ','',$(1))'
+
 # The demo's input, a CSV or Parquet file: transactions before UNTIL train the model, later ones are streamed.
 DATA ?=
 override DATA := $(DATA:~/%=$(HOME)/%)
@@ -37,14 +41,17 @@ override COLUMNS :=
 endif
 unexport COLUMNS
 $(if $(COLUMNS),$(if $(DATA),,$(error COLUMNS needs DATA=file, whose columns it tells)))
-data_options = $(if $(DATA),--data '$(DATA)' --columns-option COLUMNS=) $(if $(COLUMNS),--columns '$(COLUMNS)')
+data_options = $(if $(DATA),--data $(call quote,$(DATA)) --columns-option COLUMNS=) $(if $(COLUMNS),--columns $(call quote,$(COLUMNS)))
+# not empty where a user gives one of them
+given = $(DATA)$(filter-out file,$(origin UNTIL))
 # nobody who gives neither asks for another model than the one in use
-promoted_stays = $(if $(DATA)$(filter-out file,$(origin UNTIL)),,-e training_replaces=false)
+promoted_stays = $(if $(given),,-e training_replaces=false)
 LIMIT ?= 60000
 RATE ?= 1000
 # Histories reach so far back: transactions of these days before UNTIL are streamed first, once for each DATA, UNTIL and COLUMNS.
+# Any character may stand between day and hour, but no / in a file's name.
 PAST_DAYS := 37
-PAST := $(DEPLOYMENT)/past-$(if $(DATA),$(notdir $(DATA)),simulation)-$(UNTIL)$(if $(COLUMNS),-$(firstword $(shell printf %s '$(COLUMNS)' | cksum))).json
+PAST := $(DEPLOYMENT)/past-$(if $(DATA),$(notdir $(DATA)),simulation)-$(subst /,_,$(UNTIL))$(if $(COLUMNS),-$(firstword $(shell printf %s $(call quote,$(COLUMNS)) | cksum))).json
 # A .tfvars file of terraform/lab, such as cluster.tfvars. It is remembered, so that a larger lab stays larger. TFVARS= (nothing)
 # goes back to the default.
 TFVARS ?=
@@ -54,16 +61,16 @@ DELETE ?=
 
 # $(call step,what,command,what to do when it fails)
 define step
-printf '\n\033[1m==> %s\033[0m\n' '$(1)'
-$(2) || { printf '\n\033[1m==> failed: %s\033[0m\n    %s\n' '$(1)' '$(3)' >&2; exit 1; }
+printf '\n\033[1m==> %s\033[0m\n' $(call quote,$(1))
+$(2) || { printf '\n\033[1m==> failed: %s\033[0m\n    %s\n' $(call quote,$(1)) $(call quote,$(3)) >&2; exit 1; }
 endef
 
 # DATA as seen from another folder
 data = $(if $(findstring ://,$(DATA))$(filter /%,$(firstword $(DATA))),,$(CURDIR)/)$(DATA)
 # whether TFVARS is given on the command line or in the environment, even empty
 chosen = $(if $(filter file,$(origin TFVARS)),,yes)
-pools = $(if $(TFVARS),-var-file='$(TFVARS)',$(if $(chosen),,$(addprefix -var-file=../../,$(wildcard $(POOLS)))))
-remember_pools = $(if $(TFVARS),(cd $(LAB) && cat '$(TFVARS)') >$(POOLS),$(if $(chosen),rm -f $(POOLS),true))
+pools = $(if $(TFVARS),-var-file=$(call quote,$(TFVARS)),$(if $(chosen),,$(addprefix -var-file=../../,$(wildcard $(POOLS)))))
+remember_pools = $(if $(TFVARS),(cd $(LAB) && cat $(call quote,$(TFVARS))) >$(POOLS),$(if $(chosen),rm -f $(POOLS),true))
 
 .PHONY: help demo checked plan up stream down evaluate lifecycle bench compare faults soak flood check test test-check test-roles test-lab test-slow test-machines lock
 
@@ -71,42 +78,44 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## from a bare machine to the first alert; DATA=file UNTIL=time COLUMNS=map LIMIT=60000 RATE=1000
-	@if [ -n '$(DATA)' ] && [ -z '$(UNTIL)' ]; then
+	@if [ -n $(call quote,$(DATA)) ] && [ -z $(call quote,$(UNTIL)) ]; then
 	  echo 'make demo: DATA needs UNTIL=time (ISO 8601): a model is trained on what came before it; the rest is streamed' >&2
 	  exit 2
 	fi
-	$(MAKE) --no-print-directory $(if $(DATA),checked) up stream
+	$(MAKE) --no-print-directory $(if $(given),checked) up stream
 
 checked: .venv/installed
-	@$(call step,Check $(DATA),fraud-train --check $(data_options) --until '$(UNTIL)',What is wrong with the data stands above; no host was made.$(if $(COLUMNS), --columns is COLUMNS= here.)$(if $(findstring s3://,$(DATA)), What lies in the lab needs the lab: make up is the first step.))
+	@$(call step,Check $(or $(DATA),the simulation) and UNTIL,fraud-train --check $(data_options) --until $(call quote,$(UNTIL)),What is wrong with them stands above; no host was made.$(if $(COLUMNS), --columns is COLUMNS= here.)$(if $(findstring s3://,$(DATA)), What lies in the lab needs the lab: make up is the first step.))
 
 plan: .venv/installed ## prepare this machine, and show which hosts make up would make, change or delete
 	@mkdir -p $(DEPLOYMENT)
 	$(call step,Prepare this machine,(cd ansible && ansible-playbook playbooks/control_node.yml),The task that failed stands above. Once its cause is mended: make up goes on from there.)
-	$(call step,Plan the hosts,$(TERRAFORM) -chdir=$(LAB) init -input=false -force-copy && $(TERRAFORM) -chdir=$(LAB) plan -input=false -out=../../$(DEPLOYMENT)/plan $(pools) && $(TERRAFORM) -chdir=$(LAB) show -json ../../$(DEPLOYMENT)/plan | $(LAB)/scripts/check_plan.py $(DELETE),What is wrong stands above; no host was changed.)
+	$(call step,Plan the hosts,$(TERRAFORM) -chdir=$(LAB) init -input=false -force-copy && $(TERRAFORM) -chdir=$(LAB) plan -input=false -out=../../$(DEPLOYMENT)/plan $(pools) && $(TERRAFORM) -chdir=$(LAB) show -json ../../$(DEPLOYMENT)/plan | $(LAB)/scripts/check_plan.py $(call quote,$(DELETE)),What is wrong stands above; no host was changed.)
 
 up: plan ## hosts, services, a model and the jobs; unchanged ones are left alone
 	@$(remember_pools)
 	$(call step,Make the hosts,$(TERRAFORM) -chdir=$(LAB) apply -input=false ../../$(DEPLOYMENT)/plan,The host that failed stands above; incus list shows what is there. Once its cause is mended: make up goes on from there.)
 	rm -f $(DEPLOYMENT)/plan
-	$(call step,Put the system on them,(cd ansible && ansible-playbook site.yml $(if $(DATA),-e "{training_data: '$(data)'}") $(if $(COLUMNS),-e "{training_columns: '$(COLUMNS)'}") -e training_until=$(UNTIL) $(promoted_stays)),Task and host that failed stand above; ssh -F $(DEPLOYMENT)/ssh_config HOST reaches it. Once its cause is mended: make up goes on from there.)
+	$(call step,Put the system on them,(cd ansible && ansible-playbook site.yml $(if $(DATA),-e $(call quote,{training_data: $(call yaml,$(data))})) $(if $(COLUMNS),-e $(call quote,{training_columns: $(call yaml,$(COLUMNS))})) -e $(call quote,{training_until: $(call yaml,$(UNTIL))}) $(promoted_stays)),Task and host that failed stand above; ssh -F $(DEPLOYMENT)/ssh_config HOST reaches it. Once its cause is mended: make up goes on from there.)
 
 stream: ## the last part of make demo: send, print alerts, compare the results with the records sent
 	@mkdir -p $(DEPLOYMENT)
-	if [ ! -e '$(PAST)' ]; then
+	if [ ! -e $(call quote,$(PAST)) ]; then
 	  printf '\n\033[1m==> %s\033[0m\n' 'Bring in what customers did in the $(PAST_DAYS) days before'
-	  fraud-producer $(data_options) --since "$$(date -ud '$(UNTIL) -$(PAST_DAYS) days' +%FT%TZ)" --until $(UNTIL) --rate max --report $(DEPLOYMENT)/past-sent.json
+	  # read as everywhere else: date takes other forms
+	  since=$$(python -c 'import sys, datetime; from training.instants import parse_instant; print(parse_instant(sys.argv[1]) - datetime.timedelta($(PAST_DAYS)))' $(call quote,$(UNTIL)))
+	  fraud-producer $(data_options) --since "$$since" --until $(call quote,$(UNTIL)) --rate max --report $(DEPLOYMENT)/past-sent.json
 	  fraud-audit --producer-report $(DEPLOYMENT)/past-sent.json --output $(DEPLOYMENT)/past-audit.json >$(DEPLOYMENT)/past-audit.txt || { cat $(DEPLOYMENT)/past-audit.txt; exit 1; }
-	  mv $(DEPLOYMENT)/past-audit.json '$(PAST)'
+	  mv $(DEPLOYMENT)/past-audit.json $(call quote,$(PAST))
 	fi
 	rm -f $(DEPLOYMENT)/consumer.ready $(DEPLOYMENT)/consumer-report.json $(DEPLOYMENT)/producer-report.json $(DEPLOYMENT)/demo-report.json
-	printf '\n\033[1m==> %s\033[0m\n' 'Stream $(LIMIT) transactions at $(RATE) a second; alerts as they come'
+	printf '\n\033[1m==> %s\033[0m\n' $(call quote,Stream $(LIMIT) transactions at $(RATE) a second; alerts as they come)
 	fraud-consumer --ready-file $(DEPLOYMENT)/consumer.ready --report $(DEPLOYMENT)/consumer-report.json &
 	consumer=$$!
 	trap 'kill -INT $$consumer 2>/dev/null || true; wait $$consumer || true' EXIT
 	for _ in {1..600}; do if [ -e $(DEPLOYMENT)/consumer.ready ] || ! kill -0 $$consumer 2>/dev/null; then break; fi; sleep 0.1; done
 	[ -e $(DEPLOYMENT)/consumer.ready ] || { echo 'make stream: fraud-consumer ended, or was not ready within 60 s; what it said stands above' >&2; exit 1; }
-	fraud-producer $(data_options) --since $(UNTIL) --limit $(LIMIT) --rate $(RATE) --report $(DEPLOYMENT)/producer-report.json
+	fraud-producer $(data_options) --since $(call quote,$(UNTIL)) --limit $(call quote,$(LIMIT)) --rate $(call quote,$(RATE)) --report $(DEPLOYMENT)/producer-report.json
 	fraud-audit --producer-report $(DEPLOYMENT)/producer-report.json --consumer-report $(DEPLOYMENT)/consumer-report.json --output $(DEPLOYMENT)/demo-report.json
 	printf '\nThe system keeps running. Where to look:\n\n'
 	cat $(DEPLOYMENT)/where-to-look.txt
@@ -120,7 +129,7 @@ down: ## remove the hosts, their network, keys and secrets, and all else that ma
 	  $(call step,Remove their image and stop the daemons,(cd ansible && ansible-playbook playbooks/control_node_remove.yml),incus list shows what is left)
 	fi
 	rm -rf $(DEPLOYMENT) $(LAB)/terraform.tfstate* $(LAB)/.terraform $(LAB)/.terraform.lock.hcl
-	echo 'Kept for the next time: .venv, what else is in build/, the cache in $(FRAUD_CACHE), and Debian packages that were installed.'
+	printf 'Kept for the next time: .venv, what else is in build/, the cache in %s, and Debian packages that were installed.\n' $(call quote,$(FRAUD_CACHE))
 
 evaluate: .venv/installed ## how good the model is on consecutive weeks, as build/evaluation.html and .json; DATA=file COLUMNS=map
 	@fraud-evaluate $(data_options)
@@ -147,24 +156,24 @@ build/flink/installed: ansible/playbooks/jobs_tests.yml ansible/inventory/group_
 	touch $@
 
 bench: .venv/installed ## how fast the running lab is, as build/bench.html and .json; stops its jobs meanwhile; DATA=file COLUMNS=map CUSTOMERS=number
-	@python tests/benchmarks/bench.py $(data_options) $(if $(CUSTOMERS),--customers '$(CUSTOMERS)')
+	@python tests/benchmarks/bench.py $(data_options) $(if $(CUSTOMERS),--customers $(call quote,$(CUSTOMERS)))
 
 compare: .venv/installed ## what a record costs with the jobs of BEFORE=commit and with these, in turns on the running lab; AFTER=commit DATA=file COLUMNS=map
-	@if [ -z '$(BEFORE)' ]; then
+	@if [ -z $(call quote,$(BEFORE)) ]; then
 	  echo 'make compare: BEFORE=commit says whose jobs to compare these with' >&2
 	  exit 2
 	fi
-	python tests/benchmarks/compare.py '$(BEFORE)' $(if $(AFTER),--after '$(AFTER)') $(data_options)
+	python tests/benchmarks/compare.py $(call quote,$(BEFORE)) $(if $(AFTER),--after $(call quote,$(AFTER))) $(data_options)
 
 # RATE is told only where it is given: its default is that of make stream
 faults: .venv/installed ## break the running lab in every way, and check what becomes of records, as build/faults.html and .json; goes on where it was cut off; SEED=number ONLY=fault COUNT=number RATE=200
-	@python tests/faults/faults.py $(if $(SEED),--seed '$(SEED)') $(if $(ONLY),--only '$(ONLY)') $(if $(COUNT),--count '$(COUNT)') $(if $(filter file,$(origin RATE)),,--rate '$(RATE)')
+	@python tests/faults/faults.py $(if $(SEED),--seed $(call quote,$(SEED))) $(if $(ONLY),--only $(call quote,$(ONLY))) $(if $(COUNT),--count $(call quote,$(COUNT))) $(if $(filter file,$(origin RATE)),,--rate $(call quote,$(RATE)))
 
 soak: .venv/installed ## let the running lab work and restart a job each minute, and see that nothing grows, as build/soak.html and .json; MINUTES=60 RATE=200
-	@python tests/faults/soak.py $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(filter file,$(origin RATE)),,--rate '$(RATE)')
+	@python tests/faults/soak.py $(if $(MINUTES),--minutes $(call quote,$(MINUTES))) $(if $(filter file,$(origin RATE)),,--rate $(call quote,$(RATE)))
 
 flood: .venv/installed ## send the running lab ten times what it can score for two minutes, with its TaskManagers slowed, and check that all is kept, as build/flood.html and .json; FACTOR=10 ALLOWANCE=15
-	@python tests/faults/flood.py $(if $(FACTOR),--factor '$(FACTOR)') $(if $(ALLOWANCE),--allowance '$(ALLOWANCE)')
+	@python tests/faults/flood.py $(if $(FACTOR),--factor $(call quote,$(FACTOR))) $(if $(ALLOWANCE),--allowance $(call quote,$(ALLOWANCE)))
 
 check: .venv/installed build/flink/installed ## lint, types, unit tests and the jobs on a mini cluster, for the daily loop
 	@ruff check .
@@ -184,10 +193,10 @@ check: .venv/installed build/flink/installed ## lint, types, unit tests and the 
 BUDGETS := check=15 roles=18 lab=27
 
 test: ## all checks and unit tests, and a draw of scenarios and of the lab's tests; PART=check, roles, lab, slow, machines, or a scenario, such as PART=kafka, whole
-	@case '$(PART)' in
+	@case $(call quote,$(PART)) in
 	  '')
 	    mkdir -p build
-	    export TEST_TIMES='$(CURDIR)/build/test-times'
+	    export TEST_TIMES=$(call quote,$(CURDIR)/build/test-times)
 	    : >"$$TEST_TIMES"
 	    # another lab on this machine is told now, and not when the lab's turn comes
 	    $(MAKE) --no-print-directory plan
@@ -195,15 +204,15 @@ test: ## all checks and unit tests, and a draw of scenarios and of the lab's tes
 	      echo "$${part/=/ } $$(date +%s)" >>"$$TEST_TIMES"
 	      $(MAKE) --no-print-directory "test-$${part%=*}" DRAW=1
 	    done ;;
-	  check | roles | lab | slow | machines) $(MAKE) --no-print-directory test-$(PART) ;;
-	  *) $(MAKE) --no-print-directory test-roles SCENARIO='$(PART)' ;;
+	  check | roles | lab | slow | machines) $(MAKE) --no-print-directory $(call quote,test-$(PART)) ;;
+	  *) $(MAKE) --no-print-directory test-roles SCENARIO=$(call quote,$(PART)) ;;
 	esac
 
 test-check: check
 
 test-roles: .venv/installed
-	@if [ -n '$(SCENARIO)' ] && [ ! -e 'molecule/$(SCENARIO)/molecule.yml' ]; then
-	  echo 'make test: there is no part $(SCENARIO); there are check, roles, lab, slow, machines, and the folders of molecule/' >&2
+	@if [ -n $(call quote,$(SCENARIO)) ] && [ ! -e $(call quote,molecule/$(SCENARIO)/molecule.yml) ]; then
+	  printf 'make test: there is no part %s; there are check, roles, lab, slow, machines, and the folders of molecule/\n' $(call quote,$(SCENARIO)) >&2
 	  exit 2
 	fi
 	$(call step,Prepare this machine,(cd ansible && ansible-playbook playbooks/control_node.yml playbooks/artifacts.yml),The task that failed stands above.)
@@ -211,7 +220,7 @@ test-roles: .venv/installed
 	$(if $(SCENARIO),,pytest -v tests/roles --ignore=tests/roles/test_scenarios.py)
 	$(if $(SCENARIO),,export SCENARIOS_IN_SHORT=1)
 	# two at a time, as a scenario often waits; cluster shows what the lab does, control_node builds all there is, upgrade takes long
-	pytest -v --numprocesses=2 --dist=worksteal --durations=0 --durations-min=1 $(if $(SCENARIO),'tests/roles/test_scenarios.py::test_role[$(SCENARIO)]',$(if $(DRAW),--draw 2) tests/roles/test_scenarios.py $(foreach own,cluster control_node upgrade,--deselect 'tests/roles/test_scenarios.py::test_role[$(own)]'))
+	pytest -v --numprocesses=2 --dist=worksteal --durations=0 --durations-min=1 $(if $(SCENARIO),$(call quote,tests/roles/test_scenarios.py::test_role[$(SCENARIO)]),$(if $(DRAW),--draw 2) tests/roles/test_scenarios.py $(foreach own,cluster control_node upgrade,--deselect 'tests/roles/test_scenarios.py::test_role[$(own)]'))
 
 test-lab: up
 	@pytest -v tests/terraform

@@ -4,20 +4,48 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
+from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+
+from training.instants import parse_instant
 
 ROOT = Path(__file__).parents[2]
-# the programs of a bare machine that make up and make down need; terraform and tofu are not among them
-BARE = ("bash", "cat", "chmod", "cksum", "date", "env", "make", "mkdir", "rm", "sh", "test", "touch")
+# the programs of a bare machine that make needs for the lab; terraform and tofu are not among them
+BARE = (
+    "bash",
+    "cat",
+    "chmod",
+    "cksum",
+    "date",
+    "env",
+    "make",
+    "mkdir",
+    "mv",
+    "rm",
+    "sh",
+    "sleep",
+    "test",
+    "touch",
+)
 STAND_IN = """#!/bin/sh
 printf '%s\\037' "${0##*/}" "$TERRAFORM_ROOT" "$ANSIBLE_CONFIG" "$@" >> "${0%/*}/calls"
 echo >> "${0%/*}/calls"
 """
 BUILDS_TOFU = """
 case $* in *control_node.yml*) cat "${0%/*}/stand_in" > "${0%/*}/tofu"; chmod +x "${0%/*}/tofu";; esac
+"""
+
+# writes the file that the option in {option} names
+WRITES = """
+until [ "$1" = {option} ]; do shift; done
+echo written > "$2"
 """
 
 
@@ -62,6 +90,16 @@ class Checkout:
         file.write_text(text)
         file.chmod(0o755)
 
+    def let_stream(self) -> None:
+        """Let make stream come to its end, which needs the project's Python."""
+        self.program(".venv/bin/fraud-producer", STAND_IN)
+        self.program(".venv/bin/fraud-consumer", STAND_IN + WRITES.format(option="--ready-file"))
+        self.program(".venv/bin/fraud-audit", STAND_IN + WRITES.format(option="--output"))
+        python = f"#!/bin/sh\nPYTHONPATH='{ROOT}' exec '{sys.executable}' \"$@\"\n"
+        self.program(".venv/bin/python", python)
+        (self.folder / "build/lab").mkdir()
+        (self.folder / "build/lab/where-to-look.txt").touch()
+
     def refuse_plans(self, with_status: int) -> None:
         self.program("terraform/lab/scripts/check_plan.py", f"#!/bin/sh\nexit {with_status}\n")
 
@@ -99,6 +137,15 @@ def planned_with(calls: list[list[str]]) -> list[str]:
     """Return the var-files of the plan."""
     (plan,) = (call for call in calls if "plan" in call)
     return [argument.removeprefix("-var-file=") for argument in plan if argument.startswith("-var-file=")]
+
+
+def extra_variables(site: list[str]) -> dict[str, Any]:
+    """Return those that site.yml is given as YAML."""
+    found = {}
+    for option, value in pairwise(site):
+        if option == "-e" and value.startswith("{"):
+            found |= yaml.safe_load(value)
+    return found
 
 
 def test_a_bare_machine_gets_opentofu_and_uses_it(checkout: Checkout) -> None:
@@ -238,13 +285,14 @@ def test_what_the_parts_took_is_printed_before_the_last_line(tmp_path: Path) -> 
     ("data", "given"),
     [
         ("~/some data.csv", "/root/some data.csv"),
+        ("it's $$HOME.csv", "{folder}/it's $HOME.csv"),
         ("data.csv", "{folder}/data.csv"),
         ("s3://bucket/data.csv", "s3://bucket/data.csv"),
     ],
 )
 def test_training_data_is_found_from_everywhere(checkout: Checkout, data: str, given: str) -> None:
     site = checkout.make("up", f"DATA={data}", "UNTIL=2018-07-01")[-1]
-    assert f"{{training_data: '{given.format(folder=checkout.folder)}'}}" in site
+    assert extra_variables(site)["training_data"] == given.format(folder=checkout.folder)
 
 
 MAPPED = "event_time=step*1h@2017-01-01,customer_id=nameOrig"
@@ -262,8 +310,51 @@ def test_the_demos_data_is_checked_before_hosts_are_made(checkout: Checkout, *, 
     # what lies in MinIO as well: where there is none, nor any other lab, the check says so
     calls = checkout.make("demo", "DATA=s3://bucket/data.csv", "UNTIL=2018-07-01", fails=True)
     assert [call[0] for call in calls] == ["fraud-train", *["ansible-playbook"] * usable]
-    # a simulation need not be
+    # the simulation need not be, unless it is cut elsewhere
     assert [call[0] for call in checkout.make("demo", fails=True)] == ["ansible-playbook"]
+    check, *others = checkout.make("demo", "UNTIL=2025-03-31 06:00", fails=True)
+    assert check == ["fraud-train", "--check", "--until", "2025-03-31 06:00"]
+    assert [call[0] for call in others] == ["ansible-playbook"] * usable
+
+
+@pytest.mark.parametrize(
+    "until",
+    [
+        "2018-07-01",
+        "2018-W26-7",
+        "20180701T120000",
+        "2018-07-01T12:00",
+        "2018-07-01T12:00:00",
+        "2018-07-01T12:00:00Z",
+        "2018-07-01T12:00:00.25+02:00",
+        "2018-07-01 12:00",
+        "2018-07-01 12:00:00-05:30",
+        # any character may stand there
+        "2018-07-01/12:00",
+        "2018-07-01'12:00",
+        '2018-07-01"12:00',
+    ],
+)
+def test_the_demo_takes_every_form_of_time_that_its_check_takes(checkout: Checkout, until: str) -> None:
+    checkout.let_stream()
+    checkout.program(".venv/bin/fraud-train", STAND_IN)
+    demo = ("demo", "DATA=a file.csv", f"UNTIL={until}")
+    calls = checkout.make(*demo)
+    assert calls[0][-2:] == ["--until", until]
+    (site,) = (call for call in calls if "site.yml" in call)
+    assert extra_variables(site)["training_until"] == until
+    past, streamed = (call for call in calls if call[0] == "fraud-producer")
+    assert past[past.index("--until") + 1] == streamed[streamed.index("--since") + 1] == until
+    assert parse_instant(until) - parse_instant(past[past.index("--since") + 1]) == timedelta(days=37)
+    # the past is sent once
+    assert [call[0] for call in checkout.make(*demo)].count("fraud-producer") == 1
+
+
+def test_a_rate_and_a_limit_reach_the_producer_as_they_are_given(checkout: Checkout) -> None:
+    checkout.let_stream()
+    calls = checkout.make("stream", "LIMIT=1 it's", "RATE=$$(exit) >x")
+    sent = [call for call in calls if call[0] == "fraud-producer"][-1]
+    assert sent[3:7] == ["--limit", "1 it's", "--rate", "$(exit) >x"]
 
 
 @pytest.mark.parametrize("target", ["demo", "up", "stream", "evaluate", "lifecycle", "bench"])
@@ -272,10 +363,11 @@ def test_a_mapping_without_data_is_refused_at_once(checkout: Checkout, target: s
 
 
 def test_a_mapping_of_columns_reaches_all_who_read_the_data(checkout: Checkout) -> None:
+    checkout.let_stream()
     for name in ("fraud-producer", "fraud-evaluate"):
         checkout.program(f".venv/bin/{name}", STAND_IN + "exit 1\n")
     given = ("DATA=data.csv", "UNTIL=2018-07-01", f"COLUMNS={MAPPED}")
-    assert f"{{training_columns: '{MAPPED}'}}" in checkout.make("up", *given)[-1]
+    assert extra_variables(checkout.make("up", *given)[-1])["training_columns"] == MAPPED
     for target in ("stream", "evaluate"):
         (call,) = checkout.make(target, *given, fails=True)
         assert call[1:7] == ["--data", "data.csv", "--columns-option", "COLUMNS=", "--columns", MAPPED]
@@ -295,6 +387,8 @@ def test_faults_are_told_which_and_how_many(checkout: Checkout) -> None:
     (call,) = checkout.make("faults", "SEED=7", "ONLY=poison@checkpoint", "COUNT=1", "RATE=50")
     options = ["--seed", "7", "--only", "poison@checkpoint", "--count", "1", "--rate", "50"]
     assert call == ["python", "tests/faults/faults.py", *options]
+    (call,) = checkout.make("faults", "ONLY=it's $$(one)")
+    assert call[-2:] == ["--only", "it's $(one)"]
 
 
 @pytest.mark.parametrize(
