@@ -48,8 +48,8 @@ given = $(DATA)$(filter-out file,$(origin UNTIL))
 promoted_stays = $(if $(given),,-e training_replaces=false)
 LIMIT ?= 60000
 RATE ?= 1000
-# Histories reach so far back: transactions of these days before UNTIL are streamed first, once for each DATA, UNTIL and COLUMNS.
-# Any character may stand between day and hour, but no / in a file's name.
+# Histories reach so far back: transactions of these days before UNTIL are streamed first, once for each lab, DATA, UNTIL and
+# COLUMNS. Any character may stand between day and hour, but no / in a file's name.
 PAST_DAYS := 37
 PAST := $(DEPLOYMENT)/past-$(if $(DATA),$(notdir $(DATA)),simulation)-$(subst /,_,$(UNTIL))$(if $(COLUMNS),-$(firstword $(shell printf %s $(call quote,$(COLUMNS)) | cksum))).json
 # A .tfvars file of terraform/lab, such as cluster.tfvars. It is remembered, so that a larger lab stays larger. TFVARS= (nothing)
@@ -100,7 +100,8 @@ up: plan ## hosts, services, a model and the jobs; unchanged ones are left alone
 
 stream: ## the last part of make demo: send, print alerts, compare the results with the records sent
 	@mkdir -p $(DEPLOYMENT)
-	if [ ! -e $(call quote,$(PAST)) ]; then
+	# a lab begins with a new key: what is older says what a former lab was sent
+	if [ ! $(call quote,$(PAST)) -nt $(DEPLOYMENT)/ssh/id_ed25519.pub ]; then
 	  printf '\n\033[1m==> %s\033[0m\n' 'Bring in what customers did in the $(PAST_DAYS) days before'
 	  # read as everywhere else: date takes other forms
 	  since=$$(python -c 'import sys, datetime; from training.instants import parse_instant; print(parse_instant(sys.argv[1]) - datetime.timedelta($(PAST_DAYS)))' $(call quote,$(UNTIL)))

@@ -350,6 +350,22 @@ def test_the_demo_takes_every_form_of_time_that_its_check_takes(checkout: Checko
     assert [call[0] for call in checkout.make(*demo)].count("fraud-producer") == 1
 
 
+def test_a_new_lab_is_sent_the_past_that_a_former_one_had(checkout: Checkout) -> None:
+    def sent() -> int:
+        """Count what make stream sends: the past, if the lab has not had it, and the stream."""
+        return [call[0] for call in checkout.make("stream")].count("fraud-producer")
+
+    checkout.let_stream()
+    key = checkout.folder / "build/lab/ssh/id_ed25519.pub"
+    key.parent.mkdir()
+    key.write_text("ssh-ed25519 AAAA 2026-11-30T10:00:00Z\n")
+    assert [sent(), sent()] == [2, 1]
+    # terraform destroy removes the keys and nothing else here; apply makes new ones
+    key.unlink()
+    key.write_text("ssh-ed25519 AAAB 2026-11-30T11:00:00Z\n")
+    assert [sent(), sent()] == [2, 1]
+
+
 def test_a_rate_and_a_limit_reach_the_producer_as_they_are_given(checkout: Checkout) -> None:
     checkout.let_stream()
     calls = checkout.make("stream", "LIMIT=1 it's", "RATE=$$(exit) >x")
