@@ -37,7 +37,7 @@ PLAY = """
   tasks:
     - ansible.builtin.debug:
         msg: "{{ {'topics': retention_topics, 'expected': retention_expected_mb_on_broker | int,
-                  'disks': groups['kafka'] | map('extract', hostvars, 'disk_mb') | list,
+                  'disks': retention_brokers_seen | map('extract', hostvars, 'disk_mb') | list,
                   'journal': journal_max_mb | int} | to_json }}"
 """
 
@@ -48,15 +48,14 @@ def sized(
 ) -> Callable[..., dict[str, Any]]:
     """Compute the sizes that follow from the hosts' disks: {host: {mount: GB}}."""
 
-    def of(disks: dict[str, dict[str, int]], kind: str = "kvm") -> dict[str, Any]:
+    def of(disks: dict[str, dict[str, int]], kind: str = "kvm", limit: str = "all") -> dict[str, Any]:
         (tmp_path / "play.yml").write_text(PLAY)
         mounts = {
             host: [{"mount": mount, "size_total": size * GB} for mount, size in disk.items()]
             for host, disk in disks.items()
         }
-        ran = run_playbook(
-            tmp_path / "play.yml", GROUPS, "--extra-vars", json.dumps({"disks": mounts, "kind": kind})
-        )
+        variables = json.dumps({"disks": mounts, "kind": kind})
+        ran = run_playbook(tmp_path / "play.yml", GROUPS, "--limit", limit, "--extra-vars", variables)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         found: dict[str, Any] = json.loads(
             yaml.safe_load(re.findall(r"^ {4}msg: (?:.*\n)(?: {8}.*\n)*", ran.stdout, re.MULTILINE)[0])["msg"]
@@ -84,7 +83,18 @@ def test_topics_fill_the_smallest_brokers_part_and_no_more(sized: Callable[..., 
     assert [disk["minio"] for disk in found["disks"]] == [48_000, 48_000, 80_000, 48_000]
     assert 0.95 * 8_000 < taken_mb(found["topics"]) <= 8_000 * 1.01
     assert found["topics"]["transactions"]["config"]["retention.ms"] == 604_800_000
+    assert [topic["only_lowered"] for topic in found["topics"].values()] == [[]] * len(found["topics"])
     assert found["journal"] == 1_000
+
+
+def test_nothing_is_raised_by_a_run_that_does_not_know_all_brokers_disks(
+    sized: Callable[..., dict[str, Any]],
+) -> None:
+    disks = {f"node{number}": {"/": 100} for number in range(1, 6)}
+    found = sized(disks, limit="all:localhost:!node3")
+    assert {tuple(sorted(topic["only_lowered"])) for topic in found["topics"].values()} == {
+        ("retention.bytes", "segment.bytes")
+    }
 
 
 def test_containers_share_their_machines_disk(sized: Callable[..., dict[str, Any]]) -> None:

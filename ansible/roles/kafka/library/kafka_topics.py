@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from typing import Any
 
@@ -32,7 +33,9 @@ options:
     elements: str
     required: true
   topics:
-    description: Topics by name, each with C(partitions), and optionally C(replication_factor) and C(config).
+    description:
+      - Topics by name, each with C(partitions), and optionally C(replication_factor) and C(config).
+      - C(only_lowered) names numbers in C(config) that an existing topic keeps where its own are lower.
     type: dict
     required: true
   replication_factor:
@@ -80,10 +83,11 @@ def described_topics(params: dict[str, Any]) -> dict[str, Topic]:
     """Return the topics as the task describes them; raise ValueError naming topic and key if one is wrong."""
     topics: dict[str, Topic] = {}
     for name, description in params["topics"].items():
-        unknown = description.keys() - {"partitions", "replication_factor", "config"}
+        unknown = description.keys() - {"partitions", "replication_factor", "config", "only_lowered"}
         if unknown:
             raise ValueError(
-                f"topic {name}: unknown key {min(unknown)}; known are partitions, replication_factor, config"
+                f"topic {name}: unknown key {min(unknown)}; "
+                "known are partitions, replication_factor, config, only_lowered"
             )
         partitions = description.get("partitions")
         if not isinstance(partitions, int) or partitions < 1:
@@ -132,6 +136,21 @@ def check_reachable(wanted: dict[str, Topic], existing: dict[str, Topic]) -> Non
                 f"{wanted[name]['partitions']}, and Kafka cannot take any away. Say {topic['partitions']}, "
                 f"or delete the topic with its records: kafka-topics --delete --topic {name}"
             )
+
+
+def keep_what_may_only_be_lowered(
+    described: dict[str, Any], wanted: dict[str, Topic], existing: dict[str, Topic]
+) -> None:
+    """Let topics that exist keep what would be raised and may only be lowered."""
+
+    def bound(value: str) -> float:
+        return int(value) if int(value) >= 0 else math.inf  # Kafka's -1 is no bound
+
+    for name, topic in existing.items():
+        for key in described[name].get("only_lowered") or []:
+            found = topic["config"].get(key)
+            if found is not None and bound(found) < bound(wanted[name]["config"][key]):
+                wanted[name]["config"][key] = found
 
 
 def check_results(results: list[dict[str, Any]]) -> None:
@@ -204,6 +223,7 @@ def main() -> None:
             admin = None
         existing = existing_topics(admin, wanted) if admin else {}
         check_reachable(wanted, existing)
+        keep_what_may_only_be_lowered(module.params["topics"], wanted, existing)
         for name, topic in existing.items():
             if topic["replication_factor"] != wanted[name]["replication_factor"]:
                 module.warn(
