@@ -107,6 +107,29 @@ def test_machine_is_set_up_by_ansible(root: Root, machine: dict[str, str]) -> No
     assert "17" in ssh(root, "java -version 2>&1 | head -1")
 
 
+def test_a_volume_that_grows_is_filled_while_it_is_in_use(
+    root: Root, machine: dict[str, str], tmp_path: Path
+) -> None:
+    volume = {"service": "keeper", "path": "/var/lib/keeper", "device": "/dev/loop7"}
+    role = {"role": "data_volume"} | {f"data_volume_{name}": value for name, value in volume.items()}
+    play = {"hosts": HOST, "become": True, "gather_facts": False, "roles": [role]}
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+
+    def apply() -> int:
+        watch(["ansible-playbook", str(tmp_path / "play.yml")], machine, cwd=PROJECT / "ansible")
+        return int(ssh(root, "df --output=size --block-size=1M /var/lib/keeper").split()[1])
+
+    ssh(
+        root,
+        "sudo modprobe loop && sudo truncate --size=300M /srv/volume && sudo losetup /dev/loop7 /srv/volume",
+    )
+    assert apply() < 300
+    ssh(root, "sudo touch /var/lib/keeper/kept")
+    ssh(root, "sudo truncate --size=700M /srv/volume && sudo losetup --set-capacity /dev/loop7")
+    assert apply() > 600
+    ssh(root, "ls /var/lib/keeper/kept")
+
+
 @pytest.mark.usefixtures("machine")
 def test_plan_shows_no_change(root: Root) -> None:
     result = root.run("plan", "-input=false", "-detailed-exitcode", *TARGETS, check=False)

@@ -30,6 +30,7 @@ PLAY = """
   tasks:
     - ansible.builtin.set_fact:
         mounts: "{{ disks[inventory_hostname] }}"
+        devices: "{{ devices }}"
         virtualization_type: "{{ kind }}"
         cacheable: true
 - hosts: node1
@@ -38,7 +39,7 @@ PLAY = """
     - ansible.builtin.debug:
         msg: "{{ {'topics': retention_topics, 'expected': retention_expected_mb_on_broker | int,
                   'disks': retention_brokers_seen | map('extract', hostvars, 'disk_mb') | list,
-                  'journal': journal_max_mb | int} | to_json }}"
+                  'grown': disk_kafka_grown_mb | int, 'journal': journal_max_mb | int} | to_json }}"
 """
 
 
@@ -46,16 +47,30 @@ PLAY = """
 def sized(
     run_playbook: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> Callable[..., dict[str, Any]]:
-    """Compute the sizes that follow from the hosts' disks: {host: {mount: GB}}."""
+    """Compute the sizes that follow from the hosts' disks, {host: {mount: GB}}, and volumes, {group: GB}."""
 
-    def of(disks: dict[str, dict[str, int]], kind: str = "kvm", limit: str = "all") -> dict[str, Any]:
+    def of(
+        disks: dict[str, dict[str, int]],
+        kind: str = "kvm",
+        limit: str = "all",
+        volumes: dict[str, int] | None = None,
+    ) -> dict[str, Any]:
         (tmp_path / "play.yml").write_text(PLAY)
         mounts = {
-            host: [{"mount": mount, "size_total": size * GB} for mount, size in disk.items()]
+            host: [
+                {"mount": mount, "device": f"/dev/{Path(mount).name}", "size_total": size * GB}
+                for mount, size in disk.items()
+            ]
             for host, disk in disks.items()
         }
-        variables = json.dumps({"disks": mounts, "kind": kind})
-        ran = run_playbook(tmp_path / "play.yml", GROUPS, "--limit", limit, "--extra-vars", variables)
+        devices = {name: {"sectors": size * GB // 512} for name, size in (volumes or {}).items()}
+        given = {
+            "disks": mounts,
+            "kind": kind,
+            "devices": devices,
+            "data_volumes": dict.fromkeys(devices, "/dev/disk/by-id/volume"),
+        }
+        ran = run_playbook(tmp_path / "play.yml", GROUPS, "--limit", limit, "--extra-vars", json.dumps(given))
         assert ran.returncode == 0, ran.stdout + ran.stderr
         found: dict[str, Any] = json.loads(
             yaml.safe_load(re.findall(r"^ {4}msg: (?:.*\n)(?: {8}.*\n)*", ran.stdout, re.MULTILINE)[0])["msg"]
@@ -95,6 +110,25 @@ def test_nothing_is_raised_by_a_run_that_does_not_know_all_brokers_disks(
     assert {tuple(sorted(topic["only_lowered"])) for topic in found["topics"].values()} == {
         ("retention.bytes", "segment.bytes")
     }
+
+
+@pytest.mark.parametrize(
+    ("volume_gb", "kafka_mb"),
+    [
+        (102, 80_000),  # the file system fills it
+        (200, 152_000),
+    ],
+)
+def test_a_volume_that_has_grown_is_judged_by_its_own_size(
+    sized: Callable[..., dict[str, Any]], volume_gb: int, kafka_mb: int
+) -> None:
+    found = sized(
+        {f"node{number}": {"/": 20, "/var/lib/kafka": 100} for number in range(1, 6)},
+        volumes={"kafka": volume_gb},
+    )
+    assert found["grown"] == kafka_mb
+    # what topics may take follows once the file system has grown
+    assert found["disks"][0]["kafka"] == 80_000
 
 
 def test_containers_share_their_machines_disk(sized: Callable[..., dict[str, Any]]) -> None:
