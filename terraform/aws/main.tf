@@ -47,7 +47,7 @@ module "host" {
   instance_type      = module.cloud.instance_types[each.key]
   image_id           = coalesce(var.image_id, one(data.aws_ami.debian[*].id))
   root_gb            = var.root_gb
-  volumes            = { for volume in values(module.cloud.volumes) : volume.group => volume.size_gb if volume.host == each.key }
+  volumes            = { for volume in values(module.cloud.volumes) : volume.group => volume if volume.host == each.key }
   subnet             = aws_subnet.hosts
   security_group_ids = { for group, resource in aws_security_group.service : group => resource.id }
   authorized_key     = trimspace(tls_private_key.operators.public_key_openssh)

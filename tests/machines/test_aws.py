@@ -106,7 +106,13 @@ def test_hosts_are_as_the_topology_says(ec2: EC2) -> None:
     assert addresses == ["10.76.0.11", "10.76.0.12", "10.76.0.13", "10.76.0.14"]
     volumes = ec2.describe_volumes()["Volumes"]
     # Kafka on three hosts, MinIO on four
-    assert sorted(volume["Size"] for volume in volumes if volume["Size"] in {50, 100}) == [50] * 3 + [100] * 4
+    attached = [
+        (volume["Size"], volume["Attachments"][0]["Device"])
+        for volume in volumes
+        if volume["Size"] in {50, 100}
+    ]
+    # the host that has MinIO only attaches its volume where the others do
+    assert sorted(attached) == [(50, "/dev/sdf")] * 3 + [(100, "/dev/sdg")] * 4
 
 
 def test_hosts_are_known_by_what_their_consoles_show(applied: Root) -> None:

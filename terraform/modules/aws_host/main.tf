@@ -2,7 +2,7 @@ resource "aws_ebs_volume" "data" {
   for_each = var.volumes
 
   availability_zone = var.subnet.availability_zone
-  size              = each.value
+  size              = each.value.size_gb
   type              = "gp3"
   encrypted         = true
 
@@ -52,7 +52,7 @@ resource "aws_volume_attachment" "data" {
 
   instance_id = aws_instance.host.id
   volume_id   = each.value.id
-  device_name = "/dev/sd${substr("fghijklmnop", index(sort(keys(var.volumes)), each.key), 1)}"
+  device_name = "/dev/sd${var.volumes[each.key].letter}"
 }
 
 resource "terraform_data" "host_key" {

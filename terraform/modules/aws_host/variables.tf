@@ -33,8 +33,8 @@ variable "root_gb" {
 }
 
 variable "volumes" {
-  description = "Volumes for data: group => size in GiB. A group's lies under /var/lib/<group>."
-  type        = map(number)
+  description = "Volumes for data: group => size in GiB and letter of the device. A group's lies under /var/lib/<group>."
+  type        = map(object({ size_gb = number, letter = string }))
 }
 
 variable "subnet" {

@@ -46,8 +46,32 @@ run "hosts_that_keep_data_get_volumes" {
     error_message = jsonencode(output.volumes)
   }
   assert {
-    condition     = output.volumes["node4-minio"] == { host = "node4", group = "minio", size_gb = 100 }
+    condition     = output.volumes["node4-minio"] == { host = "node4", group = "minio", size_gb = 100, letter = "g" }
     error_message = jsonencode(output.volumes["node4-minio"])
+  }
+}
+
+run "a_host_that_gets_another_group_keeps_the_places_of_its_volumes" {
+  command = plan
+
+  variables {
+    hosts = {
+      node1 = { name = "node1", ip = "10.76.0.11", cpus = 2, memory_mb = 4096, groups = ["flink_jobmanager", "kafka", "minio"] }
+      node4 = { name = "node4", ip = "10.76.0.14", cpus = 2, memory_mb = 4096, groups = ["kafka", "minio", "training", "zookeeper"] }
+    }
+    volume_gb = { kafka = 50, kafka_controller = 10, minio = 100, training = 10, zookeeper = 10 }
+  }
+
+  assert {
+    condition = alltrue([
+      for name in ["node1-kafka", "node1-minio", "node4-minio"] :
+      output.volumes[name].letter == run.hosts_that_keep_data_get_volumes.volumes[name].letter
+    ])
+    error_message = jsonencode(output.volumes)
+  }
+  assert {
+    condition     = length(distinct([for volume in values(output.volumes) : volume.letter if volume.host == "node4"])) == 4
+    error_message = jsonencode(output.volumes)
   }
 }
 

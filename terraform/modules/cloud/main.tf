@@ -6,9 +6,22 @@ locals {
     ]
   }
 
+  # Where a group's volume is attached, whatever other groups its host has: another letter would detach a volume in use.
+  letters = {
+    kafka             = "f"
+    minio             = "g"
+    zookeeper         = "h"
+    kafka_controller  = "i"
+    flink_jobmanager  = "j"
+    flink_taskmanager = "k"
+    training          = "l"
+  }
+
   volumes = merge([
     for name, host in var.hosts : {
-      for group in host.groups : "${name}-${group}" => { host = name, group = group, size_gb = var.volume_gb[group] }
+      for group in host.groups : "${name}-${group}" => {
+        host = name, group = group, size_gb = var.volume_gb[group], letter = local.letters[group]
+      }
       if contains(keys(var.volume_gb), group)
     }
   ]...)

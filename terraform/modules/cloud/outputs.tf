@@ -13,7 +13,7 @@ output "instance_types" {
 }
 
 output "volumes" {
-  description = "Volumes for data: <host>-<group> => {host, group, size_gb}."
+  description = "Volumes for data: <host>-<group> => {host, group, size_gb, letter (of the device, /dev/sdf and so on)}."
   value       = local.volumes
 }
 
