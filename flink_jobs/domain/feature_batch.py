@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from flink_jobs.domain.features import compute_features
 from flink_jobs.domain.history import DAY_S
+from flink_jobs.domain.reasons import feature_words
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.domain.transaction import InvalidTransaction, Transaction, parse_transaction
 from flink_jobs.domain.windows import FoldedTransactions
+from flink_jobs.domain.words import Words
 
 # Where nothing is scored, histories are put back once they take so much, counted at each fold.
 MOST_FOLDED_BYTES = 16 * 1024 * 1024
@@ -93,9 +95,10 @@ class FoldedBatch:
         risks = self._risk.as_of(self._terminal_ids, (times_s // DAY_S).astype(np.int64))
         return compute_features(self._folded.windows(), times_s, np.array(self._amounts), risks)
 
-    def knows_terminal(self, number: int) -> bool:
-        """Tell whether anything was known of terminals on the day of the transaction of that number."""
-        return self._risk.covers(int(self._folded.times_s()[number] // DAY_S))
+    def words(self, number: int, label_delay_days: int) -> Mapping[str, Words]:
+        """Give the words of the features of the transaction of that number, for labels that come so late."""
+        day = int(self._folded.times_s()[number] // DAY_S)
+        return feature_words(label_delay_days, terminal_known=self._risk.covers(day))
 
     def exact_from_s(self, number: int) -> float | None:
         """Give the time from which on the windows of that transaction are exact; None: all of them are."""
@@ -127,10 +130,10 @@ class ReadyBatch:
         """Give [transactions, features]."""
         return np.array(self._rows, dtype=np.float64)
 
-    def knows_terminal(self, number: int) -> bool:
-        """Give True: this kind of model asks nothing of terminals."""
-        del number
-        return True
+    def words(self, number: int, label_delay_days: int) -> Mapping[str, Words]:
+        """Give none: nobody told what a column means, also where it has the name of a feature."""
+        del number, label_delay_days
+        return {}
 
     def exact_from_s(self, number: int) -> float | None:
         """Give None: this kind of model asks nothing of the customer's past."""

@@ -17,8 +17,6 @@ _MOST = 0.89
 
 TERMINAL_UNKNOWN = "nothing is known of the terminal's frauds on this day"
 
-_WORDS = {feature.name: feature.words for feature in FEATURES}
-
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
     """What one feature did to a score.
@@ -44,9 +42,7 @@ def strongest_reasons(
     features: Mapping[str, float],
     contributions: Sequence[float],
     usual: Mapping[str, Distribution] | None = None,
-    *,
-    terminal_known: bool = True,
-    label_delay_days: int = LABEL_DELAY_DAYS,
+    words: Mapping[str, Words] | None = None,
 ) -> list[Reason]:
     """Name what moved a score most, the strongest first.
 
@@ -54,11 +50,10 @@ def strongest_reasons(
         features: a transaction's, in the model's order.
         contributions: one for each feature; a feature that contributed 0 is no reason.
         usual: distributions by name, to say whether a ready column is high or low.
-        terminal_known: whether anything was known of terminals on that day; if not, the text says so.
-        label_delay_days: how many days before that day terminal risk ended.
+        words: of computed features, by name; what has none is a ready column.
 
     """
-    speak = _WORDS | _of_terminal(label_delay_days, terminal_known=terminal_known)
+    speak = words or {}
     strongest = sorted(zip(features, contributions, strict=True), key=lambda each: -abs(each[1]))
     return [
         Reason(
@@ -76,8 +71,17 @@ def strongest_reasons(
 
 
 @cache
-def _of_terminal(label_delay_days: int, *, terminal_known: bool) -> dict[str, Words]:
-    return {
+def feature_words(
+    label_delay_days: int = LABEL_DELAY_DAYS, *, terminal_known: bool = True
+) -> Mapping[str, Words]:
+    """Give the words of all computed features. They ask for one another's values.
+
+    Args:
+        label_delay_days: how many days before a transaction's day terminal risk ended.
+        terminal_known: whether anything was known of terminals on that day; if not, the text says so.
+
+    """
+    return {each.name: each.words for each in FEATURES} | {
         each.name: each.words if terminal_known else lambda _: TERMINAL_UNKNOWN
         for each in terminal_features(label_delay_days)
     }

@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
 import pytest
+from manifests import manifest_with
 from plain_histories import PlainHistories
 
 from flink_jobs.domain.calibration import Calibration
@@ -136,6 +139,36 @@ def test_an_alert_is_one_line_however_the_record_was_written(scorer: Scorer) -> 
     sent = msgspec.json.encode(alert)
     assert b"\n" not in sent
     assert json.loads(sent)["transaction"] == json.loads(written)
+    carriage = written.replace(b"\n", b"\r\n")
+    _, alert = score(scorer, Record(2, 7, 0, len(carriage), carriage))
+    sent = msgspec.json.encode(alert)
+    assert not {b"\r", b"\n"} & {sent[at : at + 1] for at in range(len(sent))}
+    assert json.loads(sent)["transaction"] == json.loads(written)
+
+
+def test_no_depth_of_a_record_stops_scoring(scorer: Scorer) -> None:
+    """What can just be read raises an alert; what is deeper is a dead letter."""
+
+    def outcomes() -> list[list[Prediction | Alert | DeadLetter]]:
+        plain = record(7, amount=190.0).payload
+        nested = (
+            b'{\n"x":%s%s,%s' % (opening * depth, closing * depth, plain[1:])
+            for depth in range(900, 1011)
+            for opening, closing in ((b"[", b"]"), (b'{"":', b"}"))
+        )
+        # an object ends with a value
+        payloads = [each.replace(b":}", b":1}") for each in nested]
+        return [score(scorer, Record(2, 7, 0, len(each), each)) for each in payloads]
+
+    # a thread of its own: the tests' frames count against the same limit
+    with ThreadPoolExecutor(1) as thread:
+        found = thread.submit(outcomes).result()
+    kinds = [tuple(type(outcome) for outcome in each) for each in found]
+    scored = [(Prediction, Alert) == kind for kind in kinds]
+    assert {(Prediction, Alert), (DeadLetter,)} == set(kinds)
+    assert scored == sorted(scored, reverse=True)
+    for each in found:
+        assert b"\n" not in msgspec.json.encode(each[-1])
 
 
 def test_an_alert_says_in_words_what_moved_its_score_most(scorer: Scorer) -> None:
@@ -273,3 +306,22 @@ def test_ready_columns_go_to_the_model_as_they_are(published: Publish, explainer
     ]
     assert "V2" in letters[0].detail
     assert not store.kept
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"terminal_risk_1d": 1.0}, {"terminal_risk_1d": 1e300, "terminal_count_1d": 1e300}, {"amount": 12.0}],
+)
+def test_a_ready_column_with_the_name_of_a_feature_is_none(columns: dict[str, float]) -> None:
+    """The words of a feature may ask for another column, or for a number that can be counted."""
+    ones = SimpleNamespace(
+        manifest=manifest_with(kind="columns", features=list(columns)),
+        score=lambda matrix: np.ones(len(matrix), dtype=np.float32),
+        explain=np.ones_like,
+    )
+    scorer = Scorer(ones, TerminalRisk.empty())  # type: ignore[arg-type]
+    *_, alert = score(scorer, record(7, features=columns))
+    assert isinstance(alert, Alert)
+    assert [each.text for each in alert.reasons] == [
+        f"{name} is {value:.4g}" for name, value in columns.items()
+    ]
