@@ -248,7 +248,9 @@ class _Replay:
         """Score records; `counts` counts them."""
         for day, of_day in groupby(records, lambda record: int(record[0] // DAY_S)):
             on_day = [
-                Record(0, number, 0, len(payload), payload) for number, (_, payload) in enumerate(of_day)
+                # of event times, those ahead of the clock are refused: when a record came is not known here
+                Record(0, number, int(self._now_s * 1000), len(payload), payload)
+                for number, (_, payload) in enumerate(of_day)
             ]
             for first in range(0, len(on_day), _BATCH):
                 self._score(on_day[first : first + _BATCH], day, counts)

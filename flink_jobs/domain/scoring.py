@@ -33,6 +33,7 @@ class Record(msgspec.Struct, order=True, frozen=True, gc=False):
     """A record of the topic `transactions`; records are ordered by partition and offset.
 
     Attributes:
+        timestamp_ms: Kafka's, in ms since 1970; event times more than a day past it are refused.
         payload_bytes: the length in Kafka; `payload` may be cut past MAX_PAYLOAD_BYTES.
 
     """
@@ -201,7 +202,7 @@ class Scorer:
         Args:
             records: in the order they are to be folded into their customers' histories.
             histories: read and written once for each customer of the batch.
-            now_s: the clock, in seconds since 1970.
+            now_s: the clock, in seconds since 1970; alerts name it.
             currency: of the amounts; transactions that name another are refused.
             control_share: with which transactions that raise no alert are control transactions.
 
@@ -216,7 +217,13 @@ class Scorer:
         dead_letters: list[DeadLetter] = []
         for record in records:
             try:
-                transaction = parse_transaction(record.payload, now_s, currency, record.payload_bytes)
+                transaction = parse_transaction(
+                    # as whoever reads the lake judges it, and whenever it is scored
+                    record.payload,
+                    record.timestamp_ms / 1000,
+                    currency,
+                    record.payload_bytes,
+                )
                 batch.add(transaction)
                 accepted.append((record, transaction))
             except InvalidTransaction as invalid:

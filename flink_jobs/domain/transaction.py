@@ -102,7 +102,7 @@ def time_problem(time: datetime, now_s: float) -> str | None:
 
     Args:
         time: with an offset.
-        now_s: the reader's clock, in seconds since 1970; times more than a day past it are refused.
+        now_s: when that was told, in seconds since 1970; times more than a day past it are refused.
 
     """
     time_s = time.timestamp()
@@ -136,7 +136,8 @@ def parse_transaction(
 
     Args:
         payload: the record's value as it lies in Kafka.
-        now_s: the reader's clock, in seconds since 1970; event times more than a day past it are refused.
+        now_s: when the record came, by Kafka's timestamp, in seconds since 1970; event times more than a day
+            past it are refused.
         currency: the deployment's own; a transaction that names another is refused.
         payload_bytes: the record's length, where `payload` was cut.
 

@@ -92,7 +92,7 @@ def served(
 
 def record(message: dict[str, object]) -> Record:
     payload = msgspec.json.encode(message)
-    return Record(0, 0, 0, len(payload), payload)
+    return Record(0, 0, int(NOW_S * 1000), len(payload), payload)
 
 
 def records_of(payments: list[Payment]) -> list[Record]:

@@ -27,6 +27,8 @@ from flink_jobs.store.settings import Topics
 
 TOPICS = Topics("transactions", "predictions", "fraud_alerts", "transactions_dlq")
 NOON = 1_800_014_400.0
+# of each record
+CAME_MS = 1_790_000_000_000
 NUMBERS = itertools.count()
 
 
@@ -79,7 +81,7 @@ def scores(operator: ScoreBatches, backend: KeyedBackend, *payments: tuple[str, 
     # Flink has set it, to that of a shard
     backend.key = -1
     batch = RECORD_SEPARATOR.join(
-        f"0 {offset} 1700000000000 0 "
+        f"0 {offset} {CAME_MS} 0 "
         + json.dumps(
             {
                 "transaction_id": f"t-{next(NUMBERS)}",
@@ -222,7 +224,6 @@ def test_a_record_of_a_topic_that_was_made_anew_later_is_scored_whatever_its_off
 ) -> None:
     (customer,) = own_customers(backend, 1)
     # scores() has records that came at this time, from offset 0 on
-    came_ms = 1_700_000_000_000
-    for found_ms, expected in ((came_ms + 1, []), (came_ms, [2.0])):
+    for found_ms, expected in ((CAME_MS + 1, []), (CAME_MS, [2.0])):
         monkeypatch.setattr(operator, "_beginning", Beginning({0: 0}, {0: 0}, {0: 9}, found_ms))
         assert scores(operator, backend, (customer, "2023-11-14")) == expected

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import msgspec
@@ -13,6 +14,7 @@ from plain_histories import PlainHistories
 
 from flink_jobs.domain.calibration import Calibration
 from flink_jobs.domain.control import chosen
+from flink_jobs.domain.feature_batch import fold_only
 from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import Manifest, ModelKind
 from flink_jobs.domain.model import ServedModel
@@ -21,6 +23,7 @@ from flink_jobs.domain.scoring import Alert, DeadLetter, Prediction, Record, Sco
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
 
 NOW_S = 1_800_000_000.0
+CAME_MS = 1_700_000_000_000
 DAY = 17713  # 2018-07-01
 
 Publish = Callable[[ModelKind], tuple[Manifest, bytes]]
@@ -36,7 +39,7 @@ def record(offset: int, **changes: object) -> Record:
         "amount": 10.0,
     }
     payload = json.dumps(transaction | changes).encode()
-    return Record(2, offset, 1_700_000_000_000 + offset, len(payload), payload)
+    return Record(2, offset, CAME_MS + offset, len(payload), payload)
 
 
 @pytest.fixture
@@ -65,7 +68,7 @@ def test_each_transaction_gets_one_prediction_that_says_where_it_lay(scorer: Sco
         "7",
         2,
         7,
-        1_700_000_000_007,
+        CAME_MS + 7,
     )
     assert first.score < 0.5
     assert (first.threshold, first.risk_version) == (scorer.manifest.threshold, "renewed-1")
@@ -135,12 +138,12 @@ def test_an_alert_says_how_probable_fraud_is_where_the_model_is_calibrated(
 
 def test_an_alert_is_one_line_however_the_record_was_written(scorer: Scorer) -> None:
     written = json.dumps(json.loads(record(7, amount=190.0, note="two\nlines").payload), indent=1).encode()
-    _, alert = score(scorer, Record(2, 7, 0, len(written), written))
+    _, alert = score(scorer, Record(2, 7, CAME_MS, len(written), written))
     sent = msgspec.json.encode(alert)
     assert b"\n" not in sent
     assert json.loads(sent)["transaction"] == json.loads(written)
     carriage = written.replace(b"\n", b"\r\n")
-    _, alert = score(scorer, Record(2, 7, 0, len(carriage), carriage))
+    _, alert = score(scorer, Record(2, 7, CAME_MS, len(carriage), carriage))
     sent = msgspec.json.encode(alert)
     assert not {b"\r", b"\n"} & {sent[at : at + 1] for at in range(len(sent))}
     assert json.loads(sent)["transaction"] == json.loads(written)
@@ -158,7 +161,7 @@ def test_no_depth_of_a_record_stops_scoring(scorer: Scorer) -> None:
         )
         # an object ends with a value
         payloads = [each.replace(b":}", b":1}") for each in nested]
-        return [score(scorer, Record(2, 7, 0, len(each), each)) for each in payloads]
+        return [score(scorer, Record(2, 7, CAME_MS, len(each), each)) for each in payloads]
 
     # a thread of its own: the tests' frames count against the same limit
     with ThreadPoolExecutor(1) as thread:
@@ -247,6 +250,24 @@ def test_bad_records_become_dead_letters_and_stop_nothing(scorer: Scorer) -> Non
     assert letters[8].payload == "\N{REPLACEMENT CHARACTER}\0!"
     assert letters[8].payload_bytes == 3
     assert [outcome.offset for outcome in outcomes if isinstance(outcome, Prediction)] == [7, 11]
+
+
+@pytest.mark.parametrize("now_s", [NOW_S, NOW_S - 3e8])
+def test_an_event_time_is_judged_by_kafkas_timestamp_whatever_the_clock(scorer: Scorer, now_s: float) -> None:
+    """So a record is judged alike when it is scored, scored again after a failure, or taken from the lake."""
+    ahead_ms = {7: 86_400_000, 8: 86_400_001}
+    records = []
+    for offset, ms in ahead_ms.items():
+        happened = datetime.fromtimestamp((CAME_MS + ms) / 1000, UTC).isoformat()
+        made = record(offset, event_time=happened, customer_id=str(offset))
+        records.append(msgspec.structs.replace(made, timestamp_ms=CAME_MS))
+    store = PlainHistories()
+    predictions, _, dead_letters = scorer.score(records, store, now_s)
+    assert [each.offset for each in predictions] == [7]
+    assert [(each.offset, each.reason) for each in dead_letters] == [(8, "future_event_time")]
+    folded = PlainHistories()
+    fold_only(((each.payload, each.timestamp_ms / 1000) for each in records), folded, "EUR")
+    assert store.kept == folded.kept
 
 
 def test_a_dead_letter_shows_how_a_long_record_begins_and_how_long_it_was(scorer: Scorer) -> None:

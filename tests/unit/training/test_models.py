@@ -567,7 +567,8 @@ def prediction(served: ServedScorer) -> dict[str, Any]:
     class Histories(dict[str, bytes]):
         put_all = dict.update
 
-    (first,) = served.current.score([Record(0, 0, 0, len(payload), payload)], Histories(), 1.8e9).predictions
+    record = Record(0, 0, 1_700_000_000_000, len(payload), payload)
+    (first,) = served.current.score([record], Histories(), 1.8e9).predictions
     sent: dict[str, Any] = json.loads(msgspec.json.encode(first))
     return sent
 

@@ -99,7 +99,7 @@ def test_the_job_loads_what_explains_a_model_where_it_was_published_with_it(
     def reasons() -> list[Reason]:
         promote(tmp_path, settings)
         scorer = ModelRegistry(settings).load_newest()
-        (alert,) = scorer.score([Record(0, 0, 0, len(payload), payload)], {}, 4e9).alerts  # type: ignore[arg-type]
+        (alert,) = scorer.score([Record(0, 0, 4 * 10**12, len(payload), payload)], {}, 4e9).alerts  # type: ignore[arg-type]
         return alert.reasons
 
     assert reasons()[0].feature == "V1"
