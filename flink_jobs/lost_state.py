@@ -1,7 +1,7 @@
 """Where a scoring job begins that has no state: at the end of the lake, from which it takes the histories.
 
 The lake keeps each transaction, so histories can be made anew from it. What the lake has and was scored is
-only folded into them; the topic is read from where that ends.
+only folded into them; the topic is read from a little before where that ends.
 """
 
 import logging
@@ -15,6 +15,12 @@ from kafka.errors import KafkaError
 from flink_jobs.store.kafka_servers import answered, consumer_options
 from flink_jobs.store.lake import LakeEnd, open_lake
 from flink_jobs.store.settings import Settings
+
+# So many offsets of each partition are scored again. What windows were gathering when the state was written
+# lies before the committed offset, and gets a prediction only from a job that goes on with that state: 20 ms
+# of records, or `--batch-ms`. What has left its window by then is scored before the state is written. These
+# are 20 ms at 500,000 records a second and partition, or a second at 10,000.
+REPEATED = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +50,8 @@ class Beginning(NamedTuple):
         first_ms: when the topic's first record came, in ms since 1970; none where the topic had no record.
             The lake's records before `start` are folded, and those that came before this time, whatever their
             offset: they lay in a topic that was lost.
-        scored: records before this offset have a prediction, and are only folded.
+        scored: records before this offset have a prediction, and are only folded; `start` is no later, unless
+            the topic begins later. Of those after it, up to REPEATED may have one as well.
         found_ms: when this was found. What came later has no prediction, whatever its offset: the topic may
             be lost later.
 
@@ -109,8 +116,9 @@ def begin(lake_ends: Mapping[int, LakeEnd], topic: TopicOffsets, found_ms: int) 
                 done,
                 first,
             )
-        start[partition] = max(min(in_lake, done), first)
-        scored[partition] = done
+        scored[partition] = max(done - REPEATED, 0)
+        # from the topic, so that what is scored again has the history of then
+        start[partition] = max(min(in_lake, scored[partition]), first)
     return Beginning(start, topic.first_ms, scored, found_ms)
 
 

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from buckets_in_memory import HistoriesInMemory
 from kafka.errors import NotLeaderForPartitionError
 from kafka.structs import OffsetAndTimestamp
+from manifests import manifest_with
 from memory_store import MemoryStore
 from nobodys_settings import SETTINGS
 
@@ -20,8 +22,12 @@ from flink_jobs import lost_state
 from flink_jobs.domain import feature_batch
 from flink_jobs.domain.buckets import BUCKETS, bucket_of
 from flink_jobs.domain.feature_batch import fold_only
+from flink_jobs.domain.scoring import Prediction, Record, Scorer
+from flink_jobs.domain.stored_histories import StoredHistories
+from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.lake_histories import fold_lake
 from flink_jobs.lost_state import Beginning, LostStateError, TopicOffsets, begin, read_offsets
+from flink_jobs.score_batches import ScoreBatches
 from flink_jobs.store import kafka_servers
 from flink_jobs.store.folders import BucketFolder
 from flink_jobs.store.lake import Lake, LakeEnd
@@ -124,7 +130,9 @@ def test_records_from_an_offset_on_are_left_to_the_topic() -> None:
     )
 
 
-def test_what_a_topic_that_was_lost_had_is_folded_whatever_its_offset() -> None:
+def test_what_a_topic_that_was_lost_had_is_folded_whatever_its_offset(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The topic was made anew with one partition: its offsets went on from 0, and lie in the lake too."""
     lost = sent(days=5)
     anew = [
@@ -132,7 +140,8 @@ def test_what_a_topic_that_was_lost_had_is_folded_whatever_its_offset() -> None:
         for number, each in enumerate(sent(days=3))
     ]
     histories = HistoriesInMemory()
-    topic = TopicOffsets({0: 0}, {0: len(anew)}, {0: 70}, {0: anew[0].came_ms})
+    monkeypatch.setattr(lost_state, "REPEATED", 15)
+    topic = TopicOffsets({0: 0}, {0: len(anew)}, {0: 85}, {0: anew[0].came_ms})
     lake = stored([*lost, *anew[:100]])
     beginning = begin(lake.ends({0}, anew[0].came_ms), topic, FOUND_MS)
     assert beginning.start == {0: 70}
@@ -216,26 +225,71 @@ def test_days_long_before_the_topics_first_record_are_not_read_for_the_lakes_end
     ("lake", "committed", "start", "scored"),
     [
         pytest.param(None, None, 10, 0, id="the very first start"),
-        pytest.param(60, 80, 60, 80, id="scored further than the lake has"),
-        pytest.param(80, 60, 60, 60, id="the lake has more than was scored"),
+        pytest.param(40, 80, 40, 65, id="scored further than the lake has"),
+        pytest.param(70, 80, 65, 65, id="scored a little further than the lake has"),
+        pytest.param(80, 60, 45, 45, id="the lake has more than was scored"),
         pytest.param(80, None, 10, 0, id="nobody knows what was scored"),
-        pytest.param(None, 80, 10, 80, id="the lake is empty"),
-        pytest.param(-5, 5, 10, 5, id="the topic lost records that nobody has"),
-        pytest.param(90, 90, 90, 90, id="all was scored and is in the lake"),
+        pytest.param(None, 80, 10, 65, id="the lake is empty"),
+        pytest.param(80, 12, 10, 0, id="little was scored"),
+        pytest.param(-5, 5, 10, 0, id="the topic lost records that nobody has"),
+        pytest.param(90, 90, 75, 75, id="all was scored and is in the lake"),
         pytest.param(-500, 700, 10, 0, id="the topic was made anew"),
-        pytest.param(-500, 70, 10, 70, id="the topic was made anew and scored since"),
-        pytest.param(-50, 70, 10, 70, id="the topic was made anew and has more records than before"),
+        pytest.param(-500, 70, 10, 55, id="the topic was made anew and scored since"),
+        pytest.param(-50, 70, 10, 55, id="the topic was made anew and has more records than before"),
     ],
 )
-def test_a_job_begins_where_lake_and_scores_end(
-    lake: int | None, committed: int | None, start: int, scored: int
+def test_a_job_begins_a_little_before_lake_and_scores_end(
+    lake: int | None, committed: int | None, start: int, scored: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A negative end of the lake came before the topic's first record."""
+    monkeypatch.setattr(lost_state, "REPEATED", 15)
     ends = {} if lake is None else {3: LakeEnd(abs(lake), 999 if lake < 0 else 2000)}
     done = {} if committed is None else {3: committed}
     first_ms = {3: 1000}
     found = begin(ends, TopicOffsets({3: 10}, {3: 90}, done, first_ms), FOUND_MS)
     assert found == Beginning({3: start}, first_ms, {3: scored}, FOUND_MS)
+
+
+class Model:
+    """A model whose score hangs on all features."""
+
+    manifest = manifest_with(threshold=1e9)
+
+    def score(self, matrix: np.ndarray) -> np.ndarray:
+        return matrix.sum(axis=1)
+
+
+@pytest.mark.parametrize("in_lake", [200, 190, 150])
+def test_what_was_being_gathered_in_a_lost_savepoint_is_scored_with_its_own_features(
+    in_lake: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 200 records that were read and committed, the last ten lay in windows; their customers pay again."""
+    monkeypatch.setattr(lost_state, "REPEATED", 15)
+    records = [
+        each._replace(offset=number, partition=0) for number, each in enumerate(sent(days=5, a_day=42))
+    ]
+    scorer = Scorer(Model(), TerminalRisk.empty())  # type: ignore[arg-type]
+
+    def scored(some: Iterable[Sent], histories: StoredHistories, beginning: Beginning) -> list[Prediction]:
+        batch = [
+            Record(each.partition, each.offset, each.came_ms, len(each.payload), each.payload)
+            for each in some
+        ]
+        operator = ScoreBatches(SETTINGS.topics, 1, beginning)
+        operator._histories, operator._currency = histories, "EUR"  # noqa: SLF001 - as `open` sets them
+        left = operator._pass_over_scored(batch, beginning)  # noqa: SLF001 - without Flink
+        return scorer.score(left, histories, 0.0, control_share=1.0).predictions
+
+    expected = scored(records, HistoriesInMemory(), EVERYTHING)
+    topic = TopicOffsets({0: 0}, {0: len(records)}, {0: 200}, {0: records[0].came_ms})
+    lake = stored(records[:in_lake])
+    beginning = begin(lake.ends({0}), topic, FOUND_MS)
+    histories = HistoriesInMemory()
+    fold_lake(lake, beginning, histories, EVERY_BUCKET)
+    found = scored(records[beginning.start[0] :], histories, beginning)
+    assert found == [each for each in expected if each.offset >= 185]
+    assert {each.offset for each in expected if each.offset >= 190} <= {each.offset for each in found}
+    assert histories.by_customer() == never_lost(records)
 
 
 def test_records_that_nobody_has_are_told(caplog: pytest.LogCaptureFixture) -> None:
