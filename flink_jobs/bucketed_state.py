@@ -98,8 +98,8 @@ class BucketedMap:
     def items(self, bucket: int, /) -> Iterator[tuple[str, bytes]]:
         """Give every customer's id and bytes; other buckets may be used, and this one changed, meanwhile.
 
-        The iterator in Java knows its key, and loads 128 entries at a time. Where the last of these was
-        removed meanwhile, the one after it is left out.
+        The iterator in Java knows its key, and loads 128 entries at a time: what it gives may have changed
+        since. Where the last of these was removed meanwhile, the one after it is left out.
         """
         # the first entry is asked for at once, so the key is still this one
         self._backend.select(self._keys[bucket])

@@ -40,7 +40,7 @@ class BucketStore(Protocol):
         """Remove the customer's bytes, if there are any."""
 
     def items(self, bucket: int, /) -> Iterator[tuple[str, bytes]]:
-        """Give every customer's id and bytes; the bucket may change meanwhile."""
+        """Give every customer's id and bytes; the bucket may change meanwhile, and bytes may be of before."""
 
 
 class StoredHistories:
@@ -168,12 +168,18 @@ class StoredHistories:
             for customer_id, whole in self._histories.items(bucket):
                 yield bucket, customer_id, whole
 
-    def _forget_if_expired(self, bucket: int, customer_id: str, whole: bytes, horizon_s: float) -> None:
+    def _forget_if_expired(self, bucket: int, customer_id: str, loaded: bytes, horizon_s: float) -> None:
         copied = self._recent.get(customer_id)
-        if last_seen_s(copied[0] if copied else whole) > horizon_s:
+        if last_seen_s(copied[0] if copied else loaded) > horizon_s:
             return
-        if not copied and last_seen_s(whole + (self._added.get(bucket, customer_id) or b"")) > horizon_s:
-            return
+        if not copied:
+            added = self._added.get(bucket, customer_id) or b""
+            if last_seen_s(loaded + added) > horizon_s:
+                return
+            # it may have been written since it was loaded, or forgotten; only who seems to go is read anew
+            whole = self._histories.get(bucket, customer_id)
+            if whole is None or last_seen_s(whole + added) > horizon_s:
+                return
         self._drop(customer_id)
         self._histories.remove(bucket, customer_id)
         self._added.remove(bucket, customer_id)

@@ -2,7 +2,7 @@
 
 import ctypes
 import tracemalloc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
 from buckets_in_memory import BucketsInMemory, HistoriesInMemory
@@ -148,8 +148,8 @@ def test_a_customer_of_another_subtask_is_refused() -> None:
 class House:
     """A day's traffic of many customers, with house-keeping after each batch."""
 
-    def __init__(self, most_bytes: int = 1_000_000) -> None:
-        self.histories, self.added = BucketsInMemory(), BucketsInMemory()
+    def __init__(self, most_bytes: int = 1_000_000, histories: BucketsInMemory | None = None) -> None:
+        self.histories, self.added = histories or BucketsInMemory(), BucketsInMemory()
         self.stored = StoredHistories(self.histories, self.added, range(BUCKETS), most_bytes)
         self.now_s = NOW_S
         self.looked_at: list[int] = []
@@ -184,6 +184,35 @@ def test_customers_unseen_for_as_long_as_a_history_reaches_are_forgotten(most_by
     house.wait(2 * TOLD_BY, "present", START_S + KEPT_S + 10)
     assert house.customers() == {"late", "present"}
     assert "gone0" not in house.added.customers()
+
+
+class Prefetched(BucketsInMemory):
+    """Its iterators give what they loaded long ago, as those of Java may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: dict[int, dict[str, bytes]] = {}
+
+    def load(self) -> None:
+        self.loaded = {bucket: dict(kept) for bucket, kept in self.kept.items()}
+
+    def items(self, bucket: int, /) -> Iterator[tuple[str, bytes]]:
+        return iter(self.loaded.get(bucket, {}).items())
+
+
+def test_a_customer_who_came_back_since_an_entry_was_loaded_is_kept() -> None:
+    """Its history was written whole again, so nothing of it lies among the added entries."""
+    histories = Prefetched()
+    house = House(0, histories)
+    house.batch(("gone", START_S), ("back", START_S), ("gone before", START_S))
+    histories.load()
+    house.batch(("back", START_S + KEPT_S + 10))
+    histories.remove(bucket_of("gone before"), "gone before")
+    assert not house.added.customers()
+    history = house.stored.get("back")
+    house.wait(2 * TOLD_BY, "present", START_S + KEPT_S + 5)
+    assert house.customers() == {"back", "present"}
+    assert house.stored.get("back") == history
 
 
 def test_one_record_of_today_among_a_replay_of_last_year_erases_nobody() -> None:
