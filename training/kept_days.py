@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flink_jobs.domain.json_errors import NOT_THE_JSON
+from flink_jobs.store.lake import day_of_file
 from flink_jobs.store.object_store import (
     delete_object,
     list_keys,
@@ -28,7 +29,7 @@ from flink_jobs.store.object_store import (
     write_object,
 )
 from flink_jobs.store.settings import Settings
-from training.lake_days import LABEL_COLUMNS, PAYMENT, PAYMENT_COLUMNS, LakeDays, by_day, no_rows
+from training.lake_days import LABEL_COLUMNS, PAYMENT, PAYMENT_COLUMNS, LakeDays, no_rows
 from training.terminal_days import PLACE, count_day
 from training.terminal_labels import to_parquet
 
@@ -38,6 +39,8 @@ STATE_KEY = f"{DAYS_FOLDER}state-2.json"
 
 # The stream is where most of the records are that came last.
 _CAME_LAST = 1_000
+# A day's files are merged in the night after it, and once more in the next, when the first may be gone.
+_MERGED_AGAIN_DAYS = 2
 # What nobody names any more may be another run's that has not ended yet.
 _UNNAMED_FOR = timedelta(hours=6)
 _DAY_US = 86_400_000_000
@@ -67,7 +70,8 @@ class State(msgspec.Struct, kw_only=True):
     """`terminal_days/state-2.json`.
 
     Attributes:
-        files: of the lake that have been read, of the last days.
+        files: of the lake whose rows have been read: all that are there, and of the last days those that were
+            merged into others as well.
         days: what is kept, by day since 1970-01-01.
         waiting: where labels lie whose transactions have not come yet.
         forgotten_day: up to this event day, something may have been forgotten; None where nothing was.
@@ -130,7 +134,6 @@ class KeptDays:
         """
         self._first_day = self._today - reach_days
         before = self.state()
-        files = list(self._lake.files(_day_name(self._first_day)))
         read = set(before.files)
         state = State(
             days={day: kept for day, kept in before.days.items() if kept.came >= self._first_day},
@@ -140,12 +143,11 @@ class KeptDays:
         )
         records = labelled = 0
         days: set[int] = set()
+        merged_again = _day_name(self._today - _MERGED_AGAIN_DAYS)
         # a day at a time, so that a lake that is read for the first time need not lie in memory whole
-        for keys in by_day(set(files) - read) or [[]]:
-            payments, labels = self._lake.payments(keys), self._lake.labels(keys)
+        for payments, labels, there in self._lake.arrivals(_day_name(self._first_day), read):
             days.update(self._count(state, payments, labels) if len(payments) or len(labels) else ())
-            read.update(keys)
-            state.files = [key for key in files if key in read]
+            state.files = sorted(key for key in read if key in there or day_of_file(key) >= merged_again)
             state.came_last = _last(payments, state.came_last)
             if state != before:
                 write_object(self._client, self._features, STATE_KEY, msgspec.json.encode(state))

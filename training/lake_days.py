@@ -4,23 +4,26 @@ import io
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from flink_jobs.domain.label import parse_label
 from flink_jobs.domain.transaction import InvalidTransaction, parse_transaction
+from flink_jobs.store.folders import BucketFolder
 from flink_jobs.store.lake import (
     LABELS_FOLDER,
     TRANSACTIONS_FOLDER,
+    LakeError,
     LakeRecord,
     day_of_file,
-    is_finished,
     list_day_folders,
     read_records,
 )
-from flink_jobs.store.object_store import list_keys, read_object
+from flink_jobs.store.lake_files import LISTINGS, FileGoneError, LakeFiles
+from flink_jobs.store.merges import unread
+from flink_jobs.store.object_store import ObjectMissingError, read_object
 from training.terminal_days import PLACE
 
 # What tells a payment from others of its transaction's id, as training does.
@@ -31,6 +34,14 @@ LABEL_COLUMNS = ["transaction_id", "is_fraud", "labelled_us", *PLACE]
 _BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class Arrived(NamedTuple):
+    """Payments and labels of one day by Kafka's clock, and the names of all files that are there."""
+
+    payments: pd.DataFrame
+    labels: pd.DataFrame
+    there: set[str]
+
+
 class LakeDays:
     """The lake's files, by the day on which their records came."""
 
@@ -39,12 +50,50 @@ class LakeDays:
         self._bucket = bucket
         self._currency = currency
 
-    def files(self, first_day: str) -> Iterator[str]:
-        """List the files of the days from one on, such as 2026-06-15; ObjectStoreError as for `list_keys`."""
+    def arrivals(self, first_day: str, read: set[str]) -> Iterator[Arrived]:
+        """Give what was not read yet, a day at a time, the first day first; at least once.
+
+        Args:
+            first_day: such as 2026-06-15; what came before is left out.
+            read: names of files that were read. Those that are read now are added, and those of which nothing
+                is new then, as they were merged into others or of others.
+
+        Raises:
+            LakeError: the lake cannot be read.
+            ObjectStoreError: as for `list_keys`.
+
+        """
+        for listing in range(1, LISTINGS + 1):
+            try:
+                there, new = self._unread(first_day, read)
+                for keys in by_day(new) or [[]]:
+                    arrived = Arrived(self.payments(keys), self.labels(keys), there)
+                    read.update(*(new[key] for key in keys))
+                    yield arrived
+            except FileGoneError as error:
+                # it was merged and deleted meanwhile; days that were given are not given again
+                if listing == LISTINGS:
+                    raise LakeError(f"cannot read the lake: {error}") from None
+            else:
+                return
+
+    def _unread(self, first_day: str, read: set[str]) -> tuple[set[str], dict[str, set[str]]]:
+        """Give all files there are, and `Unread.files` of all days; notes in `read` what is known."""
+        there: set[str] = set()
+        new: dict[str, set[str]] = {}
         for folder in (TRANSACTIONS_FOLDER, LABELS_FOLDER):
-            for prefix, day in list_day_folders(self._client, self._bucket, folder):
-                if day >= first_day:
-                    yield from filter(is_finished, list_keys(self._client, self._bucket, prefix))
+            files = LakeFiles(BucketFolder(self._client, self._bucket, folder))
+            known = {key.removeprefix(f"{folder}/") for key in read if key.startswith(f"{folder}/")}
+            # the first is the folder itself, in which a job writes no files
+            for day in files.days(first_day)[1:]:
+                found, merges = files.finished(day, known)
+                names = {file.key for file in found}
+                there |= _keys(folder, names)
+                if not names <= known:
+                    told = unread(names, merges, known)
+                    read |= _keys(folder, told.known)
+                    new |= {f"{folder}/{name}": _keys(folder, told.files[name]) for name in told.files}
+        return there, new
 
     def has_payments_before(self, first_day: str) -> bool:
         """Tell whether transactions came before a day; ObjectStoreError as for `list_keys`."""
@@ -56,6 +105,7 @@ class LakeDays:
 
         Raises:
             LakeError: a file that is not the lake's.
+            FileGoneError: one that is there no more.
             ObjectStoreError: as for `list_keys`.
 
         """
@@ -86,7 +136,10 @@ class LakeDays:
     def _records(self, keys: Iterable[str], folder: str) -> Iterator[LakeRecord]:
         for key in keys:
             if key.startswith(folder):
-                content = read_object(self._client, self._bucket, key)
+                try:
+                    content = read_object(self._client, self._bucket, key)
+                except ObjectMissingError as error:
+                    raise FileGoneError(str(error)) from None
                 yield from read_records(io.BytesIO(content), f"s3://{self._bucket}/{key}")
 
 
@@ -94,6 +147,10 @@ def by_day(keys: Iterable[str]) -> list[list[str]]:
     """Put the lake's files together by the day on which they came, the first day first."""
     ordered = sorted(keys, key=lambda key: (day_of_file(key), key))
     return [list(group) for _, group in groupby(ordered, day_of_file)]
+
+
+def _keys(folder: str, names: Iterable[str]) -> set[str]:
+    return {f"{folder}/{name}" for name in names}
 
 
 def no_rows(columns: list[str]) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Files of a folder of the lake, by day, and their records; errors name the lake and the file."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, NamedTuple, TypeVar
 
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from flink_jobs.store.folders import Folder
-from flink_jobs.store.merges import MERGES_FOLDER, Merge, is_merged, read_merges, superseded
+from flink_jobs.store.merges import MERGES_FOLDER, Merge, MergeRecord, is_merged, read_merges, superseded
 from flink_jobs.store.object_store import ObjectMissingError, ObjectStoreError, StoredObject
 
 PLACE_COLUMNS = ("kafka_partition", "kafka_offset")
@@ -26,7 +26,7 @@ _SAME_TIME_US = 600 * MICROSECONDS
 # Of a column, so much is read at a time, however large the file.
 _READ_BYTES = 1024 * 1024
 # A file that is gone was merged: the day is listed anew, but not for ever.
-_LISTINGS = 5
+LISTINGS = 5
 
 Found = TypeVar("Found")
 
@@ -107,15 +107,20 @@ class LakeFiles:
 
     def of_day_with_merges(self, day: str) -> list[tuple[StoredObject, Merge | None]]:
         """List the files of a day that count, each with the merge that made it."""
-        with _told(self.name):
-            # files first: a merge that ends in between counts by its sources
-            found = [file for file in self._folder.files(day) if is_finished(file.key)]
-            merged_one = any(is_merged(file.key) for file in found)
-            records = self._folder.files(f"{MERGES_FOLDER}/{day}") if merged_one else []
-            merges = read_merges(records, self._folder.read)
+        found, merges = self.finished(day)
         merged = superseded((file.key for file in found), merges)
         made = {merge.target: merge for _, merge in merges}
         return [(file, made.get(file.key)) for file in found if file.key not in merged]
+
+    def finished(self, day: str, known: Collection[str] = ()) -> tuple[list[StoredObject], list[MergeRecord]]:
+        """List all finished files of a day, and its merges; no merges where all of the files are known."""
+        with _told(self.name):
+            # files first: a merge that ends in between counts by its sources
+            found = [file for file in self._folder.files(day) if is_finished(file.key)]
+            names = {file.key for file in found}
+            asked = any(map(is_merged, names)) and not names.issubset(known)
+            records = self._folder.files(f"{MERGES_FOLDER}/{day}") if asked else []
+            return found, read_merges(records, self._folder.read)
 
     def batches(
         self, parquet: pq.ParquetFile, name: str, columns: Sequence[str], row_group: int | None = None
@@ -135,7 +140,7 @@ class LakeFiles:
         """Read columns of a day, and those of the place and time of each record; each record once."""
         columns = list(dict.fromkeys([*PLACE_COLUMNS, "kafka_time", *columns]))
         met = Places()
-        for listing in range(1, _LISTINGS + 1):
+        for listing in range(1, LISTINGS + 1):
             try:
                 for file in self.of_day(day):
                     for batch in self.batches(self.opened(file), file.key, columns):
@@ -145,7 +150,7 @@ class LakeFiles:
                             yield batch if new.all() else batch.filter(pa.array(new))
             except FileGoneError as error:
                 # what was given already is not given again
-                if listing == _LISTINGS:
+                if listing == LISTINGS:
                     raise LakeError(f"cannot read the lake, {self.name}: {error}") from None
             else:
                 return
@@ -173,7 +178,7 @@ class LakeFiles:
 
     def while_listed(self, read: Callable[[], Found], list_anew: Callable[[], None] = lambda: None) -> Found:
         """Read, and once more from a new listing where a file is gone."""
-        for _ in range(_LISTINGS - 1):
+        for _ in range(LISTINGS - 1):
             try:
                 return read()
             except FileGoneError:

@@ -6,6 +6,7 @@ the merged file. Records lie in `_merges/<day>/`, where nobody looks for Parquet
 """
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import msgspec
@@ -81,3 +82,41 @@ def superseded(files: Iterable[str], merges: Iterable[MergeRecord]) -> dict[str,
         for source in merge.sources
         if source in there
     }
+
+
+class Unread(NamedTuple):
+    """What of some files was not read.
+
+    Attributes:
+        files: to be read, each with the names of all of which nothing is new once it has been read.
+        known: names of all of which nothing is new already, what was merged into these and is gone included.
+
+    """
+
+    files: dict[str, set[str]]
+    known: set[str]
+
+
+def unread(files: Iterable[str], merges: Iterable[MergeRecord], read: AbstractSet[str]) -> Unread:
+    """Tell which files of a day have to be read; their names are those in the lake's folder.
+
+    A merged file has nothing new where all that was merged into it was read. Where only some of this was, the
+    rest is read instead, as long as it is there.
+    """
+    there, made = set(files), {merge.target: set(merge.sources) for _, merge in merges}
+    known = set(read).union(*(made[target] for target in made.keys() & read))
+    # what was merged twice has more sources than what it was merged of
+    for target in sorted(made, key=lambda target: len(made[target])):
+        if made[target] <= known:
+            known.add(target)
+    again = set().union(*(made[target] for target in made.keys() & there))
+    found: dict[str, set[str]] = {}
+    for name in there - again - known:
+        sources = made.get(name, set())
+        rest = sources - known
+        # a merged file among the rest may have rows of files that were read
+        if rest < sources and rest <= there and not any(map(is_merged, rest)):
+            found |= {each: {each, name} for each in rest}
+        else:
+            found[name] = {name, *sources}
+    return Unread(found, known)
