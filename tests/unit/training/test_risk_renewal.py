@@ -24,7 +24,7 @@ from flink_jobs.store.release import ModelReference, Release, RiskReference
 from flink_jobs.store.settings import Settings
 from training import kept_days, risk_renewal
 from training.dataset import from_frame, load
-from training.kept_days import CountedDay, KeptDays
+from training.kept_days import STATE_KEY, CountedDay, KeptDays
 from training.label_history import read_label_history
 from training.labelled_data import LabelledData
 from training.messages import iter_transactions
@@ -149,29 +149,103 @@ def test_a_label_given_now_changes_what_is_told_of_its_terminal_now(
     assert "it is what is released" in again.reason
 
 
-def test_a_renewal_costs_the_days_that_changed(settings: Settings, store: MemoryStore, lake: Lake) -> None:
-    """Of the lake it reads new files only, and of what it kept it counts one day."""
+@pytest.mark.parametrize(
+    ("folder", "message", "days_ago"),
+    [
+        ("raw/transactions", payment("new", 0), 0),
+        ("raw/transactions", payment("late", 9), 9),
+        ("labels", label("12-1"), 12),
+    ],
+)
+def test_a_renewal_costs_the_days_that_changed(  # noqa: PLR0913, PLR0917 - fixtures
+    settings: Settings,
+    store: MemoryStore,
+    lake: Lake,
+    folder: str,
+    message: dict[str, Any],
+    days_ago: int,
+) -> None:
+    """Of what it kept, it reads that day, and of others eight bytes a payment and what they counted to."""
     for day in range(1, 40):
         lake.write("raw/transactions", [payment(f"{day}-{n}", day) for n in range(20)])
     lake.write("labels", [label("20-1")])
     Renewal(settings, NOW).run()
+    read = reads(store)
+    lake.write(folder, [message])
+    store.written.clear()
+    assert Renewal(settings, NOW).run().days == [TODAY - days_ago]
+    assert sum(key.startswith("datalake/") for key in read) == 1
+    of_kept = [key.removeprefix("features/terminal_days/") for key in read if "/terminal_days/2" in key]
+    changed = f"{EPOCH + timedelta(days=TODAY - days_ago)}/"
+    # a label's day twice, as it is found there; a day that has nothing yet not at all
+    whole = [key for key in of_kept if "/ids-" not in key and "/counts-" not in key]
+    assert all(key.startswith(changed) for key in whole)
+    assert len(whole) == {0: 0, 9: 2, 12: 3}[days_ago]
+    ids = [key for key in of_kept if "/ids-" in key]
+    assert len(set(ids)) == len(ids) == 39
+    assert sum(len(store.objects["features"][f"terminal_days/{key}"]) for key in ids) == 8 * 39 * 20
+    counts = [key for key in of_kept if "/counts-" in key]
+    # the days of the longest window, for each of the days that are served
+    assert len(set(counts)) == len(counts) == 30 + len(SERVED) - 1
+    counted = [key for key in store.written if key.startswith("features/terminal_days/2")]
+    assert len(counted) == 4
+    assert all(changed in key for key in counted)
+
+
+def reads(store: MemoryStore) -> list[str]:
+    """Give a list to which each object is added that is read from now on."""
     read: list[str] = []
     get = store.get_object
 
-    def counting(**request: str) -> dict[str, io.BytesIO]:
+    def counting(**request: str) -> dict[str, Any]:
         read.append(f"{request['Bucket']}/{request['Key']}")
         return get(**request)
 
     store.get_object = counting  # type: ignore[method-assign, assignment]
-    lake.write("raw/transactions", [payment("late", 9)])
-    store.written.clear()
-    renewed = Renewal(settings, NOW).run()
-    assert renewed.days == [TODAY - 9]
-    assert sum(key.startswith("datalake/") for key in read) == 1
-    day = str(EPOCH + timedelta(days=TODAY - 9))
-    counted = [key for key in store.written if key.startswith("features/terminal_days/2")]
-    assert len(counted) == 3
-    assert all(f"/{day}/" in key for key in counted)
+    return read
+
+
+def test_hashes_of_ids_are_those_that_are_kept() -> None:
+    """Where a version of pandas has others, nothing is found by those that are kept: then name them anew."""
+    assert kept_days._hashes(pd.Series(["1", "a", "ü", "a"])).tolist() == [  # noqa: SLF001 - kept in the bucket
+        6689755093696353227,
+        13950350942979735504,
+        15289156711003816966,
+    ]
+
+
+def test_ids_of_one_hash_are_told_apart(
+    settings: Settings, store: MemoryStore, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_days, "_hashes", lambda ids: np.array([7][: len(ids)], dtype=np.uint64))
+    lake.write("raw/transactions", [payment(str(n), 8 + n) for n in range(4)])
+    lake.write("labels", [label("0", fraud=False)])
+    Renewal(settings, NOW).run()
+    lake.write("labels", [label("2")])
+    assert Renewal(settings, NOW).run().days == [TODAY - 10]
+    assert told(served(settings, store), "t")["risk_30d"] == 0.25
+
+
+def test_days_that_a_former_version_kept_are_gone_on_with(
+    settings: Settings, store: MemoryStore, lake: Lake
+) -> None:
+    """It kept no hashes: they are made where something is looked for first."""
+    lake.write("raw/transactions", [payment(str(n), 8 + n) for n in range(4)])
+    lake.write("labels", [label("0", fraud=False)])
+    Renewal(settings, NOW).run()
+    kept = store.objects["features"]
+    state = json.loads(kept[STATE_KEY])
+    for day in state["days"].values():
+        del kept[day.pop("ids")]
+    kept[STATE_KEY] = json.dumps(state).encode()
+    read = reads(store)
+    for name in ("2", "3"):
+        lake.write("labels", [label(name)])
+        read.clear()
+        assert Renewal(settings, NOW).run().days == [TODAY - 8 - int(name)]
+        # of other days once, and then no more
+        assert sum("/payments-" in key for key in read) == {"2": 4 + 2, "3": 2}[name]
+    assert told(served(settings, store), "t")["risk_30d"] == 0.5
 
 
 def test_nothing_is_told_where_nobody_labelled_anything(
@@ -345,7 +419,7 @@ def test_a_model_promoted_meanwhile_keeps_what_it_was_promoted_with(  # noqa: PL
     assert {name: getattr(released, name) for name in promoted} == promoted
 
 
-@pytest.mark.parametrize("lost", ["payments", "labels", "counts", "waiting", "state", "published"])
+@pytest.mark.parametrize("lost", ["payments", "labels", "counts", "/ids", "waiting", "state", "published"])
 def test_what_is_lost_or_damaged_is_made_anew(
     settings: Settings, store: MemoryStore, lake: Lake, lost: str
 ) -> None:
@@ -370,7 +444,7 @@ class Killed(Exception):  # noqa: N818 - what happened to it
     """As by SIGKILL: nothing is cleaned up."""
 
 
-@pytest.mark.parametrize("after", range(12))
+@pytest.mark.parametrize("after", range(15))
 def test_a_renewal_that_is_killed_leaves_things_whole_and_is_made_up_for(
     settings: Settings, store: MemoryStore, lake: Lake, after: int
 ) -> None:
@@ -392,7 +466,7 @@ def test_a_renewal_that_is_killed_leaves_things_whole_and_is_made_up_for(
         # what is released can be read, whole
         served(settings, store)
     else:
-        assert after == 11, "there are fewer writes than were tried"
+        assert after == 14, "there are fewer writes than were tried"
     store.put_object = put  # type: ignore[method-assign]
     Renewal(settings, NOW).run()
     assert told(served(settings, store), "t")["risk_30d"] == np.float32(1 / 3)
