@@ -16,6 +16,7 @@ from flink_jobs.domain.calibration import Calibration
 from flink_jobs.domain.control import chosen
 from flink_jobs.domain.feature_batch import fold_only
 from flink_jobs.domain.features import FEATURE_NAMES
+from flink_jobs.domain.history import ENTRY_BYTES
 from flink_jobs.domain.manifest import Manifest, ModelKind
 from flink_jobs.domain.model import ServedModel
 from flink_jobs.domain.reasons import TERMINAL_UNKNOWN
@@ -291,6 +292,30 @@ def test_a_customers_history_is_written_once_a_batch_and_goes_on_in_the_next(sco
     *_, alert = score(scorer, record(30, amount=190.0), store=store)
     assert isinstance(alert, Alert)
     assert alert.features["customer_count_1d"] == 6
+
+
+def test_a_repeat_has_the_features_of_all_that_is_known_by_then(scorer: Scorer) -> None:
+    store = PlainHistories()
+
+    def seen(*records: Record) -> list[tuple[float, float]]:
+        predictions = scorer.score(records, store, NOW_S, control_share=1.0).predictions
+        return [
+            (each.features["customer_count_1d"], each.features["customer_count_30d"])
+            for each in predictions
+            if each.features is not None
+        ]
+
+    month = [record(day, event_time=f"2018-06-{day:02d}T12:00:00Z") for day in range(11, 31)]
+    first = record(7)
+    assert seen(*month, first)[-1] == (1, 21)
+    history = store.kept["c"]
+    # what happened later does not count
+    assert seen(first, record(8), first) == [(1, 21), (2, 22), (1, 21)]
+    # what happened before and came late does
+    assert seen(record(3), first) == [(1, 21), (2, 22)]
+    assert len(store.kept["c"]) == len(history) + 2 * ENTRY_BYTES
+    # and what was dropped since does not
+    assert seen(record(9, event_time="2018-08-03T13:00:00Z"), first)[1] == (2, 5)
 
 
 def test_a_batch_may_be_cut_anywhere(scorer: Scorer) -> None:

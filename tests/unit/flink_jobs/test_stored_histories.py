@@ -215,12 +215,14 @@ def test_a_customer_who_came_back_since_an_entry_was_loaded_is_kept() -> None:
     assert house.stored.get("back") == history
 
 
-def test_one_record_of_today_among_a_replay_of_last_year_erases_nobody() -> None:
+def test_one_record_of_today_among_a_replay_of_last_year_erases_its_own_customers_past_only() -> None:
     house = House()
     house.batch(*((f"c{n}", START_S) for n in range(100)))
+    house.batch(*(("today", START_S + n) for n in range(20)))
     house.batch(("today", START_S + 365 * DAY_S))
     house.wait(2 * TOLD_BY, "c0", START_S + DAY_S)
     assert len(house.customers()) == 101
+    assert house.stored.get("today") == fold(NO_HISTORY, START_S + 365 * DAY_S, 1.0, "t")[0]
 
 
 def test_house_keeping_looks_at_few_customers_after_a_batch_and_keeps_pace_with_new_ones() -> None:
