@@ -106,7 +106,10 @@ def _of_hosts(command: str, hosts: Sequence[str]) -> Harm:
 
 
 def powered_off(*hosts: str) -> Harm:
-    """Take the power of whole hosts."""
+    """Kill all processes of whole hosts at once.
+
+    A power cut would lose what was not synced to disk, too: the kernel that containers share keeps it.
+    """
     return _of_hosts("incus stop --force", hosts)
 
 
