@@ -26,6 +26,7 @@ examples:
   fraud-consumer                            alerts from now on, until Ctrl-C
   fraud-consumer --from-beginning --json    all alerts there are, one JSON object a line, and new ones
   fraud-consumer --group desk --limit 10    ten alerts; the next call of the same group goes on after them
+                                            (after an error, with some that were printed already)
 
 Alerts go to stdout, everything else to stderr. The last column is the time from when Kafka took the
 transaction to the alert's arrival here. Below an alert stand the features that moved its score most, and by
@@ -77,9 +78,14 @@ def _command(args: argparse.Namespace) -> int:
             if args.ready_file:
                 write_file(args.ready_file, inbox.ready_at.isoformat().encode() + b"\n")
         _follow(consumer, inbox, early, args, stop)
-    finally:
-        # leaves the group, and commits what was printed
-        consumer.close()
+        # it may still be buffered
+        sys.stdout.flush()
+    except BaseException:
+        # a commit takes all that was polled, written or not: then nobody of the group would get it again
+        consumer.close(autocommit=False)
+        raise
+    # leaves the group, and commits what was written
+    consumer.close()
     if args.report:
         write_report(args.report, inbox.report())
     print(inbox.summary(), file=sys.stderr)

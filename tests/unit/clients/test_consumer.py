@@ -1,12 +1,19 @@
+import errno
 import json
 import re
+import sys
+from argparse import Namespace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from kafka import TopicPartition
 from kafka_fakes import Message
 
+from clients import consumer as command
 from clients.alerts import RecentIds
 from clients.consumer import Inbox
+from clients.process import Stop
 
 READY = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 
@@ -176,3 +183,102 @@ def test_memory_of_ids_is_bounded_and_keeps_the_latest() -> None:
     assert ids.add("d")  # pushes out b, the one not seen for longest
     assert not ids.add("a")
     assert ids.add("b")
+
+
+class Group:
+    """A member of a consumer group: as kafka-python's, it takes what `poll` gave for consumed.
+
+    Attributes:
+        committed: offset that the group goes on at.
+
+    """
+
+    def __init__(self, records: list[Message]) -> None:
+        self._records = records
+        self._position = 0
+        self.committed = 0
+
+    def partitions_for_topic(self, _topic: str) -> set[int]:
+        return {0}
+
+    def subscribe(self, _topics: list[str]) -> None:
+        pass
+
+    def assignment(self) -> set[TopicPartition]:
+        return {TopicPartition("fraud_alerts", 0)}
+
+    def position(self, _partition: TopicPartition) -> int:
+        return self._position
+
+    def poll(self, *, timeout_ms: int, max_records: int | None) -> dict[TopicPartition, list[Message]]:  # noqa: ARG002 - as kafka-python calls it
+        end = self._position + (max_records or 500)
+        found, self._position = self._records[self._position : end], min(end, len(self._records))
+        return {TopicPartition("fraud_alerts", 0): found} if found else {}
+
+    def close(self, autocommit: bool = True) -> None:  # noqa: FBT001, FBT002 - as kafka-python's
+        if autocommit:
+            self.committed = self._position
+
+
+@pytest.fixture
+def group(monkeypatch: pytest.MonkeyPatch) -> Group:
+    member = Group([alert(str(number)) for number in range(5)])
+    monkeypatch.setattr(command, "make_consumer", lambda *_args, **_options: member)
+    monkeypatch.setattr(Stop, "listen", lambda self: self)
+    return member
+
+
+def test_a_group_goes_on_after_what_was_written(
+    group: Group, settings_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--settings", str(settings_file), "--group", "desk"]
+    assert command.main([*argv, "--limit", "2"]) == 0
+    assert group.committed == 2
+    assert command.main([*argv, "--idle-timeout", "0.01"]) == 0
+    assert group.committed == 5
+    assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+class Full:
+    """An output that fails as it takes text, or as its buffer is written out."""
+
+    def __init__(self, error: OSError, at: str) -> None:
+        self._error = error
+        self._at = at
+        self._buffered = False
+
+    def write(self, _text: str) -> None:
+        if self._at == "write":
+            raise self._error
+        self._buffered = True
+
+    def flush(self) -> None:
+        if self._buffered:
+            raise self._error
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+@pytest.mark.parametrize("at", ["write", "flush"])
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(errno.ENOSPC, "no space")])
+def test_a_group_gets_again_what_could_not_be_written(  # noqa: PLR0913, PLR0917 - pytest's
+    error: OSError,
+    at: str,
+    limit: int | None,
+    group: Group,
+    settings_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    args = Namespace(
+        settings=settings_file,
+        group="desk",
+        limit=limit,
+        json=False,
+        from_beginning=True,
+        idle_timeout=0.01,
+        ready_file=None,
+        report=None,
+    )
+    monkeypatch.setattr(sys, "stdout", Full(error, at))
+    with pytest.raises(type(error)):
+        command._command(args)  # noqa: SLF001 - `main` handles one of the errors
+    assert group.committed == 0
