@@ -54,6 +54,9 @@ class FakeCluster:
         self.failures: list[tuple[str, bool]] = []
         # whether the job had stopped when another JobManager began to lead
         self.failovers: list[bool] = []
+        # how often jobs tell nothing before they do, and whether they have slots in the end
+        self.silent = 0
+        self.has_slots = True
 
     def slots(self) -> int:
         return self.total_slots
@@ -65,7 +68,11 @@ class FakeCluster:
         return list(self.jobs)
 
     def deployed(self, job_id: str) -> dict[str, str]:
-        return self.jobs[job_id]
+        self.silent -= 1
+        return {} if self.silent >= 0 else self.jobs[job_id]
+
+    def cancel(self, job_id: str, _timeout_s: float) -> None:
+        self.jobs.pop(job_id)
 
     def savepoints(self, _name: str) -> list[tuple[float, str, int]]:
         return [
@@ -80,7 +87,7 @@ class FakeCluster:
         if job_id in self.cancelled and "CANCELLING" not in wanted:
             self.jobs.pop(job_id)
             return "CANCELED"
-        return "RUNNING"
+        return "RUNNING" if self.has_slots else "CREATED"
 
     def stop_with_savepoint(self, job_id: str, folder: str | None, _timeout_s: float) -> str | None:
         self.folders.append(folder)
@@ -291,6 +298,65 @@ def test_a_job_that_does_not_tell_the_form_of_its_state_is_replaced(run: Run, cl
     first = run()["job_id"]
     del cluster.jobs[first]["state"]
     assert run()["snapshot"] == f"savepoint of {first}"
+
+
+@pytest.mark.parametrize("silent", [1, 100])
+def test_a_savepoint_of_a_job_that_got_its_slots_late_lies_in_its_own_form_s_folder(
+    run: Run, cluster: FakeCluster, tmp_path: Path, silent: int
+) -> None:
+    cluster.options["execution.checkpointing.savepoint-dir"] = f"file:{tmp_path}"
+    run(state_format=2)
+    cluster.silent = silent
+    run(state="stopped", state_format=2)
+    assert cluster.folders == [f"file:{tmp_path}/count.form2"]
+
+
+def test_a_job_of_a_former_version_that_got_its_slots_late_is_taken_over_in_its_form(
+    run: Run, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    cluster.options["execution.checkpointing.savepoint-dir"] = f"file:{tmp_path}"
+    first = run()["job_id"]
+    cluster.silent = 1
+    assert run(state_format=2, state_formats_read=[1])["snapshot"] == f"savepoint of {first}"
+    del cluster.jobs[f"{2:032x}"]["state"]
+    assert run(state="stopped", state_format=2)["action"] == "stopped"
+    # one that tells all but its form is of a version from before there was a second
+    assert cluster.folders == [f"file:{tmp_path}/count"] * 2
+
+
+@pytest.mark.parametrize("state", ["running", "current"])
+def test_state_that_is_told_late_and_cannot_be_read_stops_nothing(
+    run: Run, cluster: FakeCluster, state: str
+) -> None:
+    first = run(state_format=3)["job_id"]
+    cluster.silent = 1
+    with pytest.raises(flink_cluster.JobError, match="state in form 3"):
+        run(state=state, state_format=2, state_formats_read=[1])
+    assert (list(cluster.jobs), cluster.stopped) == ([first], [])
+
+
+@pytest.mark.parametrize("form", [2, 3])
+def test_a_job_that_never_tells_its_form_is_cancelled_only_if_its_snapshot_can_be_read(
+    run: Run, cluster: FakeCluster, tmp_path: Path, form: int
+) -> None:
+    cluster.options["execution.checkpointing.dir"] = f"file:{tmp_path}"
+    metadata = tmp_path / f"count.form{form}/1/chk-1/_metadata"
+    metadata.parent.mkdir(parents=True)
+    metadata.touch()
+    first = run(state_format=form, wait=False)["job_id"]
+    cluster.silent, cluster.has_slots = 100, False
+    options = {"state": "current", "state_format": 2, "state_formats_read": [1]}
+    if form == 2:
+        assert run(**options)["snapshot"] == f"file://{tmp_path}/count.form2/1/chk-1"
+        assert not cluster.jobs
+    else:
+        with pytest.raises(flink_cluster.JobError, match="state in form 3"):
+            run(**options)
+        assert list(cluster.jobs) == [first]
+        # stopping it is the first step of giving its state up
+        with pytest.raises(flink_cluster.JobError, match="state in form 3"):
+            run(**options | {"state": "stopped"})
+        assert not cluster.jobs
 
 
 def sized(parallelism: int, shards: int | None = None) -> dict[str, Any]:

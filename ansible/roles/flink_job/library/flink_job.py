@@ -378,17 +378,25 @@ class Deployment:
         raise JobError(f"{self.name} was not submitted: {reason}\nThe command was: {shlex.join(command)}")
 
     def release(self, job_id: str, deployed: dict[str, str]) -> str | None:
-        """Stop the running job, which has that fingerprint; give the snapshot to go on from."""
-        form = int(deployed.get("state", 1))
-        folder = self.folder("execution.checkpointing.savepoint-dir", form)
+        """Stop the running job, which has that fingerprint; give the snapshot to go on from.
+
+        A job that had no slots, and so told nothing, is asked once more when it has some.
+        """
         for _ in range(ATTEMPTS):
             if self.cluster.wait_for_state(job_id, {"RUNNING"}, RECOVERY_S) != "RUNNING":
                 break
+            if not deployed:
+                deployed = self.cluster.deployed(job_id)
+                self.check_former(deployed)
+            folder = self.folder("execution.checkpointing.savepoint-dir", self.form(deployed))
             if snapshot := self.cluster.stop_with_savepoint(job_id, folder, self.timeout_s):
                 return snapshot
             if job_id not in self.cluster.active_jobs(self.name):
                 # it had stopped before another JobManager led
                 return self.latest_snapshot()
+        if not deployed and self.parameters["state"] != "stopped":
+            # of a job that never told its form, only the newest snapshot does: one of another is refused
+            self.latest_snapshot()
         # A job that keeps failing makes no savepoint.
         self.cluster.cancel(job_id, self.timeout_s)
         return self.latest_snapshot()
@@ -474,9 +482,23 @@ class Deployment:
         running = self.cluster.configuration().get("high-availability.cluster-id", "")
         return bool(running == self.parameters["cluster_id"])
 
+    def form(self, deployed: dict[str, str]) -> int:
+        """Give the form of a job's state.
+
+        Versions from before there was a second do not name it. One that tells nothing is taken for this
+        version's own: in form 1's folder, a version from before would begin with state that it cannot read.
+        """
+        return int(deployed.get("state", 1)) if deployed else int(self.parameters["state_format"])
+
+    def check_former(self, deployed: dict[str, str]) -> None:
+        """Refuse a job that this one cannot follow; one that is only stopped may be any."""
+        if self.parameters["state"] != "stopped":
+            self.check_state(deployed)
+            self.check_shards(deployed)
+
     def check_state(self, deployed: dict[str, str]) -> None:
-        """Refuse a job whose state this version cannot read; jobs of old versions do not name its form."""
-        found = int(deployed.get("state", self.parameters["state_format"]))
+        """Refuse a job whose state this version cannot read."""
+        found = self.form(deployed)
         if found not in self.readable:
             raise JobError(
                 f"{self.name} keeps its state in form {found}, and this version reads "
