@@ -41,6 +41,7 @@ def answers() -> dict[str, str]:
         "zookeeper-health": "echo healthy",
         "mc": f"echo '{json.dumps(MINIO)}'",
         "flink-health": "echo healthy",
+        "service-inputs": "",
         "haproxy-health": "echo healthy",
         "systemctl": "echo Result=success; echo ExecMainExitTimestamp=",
         "fraud-audit": "echo 0 lost",
@@ -54,7 +55,9 @@ def ask(
     server = HTTPServer(("127.0.0.1", 0), Healthy)
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
-    def run(playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        playbook: str, *arguments: str, groups: dict[str, list[str]] = GROUPS
+    ) -> subprocess.CompletedProcess[str]:
         for name, answer in answers.items():
             stand_in(name, f'echo "{name} $*" >> {tmp_path}/calls\n{answer}')
         variables = {
@@ -62,7 +65,7 @@ def ask(
             "host_address": "127.0.0.1",
             "ports": {"minio": server.server_port},
         }
-        return run_playbook(PLAYBOOKS / playbook, GROUPS, "--extra-vars", json.dumps(variables), *arguments)
+        return run_playbook(PLAYBOOKS / playbook, groups, "--extra-vars", json.dumps(variables), *arguments)
 
     yield run
     server.shutdown()
@@ -124,6 +127,31 @@ def test_an_upgrade_that_broke_off_while_jobs_were_stopped_can_be_run_again(
     assert ask("upgrade.yml", "--start-at-task", first).returncode != 0
     assert "flink-health --wait 2" in calls(tmp_path)
     assert not any(call.startswith("fraud-audit") for call in calls(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("outdated", "asked"),
+    [
+        ("/etc/flink/config.yaml", False),
+        # no process is of another cluster for this
+        ("/etc/fraud-detection/jobs.json", True),
+    ],
+)
+def test_an_upgrade_that_broke_off_among_restarts_of_flink_can_be_run_again(
+    ask: Run, tmp_path: Path, answers: dict[str, str], outdated: str, *, asked: bool
+) -> None:
+    """One host's processes are still of the former cluster, so neither host's find the other's."""
+    answers["kafka-health"] = "echo the broker does not answer; exit 1"
+    answers["flink-health"] = "echo no JobManager leads; exit 1"
+    answers["service-inputs"] = f"mkdir {tmp_path}/one && echo 'flink-taskmanager@1.service {outdated}'"
+    first = "Wait until the broker serves and all replicas are in sync"
+    ran = ask("upgrade.yml", "--start-at-task", first, groups=GROUPS | {"flink_taskmanager": ["node2"]})
+    amiss = ran.stdout.partition("TASK [Say what is amiss]")[2]
+    assert "the broker does not answer" in amiss, ran.stdout
+    assert ("no JobManager leads" in amiss) is asked, amiss
+    assert ("Flink is not asked:" not in ran.stdout) is asked
+    assert "service-inputs changed flink-jobmanager.service flink-taskmanager@1.service" in calls(tmp_path)
+    assert ("flink-health --wait 2" in calls(tmp_path)) is asked
 
 
 def test_a_transaction_that_is_lost_is_amiss(ask: Run, answers: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -144,6 +145,53 @@ def test_the_jobmanager_that_leads_restarts_last(
     assert restarted[-1] == leader or not leader
     calls = (tmp_path / "calls").read_text().splitlines()
     assert calls.count("restart flink-jobmanager.service") == len(restarted)
+
+
+def test_where_another_cluster_is_to_run_nothing_is_configured_before_the_jobs_have_stopped(
+    run_playbook: Run, stand_in: StandIn, tmp_path: Path
+) -> None:
+    """What starts again by itself meanwhile finds itself in the cluster that has the jobs."""
+    former = {
+        "node1": "high-availability.cluster-id: /fraud-2.2.0\n",
+        "node2": "rest.port: 8081\n",
+        "node3": "high-availability.cluster-id: /fraud-2.3.0\n",
+    }
+    for host, configuration in former.items():
+        (tmp_path / host).mkdir()
+        (tmp_path / host / "config.yaml").write_text(configuration)
+    note = "- ansible.builtin.shell: 'echo {} {{{{ inventory_hostname }}}} >> {{{{ playbook_dir }}}}/order'"
+    shutil.copytree(PLAYBOOKS.parent / "roles/flink", tmp_path / "roles/flink")
+    (tmp_path / "tasks").mkdir()
+    for name, stub in {
+        "flink.yml": (PLAYBOOKS / "flink.yml").read_text(),
+        "tasks/jobs_host.yml": (PLAYBOOKS / "tasks/jobs_host.yml").read_text(),
+        "tasks/jobs.yml": note.format("stopped by"),
+        "roles/flink/tasks/peers.yml": "",
+        "roles/flink/tasks/install.yml": "",
+        "roles/flink/tasks/configure.yml": note.format("configured"),
+        "roles/java/tasks/main.yml": "",
+        "roles/python_app/tasks/main.yml": "",
+        "roles/python_app/tasks/peers.yml": "",
+        "roles/release/tasks/finish.yml": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(stub)
+    stand_in("systemctl", 'printf "LoadState=loaded\\nActiveState=active\\n"')
+    stand_in("service-inputs", f"echo compared >> {tmp_path}/order")
+    stand_in("flink-health", "echo healthy")
+    variables = {
+        "flink_version": "2.3.0",
+        "zookeeper_quorum": "192.0.2.1:2181",
+        "flink_config_dir": f"{tmp_path}/{{{{ inventory_hostname }}}}",
+        "settings_file": f"{tmp_path}/settings.json",
+    }
+    ran = run_playbook(tmp_path / "flink.yml", GROUPS, "--extra-vars", json.dumps(variables))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    order = (tmp_path / "order").read_text().splitlines()
+    assert {*order[:2]} == {"configured node3", "configured node4"}, order
+    assert order[2] == "stopped by node1", order
+    assert {*order[3:5]} == {"configured node1", "configured node2"}, order
+    assert order[5:] == ["compared"] * 4
 
 
 def test_without_zookeeper_there_is_one_jobmanager(run_playbook: Run) -> None:
