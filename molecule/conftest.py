@@ -19,6 +19,7 @@ import pytest
 import testinfra
 import yaml
 from kafka import KafkaConsumer, KafkaProducer
+from openings import LISTENING, reached
 from process_lists import no_secret_on_a_command_line, read_secrets
 from testinfra.host import Host
 
@@ -56,14 +57,8 @@ def address(host: Host) -> str:
 
 @pytest.fixture
 def open_ports(host: Host) -> set[str]:
-    """What other hosts reach over TCP, as ADDRESS:PORT or *:PORT.
-
-    SSH is left out, and so is systemd's resolver: role base silences it, but not all scenarios apply base.
-    """
-    listening = host.check_output("ss --no-header --listening --tcp --numeric").splitlines()
-    # Java writes IPv4 addresses as IPv6 does
-    sockets = {re.sub(r"^\[::ffff:(.*)\]", r"\1", line.split()[3]) for line in listening}
-    return {place for place in sockets if not re.match(r"127\.|\[::1\]|.*:(22|5355)$", place)}
+    """What other hosts reach over TCP, as ADDRESS:PORT or *:PORT."""
+    return reached(host.check_output(LISTENING))
 
 
 @pytest.fixture
