@@ -11,7 +11,10 @@ from pyflink.common import Types
 from pyflink.datastream import RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 
-from flink_jobs.shards import bucket_keys, check_shards, key_group
+from flink_jobs.shards import ShardsError, bucket_keys, check_shards, key_group
+
+# the note of a bucket that says how many shards the job has that wrote the state
+_SHARDS = "shards"
 
 
 class StateBackend:
@@ -110,13 +113,13 @@ class BucketedState(NamedTuple):
     """The state of a subtask: histories, the entries added to them since, and the buckets.
 
     Attributes:
-        from_lake: notes of each bucket whether its histories were taken from the lake.
+        notes: of each bucket, whether its histories were taken from the lake, and how many shards there are.
 
     """
 
     histories: BucketedMap
     added: BucketedMap
-    from_lake: BucketedMap
+    notes: BucketedMap
     buckets: frozenset[int]
 
 
@@ -124,14 +127,36 @@ def open_state(backend: StateBackend, shards: int) -> BucketedState:
     """Open the state of a subtask.
 
     Raises:
-        ShardsError: the shards do not fit the subtasks.
+        ShardsError: the shards do not fit the subtasks, or those of the job that wrote the state do not.
 
     """
     check_shards(shards, backend.subtasks)
     keys = {
         bucket: key for bucket, key in enumerate(bucket_keys()) if key_group(bucket) in backend.key_groups
     }
-    histories, added, from_lake = (
+    # Flink finds the state by these names
+    histories, added, notes = (
         BucketedMap(backend, name, keys) for name in ("histories", "added", "from_lake")
     )
-    return BucketedState(histories, added, from_lake, frozenset(keys))
+    for bucket in keys:
+        _note_shards(notes, bucket, shards, backend.subtasks)
+    return BucketedState(histories, added, notes, frozenset(keys))
+
+
+def _note_shards(notes: BucketedMap, bucket: int, shards: int, subtasks: int) -> None:
+    """Check the number of shards that a bucket has noted, and note that of this job.
+
+    What was being gathered is restored with the shards of then. The run that changed these has checked them
+    against the parallelism that is wanted; where a TaskManager is lost before the first checkpoint, Flink
+    starts fewer subtasks from the same state. Records would come to subtasks without their customers.
+    """
+    noted = notes.get(bucket, _SHARDS)
+    former = shards if noted is None else int(noted)
+    if former % subtasks:
+        raise ShardsError(
+            f"the state is of a job with {former} shards, which {subtasks} subtasks cannot share: bring back "
+            "the TaskManager that is gone, or start the job from its savepoint with a parallelism that "
+            f"divides {former}"
+        )
+    if noted is None or former != shards:
+        notes.put_all(bucket, {_SHARDS: str(shards).encode()})

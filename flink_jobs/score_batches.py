@@ -34,7 +34,7 @@ OUTCOMES_TYPE = Types.ROW_NAMED(["topic", "packed"], [Types.STRING(), Types.PRIM
 # How old metrics may be.
 _METRICS_S = 10
 
-# the only entry of a bucket that has taken its histories from the lake
+# the note of a bucket that has taken its histories from the lake
 _DONE = "done"
 
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -120,11 +120,11 @@ def take_from_lake(
     lake: Lake, beginning: Beginning, state: BucketedState, histories: StoredHistories
 ) -> None:
     """Fold the lake into the histories of those buckets that have not taken theirs from it yet."""
-    missing = [bucket for bucket in state.buckets if state.from_lake.get(bucket, _DONE) is None]
+    missing = [bucket for bucket in state.buckets if state.notes.get(bucket, _DONE) is None]
     if missing:
         fold_lake(lake, beginning, histories, frozenset(missing))
         for bucket in missing:
-            state.from_lake.put_all(bucket, {_DONE: b"1"})
+            state.notes.put_all(bucket, {_DONE: b"1"})
 
 
 class DriftMetrics:

@@ -140,6 +140,18 @@ def test_a_customer_has_one_history_at_any_parallelism(scoring: Scoring) -> None
     assert answered == list(range(hours * len(CUSTOMERS))), "each record has one answer"
 
 
+def test_subtasks_that_cannot_share_the_shards_before_are_refused(scoring: Scoring) -> None:
+    """As Flink may start them, where a TaskManager is lost before the first checkpoint after a change."""
+    with scoring.run(parallelism=2, shards=4, chained=False) as job:
+        job.send(payment("t", "c", "2026-02-10T12:00:00Z"))
+        savepoint = job.stop()
+    with (
+        pytest.raises(JobFailedError, match="a job with 4 shards, which 3 subtasks cannot share"),
+        scoring.run(savepoint, 3, 6, chained=False) as job,
+    ):
+        job.until(lambda: False, "it is refused")
+
+
 def test_a_record_that_went_to_another_subtask_is_refused(scoring: Scoring, settings: Settings) -> None:
     noon = "2026-02-10T12:00:00Z"
     too_long = 10**1000

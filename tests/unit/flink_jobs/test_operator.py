@@ -194,6 +194,25 @@ def test_shards_that_do_not_fit_the_subtasks_are_refused(operator: ScoreBatches)
         ScoreBatches(TOPICS, shards=3).open(Runtime())
 
 
+def test_state_of_shards_that_the_subtasks_left_cannot_share_is_refused() -> None:
+    """Four subtasks went on from four shards; before their first checkpoint, one of them is gone."""
+    kept = KeyedBackend().kept
+
+    def restore(subtasks: int, shards: int) -> None:
+        for subtask in range(subtasks):
+            backend = KeyedBackend(subtasks, subtask)
+            backend.kept = kept
+            open_state(backend, shards)  # type: ignore[arg-type]
+
+    # without a note, as a former release wrote it
+    restore(subtasks=2, shards=4)
+    with pytest.raises(ShardsError, match="a job with 4 shards, which 3 subtasks cannot share"):
+        restore(subtasks=3, shards=12)
+    restore(subtasks=4, shards=12)
+    # what all four have written, three can share
+    restore(subtasks=3, shards=12)
+
+
 def test_buckets_take_their_histories_from_the_lake_once(
     backend: KeyedBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,7 +233,7 @@ def test_buckets_take_their_histories_from_the_lake_once(
     assert taken == [state.buckets]
     # one that came from a subtask which had not noted it
     some = min(state.buckets)
-    state.from_lake.remove(some, "done")
+    state.notes.remove(some, "done")
     take_from_lake(None, beginning, state, histories)  # type: ignore[arg-type]
     assert taken == [state.buckets, {some}]
 
