@@ -135,19 +135,8 @@ def _audit_run(args: argparse.Namespace) -> int:
     if args.output:
         write_report(args.output, report)
     print(audit_table(report, contiguous=producer.contiguous), flush=True)
-    if report.lost:
-        first = ", ".join(outcome.first_lost(_NAMED_LOST))
-        print(
-            f"fraud-audit: {report.lost:,} transactions were lost, the first (partition-offset of "
-            f"{producer.topic}): {first}. Does ml_inference_job run? `flink list`",
-            file=sys.stderr,
-        )
-    if report.lake_missing or report.lake_repeated:
-        print(
-            "fraud-audit: the lake does not hold each transaction once. Does kafka_to_minio_job run, and do "
-            "its checkpoints succeed? `flink list`",
-            file=sys.stderr,
-        )
+    for complaint in complaints(producer, outcome, report):
+        print(f"fraud-audit: {complaint}", file=sys.stderr)
     return 0 if report.clean else EXIT_FAILED
 
 
@@ -226,7 +215,7 @@ def reconcile(
         alerts=len(outcome.alert_ids),
         alerts_fraud=outcome.alerts_fraud,
         lake_rows=lake.met,
-        lost=outcome.lost,
+        lost=outcome.lost + producer.lost_by_kafka,
         repeated=outcome.predictions.repeated,
         p50_ms=round(measured.p50, 1) if measured else None,
         p99_ms=round(measured.p99, 1) if measured else None,
@@ -235,7 +224,31 @@ def reconcile(
         dead_letters=outcome.dead_letters.distinct,
         lake_missing=total(producer.offsets) - lake.distinct,
         lake_repeated=lake.repeated,
+        lost_by_kafka=producer.lost_by_kafka,
     )
+
+
+def complaints(producer: ProducerReport, outcome: RunOutcome, report: AuditReport) -> list[str]:
+    """Say what is wrong, and where to look; empty where the report is clean."""
+    found = []
+    if outcome.lost:
+        first = ", ".join(outcome.first_lost(_NAMED_LOST))
+        found.append(
+            f"{outcome.lost:,} transactions were lost, the first (partition-offset of {producer.topic}): "
+            f"{first}. Does ml_inference_job run? `flink list`"
+        )
+    if report.lost_by_kafka:
+        found.append(
+            f"Kafka confirmed transactions of the run at places in {producer.topic} that it gave away again "
+            f"later: it lost what it had there, of {report.lost_by_kafka:,} transactions. Did brokers lose "
+            "their disks or their power together? `journalctl -u kafka`"
+        )
+    if report.lake_missing or report.lake_repeated:
+        found.append(
+            "the lake does not hold each transaction once. Does kafka_to_minio_job run, and do its "
+            "checkpoints succeed? `flink list`"
+        )
+    return found
 
 
 def audit_table(report: AuditReport, *, contiguous: bool = True) -> str:
@@ -255,10 +268,15 @@ def audit_table(report: AuditReport, *, contiguous: bool = True) -> str:
         ("p50", report.p50_ms, f"ms from Kafka to {to}"),
         ("p99", report.p99_ms, f"ms from Kafka to {to}"),
     ]
+    if report.lost_by_kafka:
+        at = next(number for number, row in enumerate(rows) if row[0] == "lost")
+        rows[at] = ("lost", report.lost, "neither scored nor refused, or lost by Kafka")
+        rows.insert(at + 1, ("  by Kafka", report.lost_by_kafka, "confirmed, and another has the place"))
     if report.failed:
         rows.insert(1, ("not confirmed", report.failed, "sent, but Kafka did not answer"))
     lines = [f"{name:<14} {_figure(value):>12}  {meaning}".rstrip() for name, value, meaning in rows]
-    if not contiguous:
+    # more records than places have another reason
+    if not contiguous and not report.lost_by_kafka:
         lines.append(
             "Others wrote to the topic during the run; what they sent between the run's first and last "
             "offsets is audited with it."

@@ -44,8 +44,11 @@ class _Partition:
         self.first = offset
         self.end = offset + 1
         self.count = 0
+        # offsets only grow, unless a leader lacks what another had confirmed
+        self.overwritten = 0
 
     def add(self, offset: int) -> None:
+        self.overwritten += self.count > 0 and offset < self.end
         self.first = min(self.first, offset)
         self.end = max(self.end, offset + 1)
         self.count += 1
@@ -112,8 +115,9 @@ class Delivery:
             rate_tps=round(self.sent / seconds, 1) if seconds else 0.0,
             topic=self._topic,
             offsets={number: (part.first, part.end) for number, part in partitions},
-            contiguous=all(part.end - part.first == part.count for _, part in partitions),
+            contiguous=all(part.end - part.first == part.count - part.overwritten for _, part in partitions),
             fraud_ids=self._fraud_ids if self._labelled else None,
+            overwritten=sum(part.overwritten for _, part in partitions),
         )
 
     def _account(self, future: Any, record: KeyedMessage) -> None:  # noqa: ANN401 - kafka-python ships no types

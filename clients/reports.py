@@ -25,6 +25,7 @@ class ProducerReport(msgspec.Struct, frozen=True):
         offsets: for each partition its first offset and the one after its last, as Kafka confirmed them.
         contiguous: whether only this run wrote between its first and last offset of each partition.
         fraud_ids: ids of the transactions sent that are known frauds; None where the data has no labels.
+        overwritten: records that Kafka confirmed at offsets it had given to others before: it lost those.
 
     """
 
@@ -37,6 +38,16 @@ class ProducerReport(msgspec.Struct, frozen=True):
     offsets: dict[int, tuple[int, int]]
     contiguous: bool
     fraud_ids: list[str] | None
+    overwritten: int = 0
+
+    @property
+    def lost_by_kafka(self) -> int:
+        """Records that Kafka confirmed and did not keep, as others have their places.
+
+        Reports from before `overwritten` tell only that more were confirmed than there are places.
+        """
+        places = sum(end - first for first, end in self.offsets.values())
+        return max(self.overwritten, self.sent - places)
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -76,7 +87,7 @@ class AuditReport(msgspec.Struct, frozen=True):
         alerts: distinct transactions alerted on.
         alerts_fraud: known frauds among these transactions; None where the data has no labels.
         lake_rows: rows of the run in the lake.
-        lost: records with neither prediction nor dead letter.
+        lost: records with neither prediction nor dead letter, and those that Kafka lost.
         repeated: predictions beyond the first of a record; consumers drop them.
         p50_ms: median latency; None without alerts.
         p99_ms: its 99th percentile.
@@ -85,6 +96,7 @@ class AuditReport(msgspec.Struct, frozen=True):
         dead_letters: records refused, distinct.
         lake_missing: records that are not in the lake.
         lake_repeated: rows beyond the first of a record.
+        lost_by_kafka: records that Kafka confirmed and did not keep, as others have their places.
 
     """
 
@@ -102,6 +114,7 @@ class AuditReport(msgspec.Struct, frozen=True):
     dead_letters: int
     lake_missing: int
     lake_repeated: int
+    lost_by_kafka: int
 
     @property
     def clean(self) -> bool:

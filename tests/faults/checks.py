@@ -10,6 +10,8 @@ from darkness import Place, Span
 from clients.reconciliation import OffsetCounts
 from flink_jobs.domain.scoring import Prediction
 
+# Partition, offset and transaction id: Kafka gives a place anew where it lost what was there.
+Identified = tuple[int, int, str]
 # model and table of terminal risk, as a prediction names them
 Served = tuple[str, str | None]
 # A broker's session: what it led waits for so long, though predictions of other partitions come.
@@ -24,13 +26,18 @@ class Acknowledged(NamedTuple):
     Attributes:
         place: partition and offset.
         at_s: when, in seconds since 1970, by this machine's clock.
-        poison: whether it is none that can be read; then it has to be refused.
+        transaction_id: None of poison, which cannot be read and has to be refused.
 
     """
 
     place: Place
     at_s: float
-    poison: bool = False
+    transaction_id: str | None
+
+    @property
+    def poison(self) -> bool:
+        """Whether it has to be refused."""
+        return self.transaction_id is None
 
 
 class LakeCount(NamedTuple):
@@ -75,14 +82,47 @@ class Times(NamedTuple):
 
 
 def lost(
-    acknowledged: Iterable[Acknowledged], predicted: Collection[Place], refused: Collection[Place]
+    acknowledged: Iterable[Acknowledged], predicted: Collection[Identified], refused: Collection[Place]
 ) -> list[Place]:
-    """Find records that were acknowledged and have no prediction, or if they are poison no dead letter."""
+    """Find records that were acknowledged and have no prediction, or if they are poison no dead letter.
+
+    A prediction of another transaction at the same place is none of theirs.
+    """
     return [
-        record.place
-        for record in acknowledged
-        if record.place not in (refused if record.poison else predicted)
+        place
+        for place, _, name in acknowledged
+        if (place not in refused if name is None else (*place, name) not in predicted)
     ]
+
+
+def labels_lost(acknowledged: Iterable[Identified], *found: Collection[Identified]) -> list[Place]:
+    """Find labels that were acknowledged and are not in each of these, such as the topic and the lake."""
+    return [
+        (partition, offset)
+        for partition, offset, name in acknowledged
+        if not all((partition, offset, name) in each for each in found)
+    ]
+
+
+def not_kept(
+    acknowledged: Iterable[Acknowledged], begin: Mapping[int, int], end: Mapping[int, int]
+) -> list[Place]:
+    """Find places of which Kafka lost a record: acknowledged once more, or not between a topic's two ends.
+
+    Args:
+        acknowledged: all records that were sent in between.
+        begin: by partition, the offset after its last record before them.
+        end: the same after them.
+
+    """
+    met: set[Place] = set()
+    found = []
+    for place, *_ in acknowledged:
+        partition, offset = place
+        if place in met or not begin.get(partition, 0) <= offset < end.get(partition, 0):
+            found.append(place)
+        met.add(place)
+    return found
 
 
 def differing(
@@ -136,11 +176,19 @@ def problems_of(  # noqa: PLR0913 - a row's findings, each by its name
     jobs: Sequence[str],
     services: Sequence[str],
     times: Times | None = None,
+    labels: Sequence[Place] = (),
+    not_kept: Sequence[Place] = (),
+    went_back: Sequence[str] = (),
 ) -> list[str]:
     """Say in words what does not hold; empty where all does. Without `times`, nothing was timed."""
     found = []
     if lost:
         found.append(f"{len(lost)} acknowledged records are lost: {_named(lost)}")
+    if labels:
+        found.append(f"{len(labels)} acknowledged labels are not in topic and lake: {_named(labels)}")
+    if not_kept:
+        found.append(f"Kafka did not keep what it acknowledged at {len(not_kept)} places: {_named(not_kept)}")
+    found += went_back
     if differing:
         found.append(f"{len(differing)} predictions are not as recomputed: {_named(differing)}")
     if alerts:

@@ -4,10 +4,12 @@ import math
 from bisect import bisect_left
 from collections.abc import Collection, Mapping
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 # partition and offset of a transaction
 Place = tuple[int, int]
+# whatever tells a record from the others
+Record = TypeVar("Record")
 # A prediction that comes later than this after its acknowledgement belongs to a lag: a window and a poll take
 # tenths of it, a checkpoint on two busy cores a second.
 LATE_S = 3.0
@@ -26,7 +28,7 @@ class Span(NamedTuple):
 
 
 def owed(
-    acknowledged_s: Mapping[Place, float], predicted_s: Mapping[Place, float], since_s: float
+    acknowledged_s: Mapping[Record, float], predicted_s: Mapping[Record, float], since_s: float
 ) -> list[float]:
     """Give when predictions were owed: at each acknowledgement, and at `since_s` if a record waited then.
 
@@ -38,8 +40,8 @@ def owed(
 
     """
     waited = any(
-        at < since_s and predicted_s.get(place, math.inf) > since_s + LATE_S
-        for place, at in acknowledged_s.items()
+        at < since_s and predicted_s.get(record, math.inf) > since_s + LATE_S
+        for record, at in acknowledged_s.items()
     )
     return [*acknowledged_s.values(), *([since_s] if waited else [])]
 
@@ -72,8 +74,8 @@ def dark(owed_s: Collection[float], predicted_s: Collection[float], since_s: flo
 
 
 def lag(
-    acknowledged_s: Mapping[Place, float],
-    predicted_s: Mapping[Place, float],
+    acknowledged_s: Mapping[Record, float],
+    predicted_s: Mapping[Record, float],
     since_s: float,
     until_s: float,
 ) -> Span:
@@ -91,9 +93,9 @@ def lag(
 
     """
     waits = sorted(
-        Span(max(at, since_s), predicted_s.get(place, until_s))
-        for place, at in acknowledged_s.items()
-        if predicted_s.get(place, until_s) > max(at + LATE_S, since_s)
+        Span(max(at, since_s), predicted_s.get(record, until_s))
+        for record, at in acknowledged_s.items()
+        if predicted_s.get(record, until_s) > max(at + LATE_S, since_s)
     )
     longest = Span(since_s, since_s)
     current: Span | None = None

@@ -10,7 +10,7 @@ import topics
 from catalogue import AFTER, Fault
 from checks import Times
 from containers import HostError
-from darkness import LATE_S, Place, dark, lag, owed
+from darkness import LATE_S, dark, lag, owed
 from harm import together
 from injection import Injection, Journal
 from moments import LASTING, MOMENTS
@@ -106,6 +106,7 @@ class Row:
                 settings,
                 self._mark,
                 producer.acknowledged,
+                producer.labels,
                 begin,
                 end,
                 self._began,
@@ -149,13 +150,18 @@ class Row:
         self,
         aim: str,
         producer: SteadyProducer,
-        first_s: Mapping[Place, float],
+        first_s: Mapping[str, float],
         verdict: Verdict,
         services: Sequence[str],
         jobs: Sequence[str],
     ) -> dict[str, Any]:
-        acknowledged_s = {each.place: each.at_s for each in producer.acknowledged if not each.poison}
-        predicted_s = {place: at for place, at in first_s.items() if place in acknowledged_s}
+        # by ids, as of two records at one place each has to be scored
+        acknowledged_s = {
+            each.transaction_id: each.at_s
+            for each in producer.acknowledged
+            if each.transaction_id is not None
+        }
+        predicted_s = {name: at for name, at in first_s.items() if name in acknowledged_s}
         since_s = self._mended_s if self.after_repair else self._broken_s
         times = Times(
             dark(owed(acknowledged_s, predicted_s, since_s), predicted_s.values(), since_s, self._ended_s),
@@ -225,11 +231,11 @@ def timeline(
     return counted | {name: round(at - began_s, 1) for name, at in marks.items()}
 
 
-def _waiting(producer: SteadyProducer, first_s: Mapping[Place, float], late_s: float = LATE_S) -> bool:
+def _waiting(producer: SteadyProducer, first_s: Mapping[str, float], late_s: float = LATE_S) -> bool:
     """Tell whether a record has waited so long for its prediction, and still does."""
     before_s = time.time() - late_s
     # a copy: Kafka's thread goes on to append
     return any(
-        not each.poison and each.at_s < before_s and each.place not in first_s
+        not each.poison and each.at_s < before_s and each.transaction_id not in first_s
         for each in producer.acknowledged.copy()
     )

@@ -133,6 +133,7 @@ def _run(options: argparse.Namespace) -> int:
         system.settings,
         mark,
         producer.acknowledged,
+        producer.labels,
         begin,
         topics.ends(system.settings),
         began,

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from checks import Acknowledged
+from checks import Acknowledged, Identified
 from kafka.errors import KafkaError
 
 from clients.delivery import FLUSH_TIMEOUT_S
@@ -40,7 +40,7 @@ class SteadyProducer:
         clock_off_s: how far the producer's clock is ahead, in event times as in Kafka's; it may be changed.
         poison_tps: unreadable records a second; it may be changed.
         acknowledged: of transactions and poison.
-        labels: places of the acknowledged labels.
+        labels: those that were acknowledged: partition, offset and transaction id.
         refused: records that Kafka did not confirm.
 
     """
@@ -60,7 +60,7 @@ class SteadyProducer:
         self.clock_off_s = 0.0
         self.poison_tps = 0.0
         self.acknowledged: list[Acknowledged] = []
-        self.labels: list[tuple[int, int]] = []
+        self.labels: list[Identified] = []
         self.refused = 0
 
     def start(self) -> None:
@@ -99,7 +99,7 @@ class SteadyProducer:
                 if next_poison_s <= now_s:
                     next_poison_s = now_s + 1 / self.poison_tps
                     key = self._customer().encode()
-                    self._hand_over(self._chance.choice(POISON), key, poison=True)
+                    self._hand_over(self._chance.choice(POISON), key, None)
                 number += 1
         except Exception as error:  # noqa: BLE001 - told by `stop`, in the thread of who asked
             self._error = error
@@ -119,17 +119,17 @@ class SteadyProducer:
             "amount": round(amount, 2),
         }
         key = (customer if self._by_customer else transaction_id).encode()
-        self._hand_over(msgspec.json.encode(message), key)
+        self._hand_over(msgspec.json.encode(message), key, transaction_id)
         if number % LABELLED == 0:
             label = Label(transaction_id, chance.random() < LARGE_SHARE, "faults", datetime.now(UTC))
             future = self._hand(self._settings.topics.fraud_labels, msgspec.json.encode(label), key)
             if future is not None:
-                future.add_callback(self._labelled)
+                future.add_callback(partial(self._labelled, transaction_id))
 
-    def _hand_over(self, value: bytes, key: bytes, *, poison: bool = False) -> None:
+    def _hand_over(self, value: bytes, key: bytes, transaction_id: str | None) -> None:
         future = self._hand(self._settings.topics.transactions, value, key)
         if future is not None:
-            future.add_callback(partial(self._confirmed, poison))
+            future.add_callback(partial(self._confirmed, transaction_id))
             future.add_errback(self._refused)
 
     def _hand(self, topic: str, value: bytes, key: bytes) -> Any:  # noqa: ANN401 - kafka-python ships no types
@@ -142,11 +142,12 @@ class SteadyProducer:
 
     # called by Kafka's thread; appending to a list needs no lock
 
-    def _confirmed(self, poison: bool, metadata: Any) -> None:  # noqa: ANN401, FBT001 - as kafka-python calls it
-        self.acknowledged.append(Acknowledged((metadata.partition, metadata.offset), time.time(), poison))
+    def _confirmed(self, transaction_id: str | None, metadata: Any) -> None:  # noqa: ANN401 - as kafka-python calls it
+        place = metadata.partition, metadata.offset
+        self.acknowledged.append(Acknowledged(place, time.time(), transaction_id))
 
-    def _labelled(self, metadata: Any) -> None:  # noqa: ANN401 - as above
-        self.labels.append((metadata.partition, metadata.offset))
+    def _labelled(self, transaction_id: str, metadata: Any) -> None:  # noqa: ANN401 - as above
+        self.labels.append((metadata.partition, metadata.offset, transaction_id))
 
     def _refused(self, _error: Exception) -> None:
         self.refused += 1

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any
 
 import msgspec
+from checks import Identified
 from darkness import Place
 from kafka import TopicPartition
 from kafka.errors import KafkaError
@@ -34,7 +35,9 @@ class _Coordinates(msgspec.Struct, gc=False):
     offset: int
 
 
-class _Alert(msgspec.Struct, gc=False):
+class _OfTransaction(msgspec.Struct, gc=False):
+    """A prediction, an alert or a label."""
+
     transaction_id: str
 
 
@@ -80,8 +83,18 @@ def ends(settings: Settings) -> Offsets:
 
 
 def ranges(begin: Mapping[int, int], end: Mapping[int, int]) -> OffsetRanges:
-    """Give each partition's records between two ends of a topic."""
+    """Give each partition's records between two ends of a topic; none of one that `went_back`."""
     return {part: (first, end[part]) for part, first in begin.items() if end[part] > first}
+
+
+def went_back(begin: Offsets, end: Offsets) -> list[str]:
+    """Say which partitions end before where they ended: they lost records."""
+    return [
+        f"{topic}-{part} ends at {end[topic][part]}, and ended at {first} before"
+        for topic, parts in begin.items()
+        for part, first in sorted(parts.items())
+        if end[topic][part] < first
+    ]
 
 
 def read(settings: Settings, topic: str, wanted: OffsetRanges) -> Iterator[Any]:
@@ -134,8 +147,23 @@ def places(records: Iterable[Any]) -> set[Place]:
 
 def alerted(records: Iterable[Any], mark: str) -> set[str]:
     """Give ids of the alerts on a row's transactions."""
-    found = (msgspec.json.decode(each.value, type=_Alert).transaction_id for each in records)
+    found = (msgspec.json.decode(each.value, type=_OfTransaction).transaction_id for each in records)
     return {each for each in found if each.startswith(f"{mark}-")}
+
+
+def labelled(records: Iterable[tuple[int, int, bytes]], mark: str) -> set[Identified]:
+    """Tell which labels of a row's transactions are among records: partition, offset and payload of each."""
+    decode = msgspec.json.Decoder(_OfTransaction).decode
+    found = set()
+    for partition, offset, payload in records:
+        try:
+            name = decode(payload).transaction_id
+        except NOT_THE_JSON:
+            # of somebody else
+            continue
+        if name.startswith(f"{mark}-"):
+            found.add((partition, offset, name))
+    return found
 
 
 class Watcher:
@@ -148,8 +176,8 @@ class Watcher:
         self._consumer.seek_to_end()
         for part in parts:
             self._consumer.position(part)
-        self._decode = msgspec.json.Decoder(_Coordinates).decode
-        self._first: dict[Place, float] = {}
+        self._decode = msgspec.json.Decoder(_OfTransaction).decode
+        self._first: dict[str, float] = {}
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look, name="watcher", daemon=True)
         self._error: Exception | None = None
@@ -172,8 +200,8 @@ class Watcher:
         if self._error is not None:
             raise RuntimeError(f"predictions were not watched: {self._error!r}") from self._error
 
-    def first_s(self) -> dict[Place, float]:
-        """Give when the first prediction of each transaction came, in seconds since 1970."""
+    def first_s(self) -> dict[str, float]:
+        """Give when the first prediction of each transaction came, by its id, in seconds since 1970."""
         return self._first.copy()
 
     def _look(self) -> None:
@@ -183,9 +211,9 @@ class Watcher:
                 now_s = time.time()
                 for record in (each for records in batches.values() for each in records):
                     try:
-                        at = self._decode(record.value or b"")
+                        of = self._decode(record.value or b"")
                     except NOT_THE_JSON:
                         continue
-                    self._first.setdefault((at.partition, at.offset), now_s)
+                    self._first.setdefault(of.transaction_id, now_s)
         except Exception as error:  # noqa: BLE001 - told by `stop`
             self._error = error

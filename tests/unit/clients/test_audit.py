@@ -1,8 +1,10 @@
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,6 +82,7 @@ def test_a_clean_run() -> None:
         outcome.take(alert(*where))
     report = audit.reconcile(RUN, outcome, full_lake(), None)
     assert report.clean
+    assert audit.complaints(RUN, outcome, report) == []
     assert (report.sent, report.scored, report.lost, report.repeated) == (10, 10, 0, 0)
     assert (report.alerts, report.alerts_fraud) == (2, 1)
     assert (report.lake_rows, report.lake_missing, report.lake_repeated) == (10, 0, 0)
@@ -97,6 +100,36 @@ def test_what_is_neither_scored_nor_refused_is_lost() -> None:
     assert outcome.first_lost(5) == ["3-102", "3-103"]
     assert outcome.first_lost(1) == ["3-102"]
     assert not report.clean
+
+
+@pytest.mark.parametrize("told", [{"sent": 11}, {"overwritten": 1}, {"sent": 12, "overwritten": 1}])
+def test_what_kafka_lost_is_lost_though_its_place_is_taken(told: dict[str, int]) -> None:
+    run = msgspec.structs.replace(RUN, contiguous=False, **told)
+    outcome = RunOutcome(run, TOPICS)
+    for partition, offset in everything():
+        outcome.take(prediction(partition, offset))
+    report = audit.reconcile(run, outcome, full_lake(), None)
+    assert (report.lost, report.lost_by_kafka) == (told.get("sent", 11) - 10,) * 2
+    assert not report.clean
+    shown = audit.audit_table(report, contiguous=False)
+    assert re.search(rf"by Kafka +{report.lost} ", shown)
+    assert "Others wrote to the topic" not in shown
+    (said,) = audit.complaints(run, outcome, report)
+    assert "Kafka confirmed" in said
+    assert "ml_inference_job" not in said
+
+
+def test_what_jobs_lost_is_told_apart_from_what_kafka_lost() -> None:
+    run = msgspec.structs.replace(RUN, overwritten=2)
+    outcome = RunOutcome(run, TOPICS)
+    for partition, offset in everything()[1:]:
+        outcome.take(prediction(partition, offset))
+    report = audit.reconcile(run, outcome, OffsetCounts(RANGES), None)
+    assert (report.lost, report.lost_by_kafka) == (3, 2)
+    jobs, kafka, lake = audit.complaints(run, outcome, report)
+    assert jobs.startswith("1 transactions were lost, the first (partition-offset of transactions): 0-10.")
+    assert "of 2 transactions" in kafka
+    assert "the lake does not hold each transaction once" in lake
 
 
 def test_repeated_predictions_are_counted_but_not_wrong() -> None:

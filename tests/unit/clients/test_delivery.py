@@ -68,6 +68,21 @@ def test_of_several_failures_the_first_is_told(monkeypatch: pytest.MonkeyPatch) 
     assert "record 1 too slow" in delivery.first_error
 
 
+def test_a_log_that_was_cut_off_and_written_anew_is_noticed() -> None:
+    producer = Producer()
+    delivery = Delivery(producer, "transactions")
+    for n, record in enumerate(records(10)):
+        delivery.send(record)
+        if n == 5:
+            # what was confirmed last at 101 and 102 was in no replica that leads now
+            producer.next_offset[0] -= 2
+    report = delivery.finish()
+    assert (report.sent, report.offsets[0], report.overwritten) == (10, (100, 103), 2)
+    # nobody else wrote
+    assert report.contiguous
+    assert send(Producer(), 10).overwritten == 0
+
+
 def test_records_of_others_in_between_are_noticed() -> None:
     producer = Producer()
     delivery = Delivery(producer, "transactions")

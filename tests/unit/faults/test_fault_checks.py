@@ -1,8 +1,10 @@
 """Each check of a row is seen to fail."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import lake_counts
 import msgspec
@@ -10,15 +12,32 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from checks import Acknowledged, LakeCount, Times, alerts_differing, differing, jobs_wrong, lost, problems_of
+import row
+import topics
+import verdict
+from checks import (
+    Acknowledged,
+    Identified,
+    LakeCount,
+    Times,
+    alerts_differing,
+    differing,
+    jobs_wrong,
+    lost,
+    not_kept,
+    problems_of,
+)
 from darkness import Span
+from nobodys_settings import SETTINGS
 from steady_producer import POISON
 from verdict import Verdict
 
+from clients.reconciliation import OffsetRanges
+from flink_jobs.domain.label import Label
 from flink_jobs.domain.scoring import Prediction
 from flink_jobs.domain.transaction import InvalidTransaction, parse_transaction
 from flink_jobs.store.folders import LocalFolder
-from flink_jobs.store.lake import Lake
+from flink_jobs.store.lake import Lake, LakeRecord, folders_of
 
 QUIET = Times(Span(0, 1), Span(0, 1), 20)
 
@@ -29,18 +48,135 @@ def prediction(offset: int, **changes: object) -> Prediction:
 
 
 def test_a_record_that_is_dropped_is_lost() -> None:
-    acknowledged = [Acknowledged((0, offset), 1.0) for offset in range(5)]
-    everything = {(0, offset) for offset in range(5)}
+    acknowledged = [Acknowledged((0, offset), 1.0, f"m-{offset}") for offset in range(5)]
+    everything = {(0, offset, f"m-{offset}") for offset in range(5)}
     assert lost(acknowledged, everything, set()) == []
-    assert lost(acknowledged, everything - {(0, 3)}, set()) == [(0, 3)]
+    assert lost(acknowledged, everything - {(0, 3, "m-3")}, set()) == [(0, 3)]
     # a good record that is refused is not scored
-    assert lost(acknowledged, everything - {(0, 3)}, {(0, 3)}) == [(0, 3)]
+    assert lost(acknowledged, everything - {(0, 3, "m-3")}, {(0, 3)}) == [(0, 3)]
 
 
 def test_poison_has_to_be_refused() -> None:
-    poison = [Acknowledged((0, 7), 1.0, poison=True)]
+    poison = [Acknowledged((0, 7), 1.0, None)]
     assert lost(poison, set(), {(0, 7)}) == []
-    assert lost(poison, {(0, 7)}, set()) == [(0, 7)]
+    assert lost(poison, {(0, 7, "m-7")}, set()) == [(0, 7)]
+
+
+def test_kafka_keeps_each_record_at_a_place_of_its_own_between_the_ends() -> None:
+    kept = [Acknowledged((0, offset), 1.0, f"m-{offset}") for offset in (10, 11)]
+    assert not_kept(kept, {0: 10}, {0: 12}) == []
+    assert not_kept([*kept, Acknowledged((0, 10), 2.0, "m-12")], {0: 10}, {0: 12}) == [(0, 10)]
+    assert not_kept([*kept, Acknowledged((0, 11), 2.0, None)], {0: 10}, {0: 12}) == [(0, 11)]
+    # where others' records had been, and where nothing is any more
+    assert not_kept(kept, {0: 11}, {0: 12}) == [(0, 10)]
+    assert not_kept(kept, {0: 10}, {0: 11}) == [(0, 11)]
+
+
+def test_ends_that_went_back_are_told() -> None:
+    begin = {"transactions": {0: 5, 1: 7}, "fraud_labels": {0: 3}}
+    assert topics.went_back(begin, begin) == []
+    end = {"transactions": {0: 4, 1: 9}, "fraud_labels": {0: 3}}
+    assert topics.went_back(begin, end) == ["transactions-0 ends at 4, and ended at 5 before"]
+
+
+def label(transaction_id: str) -> bytes:
+    return msgspec.json.encode(
+        Label(transaction_id, is_fraud=True, labelled_by="x", labelled_at=datetime.now(UTC))
+    )
+
+
+class Row:
+    """A row's records as they lie in Kafka and in the lake: each at partition 0, from offset 100 on.
+
+    Attributes:
+        transactions: ids, in order.
+        labels: ids that are labelled, in order.
+        stored: those of the lake.
+
+    """
+
+    def __init__(self, transactions: list[str], labels: list[str]) -> None:
+        self.transactions = transactions
+        self.labels = labels
+        self.stored = labels
+
+    def read(self, _settings: object, topic: str, wanted: OffsetRanges) -> Iterator[Any]:
+        written: dict[str, list[bytes]] = {
+            "predictions": [
+                msgspec.json.encode(prediction(offset, transaction_id=name))
+                for offset, name in enumerate(self.transactions, start=100)
+            ],
+            "fraud_labels": list(map(label, self.labels)),
+        }
+        for offset, each in enumerate(written.get(topic, []), start=100):
+            if offset in range(*wanted.get(0, (0, 0))):
+                yield SimpleNamespace(partition=0, offset=offset, value=each)
+
+    def records(self, _since_s: float) -> list[LakeRecord]:
+        return [LakeRecord(label(name), 0, 0, offset) for offset, name in enumerate(self.stored, start=100)]
+
+
+def judged(
+    monkeypatch: pytest.MonkeyPatch, found: Row, acknowledged: list[Acknowledged], labels: list[Identified]
+) -> Verdict:
+    monkeypatch.setattr(verdict.topics, "read", found.read)
+    monkeypatch.setattr(verdict, "in_lake", lambda *_: {})
+    monkeypatch.setattr(verdict, "open_lake", lambda *_: found)
+    names = SETTINGS.topics
+    begin = {topic: {0: 100} for topic in folders_of(names)}
+    end = begin | {
+        names.transactions: {0: 100 + len(found.transactions)},
+        names.predictions: {0: 100 + len(found.transactions)},
+        names.fraud_labels: {0: 100 + len(found.labels)},
+    }
+    return verdict.judge(
+        SETTINGS, "m", acknowledged, labels, begin, end, datetime.now(UTC), by_customer=False
+    )
+
+
+def test_a_row_of_which_nothing_is_lost_has_no_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Row(["m-0", "m-1"], ["m-0"])
+    acknowledged = [Acknowledged((0, 100), 1.0, "m-0"), Acknowledged((0, 101), 1.0, "m-1")]
+    assert judged(monkeypatch, lab, acknowledged, [(0, 100, "m-0")]).problems([], []) == []
+
+
+def test_a_record_that_kafka_lost_is_waited_for_though_the_one_at_its_place_is_scored() -> None:
+    acknowledged = [Acknowledged((0, 100), 1.0, "m-0"), Acknowledged((0, 100), 9.0, "m-1")]
+    producer = cast("Any", SimpleNamespace(acknowledged=[*acknowledged, Acknowledged((0, 101), 9.0, None)]))
+    assert row._waiting(producer, {"m-1": 9.5})  # noqa: SLF001 - all else of a row needs a lab
+    assert not row._waiting(producer, {"m-0": 1.5, "m-1": 9.5})  # noqa: SLF001
+
+
+def test_a_record_that_kafka_lost_is_lost_though_another_has_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was acknowledged first was in no replica that led later."""
+    lab = Row(["m-1"], ["m-1"])
+    acknowledged = [Acknowledged((0, 100), 1.0, "m-0"), Acknowledged((0, 100), 9.0, "m-1")]
+    found = judged(monkeypatch, lab, acknowledged, [(0, 100, "m-0"), (0, 100, "m-1")])
+    assert found.counts() | {"lost": 1, "labels_lost": 1, "not_kept": 1} == found.counts()
+    assert found.problems([], []) == [
+        "1 acknowledged records are lost: 0-100",
+        "1 acknowledged labels are not in topic and lake: 0-100",
+        "Kafka did not keep what it acknowledged at 1 places: 0-100",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kept", "stored"), [([], []), ([], ["m-0"]), (["m-0"], []), (["m-0"], ["m-1"]), (["m-1"], ["m-0"])]
+)
+def test_a_label_has_to_be_in_the_topic_and_in_the_lake(
+    monkeypatch: pytest.MonkeyPatch, kept: list[str], stored: list[str]
+) -> None:
+    lab = Row(["m-0"], kept)
+    lab.stored = stored
+    acknowledged = [Acknowledged((0, 100), 1.0, "m-0")]
+    assert judged(monkeypatch, lab, acknowledged, [(0, 100, "m-0")]).labels == [(0, 100)]
+
+
+def test_labels_of_others_and_what_is_none_are_passed_over() -> None:
+    records = [(0, 1, b"x"), (0, 2, b'{"transaction_id": "n-1"}'), (1, 3, b'{"transaction_id": "m-1"}')]
+    assert topics.labelled(records, "m") == {(1, 3, "m-1")}
 
 
 @pytest.mark.parametrize("payload", POISON)
@@ -114,6 +250,9 @@ NOTHING: dict[str, Any] = {
     ("found", "told"),
     [
         ({"lost": [(0, 7), (1, 2)]}, "2 acknowledged records are lost: 0-7, 1-2"),
+        ({"labels": [(0, 7)]}, "1 acknowledged labels are not in topic and lake: 0-7"),
+        ({"not_kept": [(0, 7)]}, "Kafka did not keep what it acknowledged at 1 places: 0-7"),
+        ({"went_back": ["t-0 ends at 4, and ended at 5 before"]}, "t-0 ends at 4, and ended at 5 before"),
         ({"differing": [(0, 1)]}, "1 predictions are not as recomputed: 0-1"),
         ({"alerts": list("abcd")}, "4 transactions are alerted on wrongly or not: a, b, c, …"),
         ({"lake": {"labels": LakeCount(3, 0)}}, "the lake's labels misses 3 records"),
@@ -173,9 +312,11 @@ def test_a_file_that_is_doubled_is_repeated_and_one_that_is_gone_is_missing(tmp_
 
 def test_a_verdict_counts_each_kind_by_its_name() -> None:
     lake = {"transactions": LakeCount(missing=3, repeated=0), "labels": LakeCount(missing=4, repeated=2)}
-    found = Verdict([(0, 1)], [(0, 2), (0, 3)], 5, ["a", "b", "c"], lake)
+    found = Verdict([(0, 1)], [(0, 2), (0, 3)], 5, ["a", "b", "c"], lake, [(0, 4)] * 6, [(0, 5)] * 8)
     assert found.counts() == {
         "lost": 1,
+        "labels_lost": 6,
+        "not_kept": 8,
         "repeated": 5,
         "missing_in_lake": 7,
         "repeated_in_lake": 2,

@@ -104,7 +104,9 @@ def test_customers_and_ids_bear_the_mark_and_are_read_by_the_job(kafka: Kafkas) 
     assert all(each.key.startswith(b"f1-c") for each in came)
     assert len(producer.acknowledged) + producer.refused == len(came)
     assert producer.refused > 0
-    assert not any(each.poison for each in producer.acknowledged)
+    # each with its own place
+    ids = {offset: json.loads(each.value)["transaction_id"] for offset, each in enumerate(kafka.sent, 1)}
+    assert all(ids[each.place[1]] == each.transaction_id for each in producer.acknowledged)
 
 
 def test_other_keys_are_those_of_transactions(kafka: Kafkas) -> None:
@@ -120,6 +122,10 @@ def test_some_are_labelled(kafka: Kafkas) -> None:
     assert len(labels) >= 5
     assert 0 < len(producer.labels) <= len(labels)
     assert all(parse_label(each.value).transaction_id.startswith("f1-") for each in labels)
+    for partition, offset, transaction_id in producer.labels:
+        told = kafka.sent[offset - 1]
+        assert (partition, told.topic) == (0, "fraud_labels")
+        assert parse_label(told.value).transaction_id == transaction_id
 
 
 def test_a_clock_that_is_off_shows_in_event_times_and_in_kafkas(kafka: Kafkas) -> None:
