@@ -164,6 +164,25 @@ def test_a_transaction_that_is_lost_is_amiss(ask: Run, answers: dict[str, str]) 
     )
 
 
+def test_what_one_host_found_ends_the_playbooks_that_begin_with_it(
+    run_playbook: Run, stand_in: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    stand_in("kafka-health", "echo healthy")
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars/node2.yml").write_text("health_audit_lacks: [a transaction is lost]")
+    (tmp_path / "play.yml").write_text(f"""
+- import_playbook: {PLAYBOOKS}/health.yml
+- hosts: kafka
+  gather_facts: false
+  tasks: []
+""")
+    groups = {"kafka": ["node1"], "elsewhere": ["node2"]}
+    ran = run_playbook(tmp_path / "play.yml", groups, "--extra-vars", "health_timeout_s=2")
+    assert ran.returncode != 0, ran.stdout + ran.stderr
+    assert "a transaction is lost" in ran.stdout
+    assert "PLAY [kafka]" not in ran.stdout
+
+
 def test_a_drive_that_fills_up_is_reported_and_fails_nothing(ask: Run, answers: dict[str, str]) -> None:
     drives = [
         {"endpoint": f"drive-{taken}", "state": "ok", "totalspace": 1000, "availspace": 1000 - 10 * taken}

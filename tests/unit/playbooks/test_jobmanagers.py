@@ -53,6 +53,7 @@ def asked(run_playbook: Run, tmp_path: Path) -> Callable[..., list[str]]:
     return run
 
 
+DOWN = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
 BOTH = ["ml_inference_job", "kafka_to_minio_job"]
 
 
@@ -68,14 +69,89 @@ def test_the_first_jobmanagers_host_that_is_there_looks_after_the_jobs(
 def test_a_host_that_is_down_without_anybody_saying_so_is_passed_over(
     asked: Callable[..., list[str]], tmp_path: Path
 ) -> None:
-    down = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
     (tmp_path / "host_vars").mkdir()
-    (tmp_path / "host_vars/node1.yml").write_text(yaml.safe_dump(down))
+    (tmp_path / "host_vars/node1.yml").write_text(yaml.safe_dump(DOWN))
     assert asked() == [f"node2 {job}" for job in 2 * BOTH]
 
 
 def test_what_one_host_refuses_no_other_starts(asked: Callable[..., list[str]]) -> None:
     assert asked("--extra-vars", "refused=true") == ["node1 ml_inference_job"]
+
+
+@pytest.fixture
+def run_with_job(
+    run_playbook: Run, stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """Run a playbook with two JobManagers, and these tasks in place of role flink_job."""
+    stand_in("systemctl", 'printf "LoadState=loaded\nActiveState=active\n"')
+    stand_in("kafka-metadata-quorum", "echo 'CurrentVoters: []'")
+    stand_in("kafka-cluster", "echo ID HOST")
+
+    def run(playbook: str, tasks: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        for role, names in {
+            "flink_job": ["main", "prune"],
+            "python_app": ["main", "peers", "finish"],
+        }.items():
+            folder = tmp_path / "roles" / role / "tasks"
+            folder.mkdir(parents=True)
+            for name in names:
+                (folder / f"{name}.yml").write_text("[]")
+        (tmp_path / "roles/flink_job/tasks/main.yml").write_text(tasks)
+        monkeypatch.setenv("ANSIBLE_ROLES_PATH", f"{tmp_path}/roles:{PLAYBOOKS.parent}/roles")
+        groups = GROUPS | {
+            "flink_jobmanager": ["node1", "node2"],
+            "flink_taskmanager": ["node4", "node5"],
+            "training": ["node6"],
+        }
+        return run_playbook(PLAYBOOKS / playbook, groups, *arguments)
+
+    return run
+
+
+def plays(ran: subprocess.CompletedProcess[str]) -> list[str]:
+    return re.findall(r"^PLAY \[(.*)\]", ran.stdout, re.MULTILINE)
+
+
+REFUSED = "- ansible.builtin.fail: {msg: the job is refused}"
+LOST = yaml.safe_dump([{"ansible.builtin.ping": {}, "vars": DOWN}])
+
+
+@pytest.mark.parametrize(
+    ("playbook", "tasks", "arguments", "last"),
+    [
+        ("jobs.yml", REFUSED, [], "Jobs"),
+        ("jobs.yml", LOST, [], "Jobs"),
+        (
+            "flink.yml",
+            LOST,
+            ["--start-at-task", "See which hosts can be reached"],
+            "Stream processing (Flink)",
+        ),
+        ("remove.yml", REFUSED, ["--extra-vars", "remove_host=node5"], "Jobs"),
+        ("zookeeper_anew.yml", REFUSED, ["--check"], "The jobs"),
+        (
+            "restart.yml",
+            REFUSED,
+            ["--tags", "jobmanager", "--extra-vars", '{"zookeeper_quorum": ""}'],
+            "JobManagers",
+        ),
+    ],
+)
+def test_a_run_ends_with_the_host_that_looks_after_the_jobs(
+    run_with_job: Run, playbook: str, tasks: str, arguments: list[str], last: str
+) -> None:
+    ran = run_with_job(playbook, tasks, *arguments)
+    assert ran.returncode != 0, ran.stdout
+    assert plays(ran)[-1] == last
+    assert "Restart the JobManager" not in ran.stdout
+
+
+def test_a_run_goes_on_without_a_jobmanagers_host_that_is_down(run_with_job: Run, tmp_path: Path) -> None:
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars/node1.yml").write_text(yaml.safe_dump(DOWN))
+    ran = run_with_job("jobs.yml", f"- ansible.builtin.copy: {{content: '', dest: {tmp_path}/done}}")
+    assert (tmp_path / "done").exists(), ran.stdout
+    assert plays(ran)[-1] == "Old releases of the jobs' code"
 
 
 def test_whatever_looks_after_jobs_does_so_on_one_host() -> None:
@@ -192,6 +268,30 @@ def test_where_another_cluster_is_to_run_nothing_is_configured_before_the_jobs_h
     assert order[2] == "stopped by node1", order
     assert {*order[3:5]} == {"configured node1", "configured node2"}, order
     assert order[5:] == ["compared"] * 4
+
+
+def test_the_jobmanager_that_leads_is_left_alone_once_another_does_not_come_back(
+    run_playbook: Run, stand_in: StandIn, tmp_path: Path
+) -> None:
+    # nobody listens at any other address
+    with HTTPServer(("127.0.0.2", 0), Answering) as leads:
+        port = leads.server_port
+        stand_in("flink-leader", f"echo http://127.0.0.2:{port}")
+        stand_in(
+            "systemctl", f'echo "$*" >> {tmp_path}/calls; printf "LoadState=loaded\nActiveState=active\n"'
+        )
+        variables = {
+            "host_address": "127.0.0.{{ node_index }}",
+            "ports": {"flink_web": port},
+            "zookeeper_quorum": "192.0.2.1:2181",
+            "flink_start_timeout_s": 2,
+        }
+        arguments = ["--tags", "jobmanager", "--extra-vars", json.dumps(variables)]
+        groups = GROUPS | {"flink_jobmanager": ["node1", "node2"]}
+        ran = run_playbook(PLAYBOOKS / "restart.yml", groups, *arguments)
+    assert ran.returncode != 0, ran.stdout
+    assert plays(ran)[-1] == "JobManagers"
+    assert (tmp_path / "calls").read_text().splitlines().count("restart flink-jobmanager.service") == 1
 
 
 def test_without_zookeeper_there_is_one_jobmanager(run_playbook: Run) -> None:
