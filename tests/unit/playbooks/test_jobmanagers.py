@@ -146,6 +146,23 @@ def test_a_run_ends_with_the_host_that_looks_after_the_jobs(
     assert "Restart the JobManager" not in ran.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "ends"),
+    [
+        (["--limit", "node6"], "no JobManager's host is in this run"),
+        (["--limit", "node6", "--skip-tags", "jobs"], ""),
+        ([], ""),
+    ],
+)
+def test_zookeeper_keeps_its_data_unless_the_jobs_were_stopped(
+    run_with_job: Run, arguments: list[str], ends: str
+) -> None:
+    ran = run_with_job("zookeeper_anew.yml", "[]", "--check", *arguments)
+    assert (ran.returncode != 0) is bool(ends), ran.stdout
+    assert ends in " ".join(ran.stdout.split())
+    assert ("Look for ZooKeeper" in ran.stdout) is not bool(ends)
+
+
 def test_a_run_goes_on_without_a_jobmanagers_host_that_is_down(run_with_job: Run, tmp_path: Path) -> None:
     (tmp_path / "host_vars").mkdir()
     (tmp_path / "host_vars/node1.yml").write_text(yaml.safe_dump(DOWN))

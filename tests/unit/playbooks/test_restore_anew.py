@@ -53,6 +53,25 @@ esac""",
     assert not (tmp_path / "changed").exists()
 
 
+def test_nothing_is_restored_where_nobody_looked_at_kafka(
+    run_playbook: Run, stand_in: StandIn, tmp_path: Path
+) -> None:
+    stand_in(
+        "mc",
+        f"""case "$*" in
+  "cat "* | "diff "* | "ls lab/flink/") ;;
+  "ls "*) echo '[2026] 0B models/' ;;
+  *) touch {tmp_path}/changed ;;
+esac""",
+    )
+    groups = GROUPS | {"minio": ["node3"]}
+    ran = run_playbook(ANSIBLE / "playbooks/restore_anew.yml", groups, "--limit", "minio")
+    told = " ".join((ran.stdout + ran.stderr).split())
+    assert ran.returncode != 0, told
+    assert "Nothing was changed: no broker is in this run" in told
+    assert not (tmp_path / "changed").exists()
+
+
 @pytest.mark.parametrize(
     ("latest", "told"),
     [
