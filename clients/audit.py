@@ -263,15 +263,11 @@ def audit_table(report: AuditReport, *, contiguous: bool = True) -> str:
         ("lake rows", report.lake_rows, "in Parquet on MinIO"),
         ("  missing", report.lake_missing, "sent, but not in the lake"),
         ("  repeated", report.lake_repeated, "rows beyond the first of a record"),
-        ("lost", report.lost, "neither scored nor refused"),
+        *_lost_rows(report),
         ("repeated", report.repeated, "predictions, before dropping repeats"),
         ("p50", report.p50_ms, f"ms from Kafka to {to}"),
         ("p99", report.p99_ms, f"ms from Kafka to {to}"),
     ]
-    if report.lost_by_kafka:
-        at = next(number for number, row in enumerate(rows) if row[0] == "lost")
-        rows[at] = ("lost", report.lost, "neither scored nor refused, or lost by Kafka")
-        rows.insert(at + 1, ("  by Kafka", report.lost_by_kafka, "confirmed, and another has the place"))
     if report.failed:
         rows.insert(1, ("not confirmed", report.failed, "sent, but Kafka did not answer"))
     lines = [f"{name:<14} {_figure(value):>12}  {meaning}".rstrip() for name, value, meaning in rows]
@@ -282,6 +278,15 @@ def audit_table(report: AuditReport, *, contiguous: bool = True) -> str:
             "offsets is audited with it."
         )
     return "\n".join(lines)
+
+
+def _lost_rows(report: AuditReport) -> list[tuple[str, float | None, str]]:
+    if not report.lost_by_kafka:
+        return [("lost", report.lost, "neither scored nor refused")]
+    return [
+        ("lost", report.lost, "neither scored nor refused, or lost by Kafka"),
+        ("  by Kafka", report.lost_by_kafka, "confirmed, and another has the place"),
+    ]
 
 
 def _figure(value: float | None) -> str:

@@ -1,6 +1,6 @@
 """Scored transactions of a period, and what is counted among them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,11 +55,13 @@ class ScoredRows:
         """Hold the probabilities of alerts, and of others, to the labels, where these tell anything."""
         if manifest.calibration is None or not labels.frauds:
             return {}
-        verdicts, untold = self._verdicts(labels), self.untold(labels)
+        verdicts = self._verdicts(labels)
+        kinds = self._kinds(verdicts, labels.control_share)
+        untold = _untold(verdicts, kinds)
         knots = manifest.calibration
         probabilities = np.interp(self.scores, knots.scores, knots.probabilities)
         bursts = self.alerts().dispersion
-        groups = {name: kind & (verdicts >= 0) for name, kind in self._kinds(labels).items()}
+        groups = {name: kind & (verdicts >= 0) for name, kind in kinds.items()}
         return {
             name: foretold(
                 probabilities[group], verdicts[group] == 1, bursts, *(each[group] for each in self.origins)
@@ -70,11 +72,8 @@ class ScoredRows:
 
     def untold(self, labels: Labels) -> dict[str, str]:
         """Say why labels tell nothing of alerts, or of others; nothing where they do, or where none is."""
-        verdicts, words = self._verdicts(labels), {"alerts": "alerts", "others": "control transactions"}
-        reasons = {
-            name: only_frauds(verdicts[kind], words[name]) for name, kind in self._kinds(labels).items()
-        }
-        return {name: reason for name, reason in reasons.items() if reason}
+        verdicts = self._verdicts(labels)
+        return _untold(verdicts, self._kinds(verdicts, labels.control_share))
 
     def missing_labels(self, manifest: Manifest, labels: Labels) -> Iterator[str]:
         """Say so where the latest of these have no label, though some should."""
@@ -99,12 +98,12 @@ class ScoredRows:
             f"labels, {manifest.label_delay_days} d: do labels come into the lake?"
         )
 
-    def _kinds(self, labels: Labels) -> dict[str, NDArray[np.bool_]]:
+    def _kinds(self, verdicts: NDArray[np.int8], control_share: float) -> dict[str, NDArray[np.bool_]]:
         """Give alerts and others, [rows] each: where labels of others are missing, control transactions."""
         others = ~self.alerted
-        if (self._verdicts(labels)[others] < 0).any():
+        if (verdicts[others] < 0).any():
             # what is labelled of the rest are frauds that somebody reported
-            others &= chosen(self.ids.tolist(), labels.control_share)
+            others &= chosen(self.ids.tolist(), control_share)
         return {"alerts": self.alerted, "others": others}
 
     def _verdicts(self, labels: Labels) -> NDArray[np.int8]:
@@ -114,3 +113,9 @@ class ScoredRows:
 
     def _labelled(self, labels: Labels) -> NDArray[np.bool_]:
         return np.array([name in labels.frauds for name in self.ids.tolist()], dtype=np.bool_)
+
+
+def _untold(verdicts: NDArray[np.int8], kinds: Mapping[str, NDArray[np.bool_]]) -> dict[str, str]:
+    words = {"alerts": "alerts", "others": "control transactions"}
+    reasons = {name: only_frauds(verdicts[kind], words[name]) for name, kind in kinds.items()}
+    return {name: reason for name, reason in reasons.items() if reason}

@@ -74,25 +74,16 @@ class LabelledData:
 
     def labelled_on(self, day: int) -> NDArray[np.bool_]:
         """Tell of which transactions it is known when a day begins whether they were fraud."""
-        over = self._delay_is_over(day)
         if self.transactions.label is not None or self.unlabelled_is_honest:
-            return over
-        given = np.zeros(len(over), dtype=np.bool_)
-        if self.history is not None:
-            given[self._changes.rows[self._changes.known_days <= day]] = True
-        return given
+            return self._delay_is_over(day)
+        return self._given(day)
 
     def labelled_by_now(self) -> NDArray[np.bool_]:
         """Tell of which transactions it is known now whether they were fraud; labels given today count."""
-        over = self._delay_is_over(self.as_of_day)
         if self.transactions.label is not None:
-            return np.ones_like(over)
-        if self.unlabelled_is_honest:
-            return over
-        given = np.zeros_like(over)
-        if self.history is not None:
-            given[self._changes.rows] = True
-        return given & over
+            return np.ones(len(self.transactions.frame), dtype=np.bool_)
+        over = self._delay_is_over(self.as_of_day)
+        return over if self.unlabelled_is_honest else over & self._given(NEVER)
 
     def known_as_fraud_from(self) -> NDArray[np.int32]:
         """Give the day from whose beginning on each transaction is known as a fraud, else NEVER."""
@@ -106,8 +97,7 @@ class LabelledData:
 
     def known_on(self, day: int) -> NDArray[np.int8]:
         """Give each transaction's label as known when a day begins; 0 if none is known yet."""
-        over = self.transactions.days() + known_after_days(self.label_delay_days) <= day
-        known = np.where(over, self.known_in_time(), 0).astype(np.int8)
+        known = np.where(self._delay_is_over(day), self.known_in_time(), 0).astype(np.int8)
         changes = self.found_out_later()
         if changes is not None:
             by_then = changes.known_days <= day
@@ -142,6 +132,13 @@ class LabelledData:
         """Tell of which transactions the delay of labels is over when a day begins."""
         over: NDArray[np.bool_] = self.transactions.days() + known_after_days(self.label_delay_days) <= day
         return over
+
+    def _given(self, day: int) -> NDArray[np.bool_]:
+        """Tell which transactions have a label that counts when a day begins."""
+        given = np.zeros(len(self.transactions.frame), dtype=np.bool_)
+        if self.history is not None:
+            given[self._changes.rows[self._changes.known_days <= day]] = True
+        return given
 
     def _by_file(self) -> NDArray[np.int8]:
         frame, label = self.transactions.frame, self.transactions.label
