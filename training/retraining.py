@@ -8,7 +8,7 @@ from flink_jobs.domain.model import EXPLAINER_FILE, ONNX_FILE, ServedModel
 from training.candidate import train
 from training.examples import prepare
 from training.forest import Forest
-from training.gate import TooEarlyError, compare_on, compare_twin
+from training.gate import Comparison, TooEarlyError, compare_on, compare_twin
 from training.labelled_data import LabelledData
 from training.procedure import TEST_DAYS, TRAIN_DAYS, Scored
 from training.publish import write
@@ -20,6 +20,17 @@ SHADOW_DAYS = 14
 def shadow_is_over(since: date, today: date, shadow_days: int) -> bool:
     """Tell whether a challenger is to be judged; in whole days, as weekly runs begin minutes apart."""
     return (today - since).days >= shadow_days
+
+
+def why_dropped(comparison: Comparison) -> str | None:
+    """Say why a challenger is not promoted unless somebody says so; None where it is.
+
+    The gate lets a model pass that measured a little worse, which a person may have reasons for. Nothing is
+    gained by one that is promoted because another week has gone by.
+    """
+    if not comparison.passes:
+        return "may be worse"
+    return "is not better" if comparison.challenger < comparison.champion else None
 
 
 def train_in(folder: Path, data: LabelledData, forest: Forest) -> tuple[ServedModel, Scored]:
@@ -82,7 +93,7 @@ class Retraining:
             return "the challenger is in the shadow"
         comparison = compare_on(data, challenger, self.promoted)
         self._challenger = None
-        if not comparison.passes:
-            return f"the challenger may be worse, and is dropped: {comparison}"
+        if why := why_dropped(comparison):
+            return f"the challenger {why}, and is dropped: {comparison}"
         self.promoted = challenger
         return f"the challenger is promoted: {comparison}"

@@ -2,8 +2,9 @@
 
 Each run does the next step. Without a challenger it trains one; its twin must pass the gate. A challenger
 that has been in the shadow for long enough is compared with the promoted model on days that neither has
-learnt from; with `--auto-promote` it is promoted or dropped by that, else it is only reported on. Where the
-lake has too little yet, it says what is missing, and ends well: the next run may do it.
+learnt from; with `--auto-promote` it is promoted where it passes the gate and measured at least as good, and
+dropped where not; without, it is only reported on. Where the lake has too little yet, it says what is
+missing, and ends well: the next run may do it.
 """
 
 import argparse
@@ -44,7 +45,7 @@ from training.printable import printable
 from training.promotions import Promotions
 from training.publish import PublishError, upload, write
 from training.release_writer import PromotionError
-from training.retraining import SHADOW_DAYS, shadow_is_over
+from training.retraining import SHADOW_DAYS, shadow_is_over, why_dropped
 from training.steps import step
 from training.tables import DatasetError, TooLittleDataError
 
@@ -131,12 +132,12 @@ def _judge(promotions: Promotions, version: str, comparison: Comparison, *, auto
     print(f"{version}: {comparison}")
     if not auto_promote:
         print(f"it {_would(comparison)} the gate; `fraud-models promote` or `unchallenge` is for you to say")
-    elif comparison.passes:
+    elif why := why_dropped(comparison):
+        promotions.unchallenge(f"{why}; {comparison}")
+        print(f"dropped {version}, which {why}")
+    else:
         print(promotions.promote(version, f"retrained; {comparison}").terminals)
         print(f"promoted {version}")
-    else:
-        promotions.unchallenge(f"may be worse; {comparison}")
-        print(f"dropped {version}")
 
 
 def _would(comparison: Comparison) -> str:
@@ -180,7 +181,10 @@ def _parser() -> argparse.ArgumentParser:
         help="how long a new model scores beside the promoted one before it is judged (default: %(default)s)",
     )
     shadow.add_argument(
-        "--auto-promote", action="store_true", help="then promote or drop it by the gate; else only report"
+        "--auto-promote",
+        action="store_true",
+        help="then promote it where it passes the gate and measured at least as good, else drop it; "
+        "without, only report",
     )
     shadow.add_argument(
         "--output", type=Path, metavar="DIR", help="keep the model's files there as well (default: nowhere)"

@@ -16,7 +16,7 @@ from training import gate, metrics, retraining_command
 from training.dataset import Dataset, load
 from training.draws import Ranked
 from training.examples import Rows
-from training.gate import GateError, TooEarlyError, compare, compare_on, first_day_needed
+from training.gate import Comparison, GateError, TooEarlyError, compare, compare_on, first_day_needed
 from training.labelled_data import LabelledData
 from training.model_command import main as models
 from training.promotions import Promotions
@@ -251,6 +251,37 @@ def test_a_retrained_model_that_is_worse_challenges_nobody_and_is_dropped(
     assert retrain([*arguments, "--auto-promote"]) == 0
     assert f"dropped {bad}" in capsys.readouterr().out
     assert (promotions.current(), promotions.challenger()) == (good, None)
+
+
+def of_difference(difference: float, lower: float) -> Comparison:
+    return Comparison(date(2024, 5, 1), date(2024, 5, 28), 9_000, 90, 0.7, 0.7 + difference, lower, 0.03)
+
+
+@pytest.mark.usefixtures("judged")
+@pytest.mark.parametrize(
+    ("difference", "lower", "why"),
+    [(0.0, -0.02, None), (0.01, -0.01, None), (-0.001, -0.01, "is not better"), (0.01, -0.03, "may be worse")],
+)
+def test_without_a_persons_word_a_challenger_has_to_measure_as_good(  # noqa: PLR0913, PLR0917 - fixtures
+    arguments: list[str],
+    promotions: Promotions,
+    monkeypatch: pytest.MonkeyPatch,
+    store: MemoryStore,
+    difference: float,
+    lower: float,
+    why: str | None,
+) -> None:
+    assert train([*arguments, *GOOD, "--until", EARLIER, "--promote"]) == 0
+    champion = promotions.current()
+    assert train([*arguments, *GOOD, "--seed", "2", "--until", EARLIER]) == 0
+    assert models([*arguments[2:4], "upload", arguments[-1]]) == 0
+    (challenger,) = set(promotions.versions()) - {champion}
+    promotions.challenge(challenger)
+    monkeypatch.setattr(retraining_command, "compare_on", lambda *_: of_difference(difference, lower))
+    assert retrain([*arguments, "--auto-promote"]) == 0
+    assert promotions.challenger() is None
+    assert promotions.current() == (champion if why else challenger)
+    assert releases(store)[-1]["why"].partition("; ")[0] == (why or "retrained")
 
 
 @pytest.mark.parametrize(("day", "judged"), [(13, False), (14, True)])
