@@ -13,7 +13,7 @@ from flink_jobs.domain.features import FEATURE_NAMES
 from training.columns import label_spellings
 from training.labelled_data import LabelledData
 from training.metrics import known_compromised
-from training.replay import WARM_UP_DAYS, replay_dataset
+from training.replay import WARM_UP_DAYS, reach_days, replay_dataset
 from training.sample import Sample, honest_share, sample_weights
 from training.split import Split, check_classes, split_by_days, split_by_share
 from training.tables import DatasetError
@@ -196,7 +196,7 @@ def prepare_each(  # noqa: PLR0913 - a protocol has that many numbers
     days = dataset.days()
     splits = {end: _split(data, train_days, test_days, end, validate=validate) for end in ends}
     terminals = _terminals(data)
-    # Older transactions lie in no window: leaving them out changes no feature.
+    # Older transactions lie in no customer's window; terminals are told of all.
     earliest = min(each.split.fit.start for each in splits.values())
     first = int(np.searchsorted(days, days[earliest] - WARM_UP_DAYS))
     recent = dataset.tail(first)
@@ -301,8 +301,8 @@ def _wanted(rows: int, splits: dict[int, _Labelled], samples: dict[int, Sample])
 
 def days_to_prepare(train_days: int, test_days: int, delay_days: int) -> int:
     """Give the number of days of data that `prepare` reads at most, today included."""
-    # what chooses the twin's threshold learns as long before; its oldest histories reach further back
-    return 3 * delay_days + 2 * test_days + train_days + WARM_UP_DAYS + 2
+    # what chooses the twin's threshold learns as long before; its oldest features reach further back
+    return 3 * delay_days + 2 * test_days + train_days + reach_days(delay_days) + 2
 
 
 def check(data: LabelledData, train_days: int, test_days: int, *, validate: bool = True) -> None:

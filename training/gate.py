@@ -19,7 +19,7 @@ from training.labelled_data import LabelledData
 from training.procedure import Scored
 from training.promotions import Promotions
 from training.release_writer import PromotionError
-from training.replay import WARM_UP_DAYS
+from training.replay import reach_days
 
 # A model is refused where it may be worse than the other by more, with a confidence of 95 %.
 WORST_DIFFERENCE = -0.02
@@ -129,8 +129,9 @@ def first_day_needed(challenger: Manifest, champion: Manifest, last: date) -> da
         GateError: a model does not say which days it learnt from.
 
     """
-    bound = last - timedelta(days=challenger.label_delay_days + MOST_DAYS)
-    return max(_first(challenger, champion), bound) - timedelta(days=WARM_UP_DAYS + 1)
+    delay_days = challenger.label_delay_days
+    bound = last - timedelta(days=delay_days + MOST_DAYS)
+    return max(_first(challenger, champion), bound) - timedelta(days=reach_days(delay_days) + 1)
 
 
 def compare_on(data: LabelledData, challenger: ServedModel, champion: ServedModel) -> Comparison:

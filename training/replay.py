@@ -9,13 +9,19 @@ from flink_jobs.domain.features import FEATURES, compute_features
 from flink_jobs.domain.history import DAY_S, KEPT_S
 from flink_jobs.domain.windows import FoldedTransactions
 from training.dataset import Dataset
+from training.terminal_days import LONGEST_WINDOW_DAYS
 from training.terminal_labels import TerminalLabels
 
-# A row's features reach this far back.
+# What a row's features tell of its customer reaches this far back.
 WARM_UP_DAYS = int(KEPT_S // DAY_S)
 _ROWS_AT_ONCE = 4096
 # What is known of terminals is made anew for each part.
 _DATASET_ROWS_AT_ONCE = 65_536
+
+
+def reach_days(label_delay_days: int) -> int:
+    """Give how many days a row's features reach back; windows of terminals lie before the delay of labels."""
+    return max(WARM_UP_DAYS, label_delay_days + LONGEST_WINDOW_DAYS)
 
 
 def replay(
