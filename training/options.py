@@ -151,7 +151,9 @@ def read(options: argparse.Namespace) -> LabelledData:
     if not options.labels:
         return LabelledData(dataset, label_delay_days=delay_days, today=today)
     with step(f"Reading labels from {options.labels}"):
-        history = read_label_history(options.labels, options.settings, options.label_columns)
+        # no label comes before its payment
+        since = parse_instant(options.since) if options.since else None
+        history = read_label_history(options.labels, options.settings, options.label_columns, since)
         history = history.before(options.until)
         data = LabelledData(dataset, history, delay_days, unlabelled_is_honest, today)
         frauds = data.known_by_now() == 1

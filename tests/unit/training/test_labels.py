@@ -381,6 +381,36 @@ def test_a_lake_of_bad_labels_only_says_nothing_of_any_transaction(
     assert not LabelledData(few, labels).known_by_now().any()
 
 
+def test_of_a_lake_that_is_cut_no_earlier_labels_are_read(
+    store: MemoryStore, settings_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake = store.objects["datalake"]
+    for folder in ("raw/transactions", "labels"):
+        lake[f"{folder}/dt=2024-02-01/part-0"] = b"nothing that can be read"
+    payment = {"customer_id": "c", "terminal_id": "t", "amount": 1.0, "event_time": "2024-03-01T12:00:00Z"}
+    lake["raw/transactions/dt=2024-06-01/part-0"] = parquet(
+        [payment | {"transaction_id": name} for name in ("a", "b")]
+    )
+    # of an earlier payment, and of one twice
+    given = [
+        label("before", "2024-03-02T00:00:00Z"),
+        label("a", "2024-03-02T00:00:00Z"),
+        label("b", "2024-03-02T00:00:00Z"),
+        label("a", "2024-05-01T00:00:00Z", fraud=False),
+    ]
+    lake["labels/dt=2024-06-01/part-0"] = parquet(given)
+    parser = argparse.ArgumentParser()
+    add_data(parser, tested="")
+    arguments = ["--data", "s3://datalake/raw/transactions", "--labels", "s3://datalake/labels"]
+    arguments += ["--settings", str(settings_file), "--since", "2024-03-01T00:00:00Z"]
+    data = read(parser.parse_args(arguments))
+    assert data.known_in_time().tolist() == [1, 1]
+    assert data.known_by_now().tolist() == [0, 1]
+    shown = capsys.readouterr()
+    assert "4 labels; 2 of 2 transactions have one, 1 of these are frauds" in shown.out
+    assert "belong to a transaction" not in shown.err
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_labels_are_read_from_a_file(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"labels.{suffix}"
