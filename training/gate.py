@@ -41,6 +41,10 @@ class TooEarlyError(GateError):
     """There is too little yet to compare two models on; waiting helps."""
 
 
+class NotComparedError(PromotionError):
+    """The promoted model cannot be loaded, so that nothing can be compared with it; says why."""
+
+
 class Comparison(NamedTuple):
     """Two models on the same transactions.
 
@@ -177,9 +181,13 @@ def compare_twin(tested: Scored, challenger: Manifest, champion: ServedModel) ->
 
 
 def champion_of(promotions: Promotions, challenger: Manifest) -> ServedModel | None:
-    """Give the promoted model that another has to be compared with.
+    """Give the promoted model that another has to be compared with; None where there is none, or the same.
 
-    None where there is none, it is the same forest, or it cannot be served by this version.
+    Raises:
+        NotComparedError: it cannot be loaded, or not be served by this version. No task that starts can serve
+            it either, but others may still have it in memory.
+        ObjectStoreError: the store does not answer.
+
     """
     current = promotions.current()
     if current is None or current == challenger.version:
@@ -187,15 +195,14 @@ def champion_of(promotions: Promotions, challenger: Manifest) -> ServedModel | N
     try:
         champion = promotions.load(current)
         check_features(champion.manifest)
-    except (ObjectMissingError, PromotionError, ValueError):
-        # nothing that is served could become worse
-        return None
+    except (ObjectMissingError, PromotionError, ValueError) as error:
+        raise NotComparedError(f"not compared: the promoted model cannot be loaded: {error}") from None
     return None if champion.manifest.files == challenger.files else champion
 
 
-def why_forced(reason: str, why: str = "") -> str:
-    """Say for the log of releases that nothing was compared."""
-    return f"{f'{why}; ' if why else ''}forced: {reason}"
+def why_promoted(*said: str, force: str | None = None) -> str:
+    """Put together what the log of releases is told; `force` is somebody's reason to compare nothing."""
+    return "; ".join([*filter(None, said), *([] if force is None else [f"forced: {force}"])])
 
 
 def refusal(comparison: Comparison) -> GateError:

@@ -12,7 +12,15 @@ from flink_jobs.domain.manifest import Manifest
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.release import Promoted, Release
 from flink_jobs.store.settings import SettingsError, defaults_named, load_settings
-from training.gate import GateError, champion_of, compare_on, first_day_needed, refusal, why_forced
+from training.gate import (
+    GateError,
+    NotComparedError,
+    champion_of,
+    compare_on,
+    first_day_needed,
+    refusal,
+    why_promoted,
+)
 from training.options import lake_data, positive
 from training.printable import printable
 from training.promotions import InUse, Promotions
@@ -163,24 +171,30 @@ def _promote(options: argparse.Namespace) -> None:
 def _gate(promotions: Promotions, manifest: Manifest, options: argparse.Namespace) -> str:
     """Let a model pass that is not worse than the promoted one, or is forced; gives why, for the log.
 
+    One passes as well where the promoted model cannot be loaded.
+
     Raises:
         GateError: it must not take the promoted model's place.
         DatasetError: there are no transactions and labels to compare the two on.
 
     """
-    champion = champion_of(promotions, manifest)
     why: str = options.why
+    try:
+        champion = champion_of(promotions, manifest)
+    except NotComparedError as error:
+        print(printable(str(error)))
+        return why_promoted(why, str(error), force=options.force)
     if champion is None:
         return why
     if options.force is not None:
-        return why_forced(options.force, why)
+        return why_promoted(why, force=options.force)
     needed = partial(first_day_needed, manifest, champion.manifest)
     data = lake_data(options.settings, options.data, options.labels, needed)
     comparison = compare_on(data, promotions.load(manifest.version), champion)
     if not comparison.passes:
         raise refusal(comparison)
     print(comparison)
-    return f"{f'{why}; ' if why else ''}{comparison}"
+    return why_promoted(why, str(comparison))
 
 
 def _rollback(options: argparse.Namespace) -> None:

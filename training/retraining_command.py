@@ -115,7 +115,7 @@ def _train(promotions: Promotions, options: argparse.Namespace) -> None:
             manifest = write(candidate, output)
         champion = champion_of(promotions, manifest)
         if champion is None:
-            print("unchanged: the promoted model is the same, or cannot be served; `fraud-train --promote`")
+            print("unchanged: the promoted model is the same")
             return
         comparison = compare_twin(tested, manifest, champion)
         print(comparison)

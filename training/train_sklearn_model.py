@@ -12,7 +12,7 @@ from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import Settings, SettingsError, load_settings
 from training.candidate import fingerprint_of, train
 from training.examples import check
-from training.gate import GateError, champion_of, compare_twin, refusal, why_forced
+from training.gate import GateError, NotComparedError, champion_of, compare_twin, refusal, why_promoted
 from training.options import add_data, add_forest, add_threshold, forest_of, prepare_for, read, rule_of
 from training.printable import printable
 from training.procedure import Scored
@@ -68,15 +68,21 @@ def _run(options: argparse.Namespace) -> int:
 def _gate(settings: Settings, manifest: Manifest, tested: Scored, force: str | None) -> str:
     """Let a model pass that is not worse than the promoted one, or is forced; gives why, for the log.
 
+    One passes as well where the promoted model cannot be loaded.
+
     Raises:
         GateError: it must not take the promoted model's place.
 
     """
-    champion = champion_of(Promotions(settings), manifest)
+    try:
+        champion = champion_of(Promotions(settings), manifest)
+    except NotComparedError as error:
+        print(printable(str(error)))
+        return why_promoted(str(error), force=force)
     if champion is None:
         return ""
     if force is not None:
-        return why_forced(force)
+        return why_promoted(force=force)
     with step("Comparing the twin with the promoted model"):
         comparison = compare_twin(tested, manifest, champion)
     if not comparison.passes:

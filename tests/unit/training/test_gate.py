@@ -200,6 +200,69 @@ def test_a_model_that_is_promoted_by_hand_is_compared_on_later_days(  # noqa: PL
     assert models([*command, "promote", str(good)]) == 0
 
 
+def lose(store: MemoryStore, version: str | None, name: str) -> None:
+    """Delete a file of a model; running tasks may serve it from memory still."""
+    del store.objects["models"][f"{version}/{name}"]
+
+
+LOST = pytest.mark.parametrize("lost", ["model.onnx", "manifest.json"])
+NOT_COMPARED = "not compared: the promoted model cannot be loaded: "
+
+
+@LOST
+def test_where_the_promoted_model_is_lost_any_passes_and_the_log_says_so(
+    arguments: list[str],
+    store: MemoryStore,
+    promotions: Promotions,
+    capsys: pytest.CaptureFixture[str],
+    lost: str,
+) -> None:
+    assert train([*arguments, *GOOD, "--until", EARLIER, "--promote"]) == 0
+    good = promotions.current()
+    lose(store, good, lost)
+    assert train([*arguments, *BAD, "--until", LATER, "--promote"]) == 0
+    assert promotions.current() != good
+    why = releases(store)[-1]["why"]
+    assert why.startswith(NOT_COMPARED)
+    assert f"{good}/{lost}" in why
+    assert why in capsys.readouterr().out.splitlines()
+
+
+@LOST
+@pytest.mark.parametrize(
+    ("more", "begin", "end"),
+    [([], NOT_COMPARED, ""), (["--why", "a", "--force", "b"], f"a; {NOT_COMPARED}", "; forced: b")],
+)
+def test_where_the_promoted_model_is_lost_any_passes_by_hand_too(  # noqa: PLR0913, PLR0917 - fixtures
+    arguments: list[str],
+    store: MemoryStore,
+    promotions: Promotions,
+    capsys: pytest.CaptureFixture[str],
+    lost: str,
+    more: list[str],
+    begin: str,
+    end: str,
+) -> None:
+    champion, other = in_store(arguments, promotions)
+    lose(store, champion, lost)
+    assert models([*arguments[2:4], "promote", other, *more]) == 0
+    assert promotions.current() == other
+    why = releases(store)[-1]["why"]
+    assert why.startswith(begin)
+    assert why.endswith(end)
+    assert NOT_COMPARED in capsys.readouterr().out
+
+
+def in_store(arguments: list[str], promotions: Promotions) -> tuple[str, str]:
+    """Promote a model, and bring in another."""
+    assert train([*arguments, *BAD, "--until", EARLIER, "--promote"]) == 0
+    assert train([*arguments, *BAD, "--seed", "2", "--until", EARLIER]) == 0
+    assert models([*arguments[2:4], "upload", arguments[-1]]) == 0
+    champion = str(promotions.current())
+    (other,) = set(promotions.versions()) - {champion}
+    return champion, other
+
+
 @pytest.fixture
 def judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Challenges began a month ago."""
@@ -260,7 +323,12 @@ def of_difference(difference: float, lower: float) -> Comparison:
 @pytest.mark.usefixtures("judged")
 @pytest.mark.parametrize(
     ("difference", "lower", "why"),
-    [(0.0, -0.02, None), (0.01, -0.01, None), (-0.001, -0.01, "is not better"), (0.01, -0.03, "may be worse")],
+    [
+        (0.0, -0.02, None),
+        (0.01, -0.01, None),
+        (-0.001, -0.01, "is not better"),
+        (0.01, -0.03, "may be worse"),
+    ],
 )
 def test_without_a_persons_word_a_challenger_has_to_measure_as_good(  # noqa: PLR0913, PLR0917 - fixtures
     arguments: list[str],
