@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from flink_jobs.domain.manifest import Manifest
+from flink_jobs.domain.model import ServedModel
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import SettingsError, load_settings
 from training.candidate import fingerprint_of, train
@@ -22,6 +24,7 @@ from training.examples import days_to_prepare
 from training.gate import (
     Comparison,
     GateError,
+    NotComparedError,
     TooEarlyError,
     champion_of,
     compare_on,
@@ -94,8 +97,13 @@ def _run(options: argparse.Namespace) -> None:
         over = since.date() + timedelta(days=options.shadow_days)
         print(f"{challenger} is in the shadow since {since:%Y-%m-%d}, until {over} (UTC)")
         return
-    champion = promotions.load(str(promotions.current()))
     other = promotions.load(challenger)
+    way_out = f"`fraud-models promote {challenger}` promotes the challenger without a comparison"
+    champion = _champion(promotions, other.manifest, way_out)
+    if champion is None:
+        raise PromotionError(
+            f"{challenger} is the promoted model: `fraud-models unchallenge` ends its challenge"
+        )
     if from_lake:
         read_from(options, partial(first_day_needed, other.manifest, champion.manifest))
     comparison = compare_on(read(options), other, champion)
@@ -113,7 +121,8 @@ def _train(promotions: Promotions, options: argparse.Namespace) -> None:
         output = options.output or Path(folder)
         with step("Writing the model, ONNX held to scikit-learn"):
             manifest = write(candidate, output)
-        champion = champion_of(promotions, manifest)
+        way_out = "`fraud-train --promote` promotes a model without a comparison"
+        champion = _champion(promotions, manifest, way_out)
         if champion is None:
             print("unchanged: the promoted model is the same")
             return
@@ -125,6 +134,14 @@ def _train(promotions: Promotions, options: argparse.Namespace) -> None:
         version = upload(output, settings).version
     promotions.challenge(version, f"retrained; its twin had {comparison}")
     print(f"{version} challenges {champion.manifest.version} for {options.shadow_days} days")
+
+
+def _champion(promotions: Promotions, manifest: Manifest, way_out: str) -> ServedModel | None:
+    """Give what `champion_of` does, and say what to do where the promoted model cannot be loaded."""
+    try:
+        return champion_of(promotions, manifest)
+    except NotComparedError as error:
+        raise PromotionError(f"{error}; {way_out}") from None
 
 
 def _judge(promotions: Promotions, version: str, comparison: Comparison, *, auto_promote: bool) -> None:

@@ -316,6 +316,46 @@ def test_a_retrained_model_that_is_worse_challenges_nobody_and_is_dropped(
     assert (promotions.current(), promotions.challenger()) == (good, None)
 
 
+@pytest.mark.usefixtures("judged")
+@LOST
+def test_where_the_promoted_model_is_lost_retraining_says_how_a_challenger_is_promoted(
+    arguments: list[str],
+    promotions: Promotions,
+    store: MemoryStore,
+    capsys: pytest.CaptureFixture[str],
+    lost: str,
+) -> None:
+    champion, challenger = in_store(arguments, promotions)
+    promotions.challenge(challenger)
+    lose(store, champion, lost)
+    assert retrain([*arguments, "--auto-promote"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"fraud-retrain: {NOT_COMPARED}")
+    command = f"fraud-models promote {challenger}"
+    assert f"`{command}` promotes the challenger" in said
+    assert (promotions.current(), promotions.challenger()) == (champion, challenger)
+    assert models([*arguments[2:4], *command.split()[1:]]) == 0
+    assert (promotions.current(), promotions.challenger()) == (challenger, None)
+
+
+@LOST
+def test_where_the_promoted_model_is_lost_a_new_one_challenges_nobody(
+    arguments: list[str],
+    promotions: Promotions,
+    store: MemoryStore,
+    capsys: pytest.CaptureFixture[str],
+    lost: str,
+) -> None:
+    assert train([*arguments, *BAD, "--until", EARLIER, "--promote"]) == 0
+    bad = promotions.current()
+    lose(store, bad, lost)
+    assert retrain([*arguments, *GOOD]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"fraud-retrain: {NOT_COMPARED}")
+    assert "`fraud-train --promote` promotes a model" in said
+    assert (promotions.current(), promotions.challenger()) == (bad, None)
+
+
 def of_difference(difference: float, lower: float) -> Comparison:
     return Comparison(date(2024, 5, 1), date(2024, 5, 28), 9_000, 90, 0.7, 0.7 + difference, lower, 0.03)
 
