@@ -12,7 +12,7 @@ from flink_jobs.domain.control import chosen
 from flink_jobs.domain.expected_alerts import ExpectedAlerts, dispersion
 from flink_jobs.domain.history import DAY_S
 from flink_jobs.domain.manifest import Manifest
-from training.performance import only_frauds
+from training.performance import no_sample
 
 
 class ScoredRows:
@@ -117,5 +117,5 @@ class ScoredRows:
 
 def _untold(verdicts: NDArray[np.int8], kinds: Mapping[str, NDArray[np.bool_]]) -> dict[str, str]:
     words = {"alerts": "alerts", "others": "control transactions"}
-    reasons = {name: only_frauds(verdicts[kind], words[name]) for name, kind in kinds.items()}
+    reasons = {name: no_sample(verdicts[kind], words[name]) for name, kind in kinds.items()}
     return {name: reason for name, reason in reasons.items() if reason}

@@ -3,9 +3,9 @@
 Whoever labels is offered all alerts, and of the transactions below the threshold a sample, the control
 transactions, each of which stands for as many as the inverse of its probability. What nobody labelled is
 unknown: those alerts and control transactions that have a label stand for the others of their kind, unless
-only frauds of that kind have one: then it was not chance that chose them, and what the kind would tell is
-unknown. Other labelled transactions are left out for the same reason; only where all of a period are
-labelled does each stand for itself.
+only frauds of that kind have one, or fewer than half of it: then it was not chance that chose them, and what
+the kind would tell is unknown. Other labelled transactions are left out for the same reason; only where all
+of a period are labelled does each stand for itself.
 
 Sums over alerts are drawn again card by card (`training.draws`), sums over control transactions as
 `training.performance_draws` says.
@@ -22,6 +22,9 @@ from training.draws import PERCENTILES, draws
 from training.performance_draws import Figure, WeightedRanking, limits, told, unknown
 
 TIMES = 500
+# Who labels a sample labels nearly all of it; what somebody hears of is mostly fraud. Where half have one, a
+# kind has at least half the frauds that it is taken for, even if all the others are honest.
+FEWEST_LABELLED = 0.5
 FIGURES = (
     *("alerts", "precision", "recall", "average_precision", "card_precision"),
     *("money_caught", "money_missed"),
@@ -85,12 +88,14 @@ class _Sample(NamedTuple):
     weights: NDArray[np.float64]
 
     @classmethod
-    def of(cls, served: ServedScores) -> "_Sample":
+    def of(cls, served: ServedScores, due: _Rows) -> "_Sample":
         labelled = served.verdicts >= 0
         weights = np.zeros(len(labelled))
         if labelled.all():
             return cls(labelled, ~labelled, ~labelled, weights + 1)
-        certain, control = labelled & served.alerted, labelled & served.chosen
+        certain, control = (
+            labelled & _judged_by(served.verdicts, kind, due) for kind in (served.alerted, served.chosen)
+        )
         if certain.any():
             weights[certain] = served.alerted.sum() / certain.sum()
         if control.any():
@@ -127,13 +132,14 @@ class _Sums(NamedTuple):
         return found
 
 
-def figures_of(served: ServedScores, k: int, times: int = TIMES) -> dict[str, Any]:
+def figures_of(served: ServedScores, k: int, times: int = TIMES, due: _Rows | None = None) -> dict[str, Any]:
     """Measure a period; equal arguments give equal figures.
 
     Args:
         served: of one model, a row at least.
         k: cards a day, for CardPrecision@k.
         times: draws for each interval.
+        due: [rows], whether the delay of labels is over; None: it is for all.
 
     Returns:
         Numbers of transactions and shares that are labelled, and a Figure for each of FIGURES.
@@ -148,23 +154,36 @@ def figures_of(served: ServedScores, k: int, times: int = TIMES) -> dict[str, An
         "control": int(served.chosen.sum()),
         "control_labelled_share": _share(labelled, served.chosen),
         "estimated_from": "all" if labelled.all() else "alerts and control",
-        **_Measure(served, k, times).figures(),
+        **_Measure(served, k, times, np.ones(len(labelled), np.bool_) if due is None else due).figures(),
     }
 
 
-def only_frauds(verdicts: NDArray[np.int8], kind: str) -> str:
-    """Say so where some labels are missing and none says honest; "" elsewhere.
+def no_sample(verdicts: NDArray[np.int8], kind: str) -> str:
+    """Say why the rows with a label tell nothing of those without one; "" where they do, or there are none.
 
-    Of frauds alone something is heard there, so the labelled rows tell nothing of the others.
+    Where none says honest, of frauds alone something is heard; where few have one, mostly of frauds.
 
     Args:
         verdicts: [rows] of a kind: 1 fraud, 0 honest, -1 unknown.
         kind: what it is called.
 
     """
-    if set(np.unique(verdicts).tolist()) != {-1, 1}:
+    labelled = int((verdicts >= 0).sum())
+    if labelled in {0, len(verdicts)}:
         return ""
-    return f"only frauds are labelled, {int((verdicts == 1).sum()):,} of {len(verdicts):,} {kind}"
+    count = f"{labelled:,} of {len(verdicts):,} {kind}"
+    if not (verdicts == 0).any():
+        return f"only frauds are labelled, {count}"
+    return f"only {count} are labelled" if labelled < FEWEST_LABELLED * len(verdicts) else ""
+
+
+def _judged_by(verdicts: NDArray[np.int8], kind: _Rows, due: _Rows) -> _Rows:
+    """Tell whose labels stand for a kind: all of it or, where few have one yet, those whose label is due."""
+    labelled = verdicts >= 0
+    if labelled[kind].sum() >= FEWEST_LABELLED * kind.sum() or not labelled[kind & due].any():
+        return kind
+    # chance does not choose what is labelled early
+    return kind & due
 
 
 def _share(part: _Rows, among: _Rows) -> float | None:
@@ -183,9 +202,9 @@ class _Drawn(NamedTuple):
 class _Measure:
     """The figures of a period; rows that figures are made of are drawn again, card by card."""
 
-    def __init__(self, served: ServedScores, k: int, times: int) -> None:
-        self._served, self._times, self._k = served, times, k
-        self._sample = _Sample.of(served)
+    def __init__(self, served: ServedScores, k: int, times: int, due: _Rows) -> None:
+        self._served, self._times, self._k, self._due = served, times, k, due
+        self._sample = _Sample.of(served, due)
         self._alerts: _Rows = served.scores >= served.thresholds
         self._cards = CardDays(served.days, served.cards, served.scores, served.verdicts, served.alerted, k)
         self._rows = np.flatnonzero(self._sample.weights)
@@ -319,17 +338,22 @@ class _Measure:
             if chosen:
                 return f"no control transaction is labelled, of {chosen:,} among {int(rest.sum()):,} {others}"
             return f"there is no control transaction among {int(rest.sum()):,} {others}"
-        of_alerts = self._only_frauds_of_alerts() if alerts.any() else ""
-        of_rest = only_frauds(served.verdicts[served.chosen], "control transactions") if rest.any() else ""
+        of_alerts = self._no_sample_of_alerts() if alerts.any() else ""
+        of_rest = self._no_sample(served.chosen, "control transactions") if rest.any() else ""
         return of_alerts or of_rest
 
-    def _only_frauds_of_alerts(self) -> str:
-        return only_frauds(self._served.verdicts[self._served.alerted], "alerts")
+    def _no_sample_of_alerts(self) -> str:
+        return self._no_sample(self._served.alerted, "alerts")
+
+    def _no_sample(self, kind: _Rows, name: str) -> str:
+        rows = _judged_by(self._served.verdicts, kind, self._due)
+        due = " whose labels are due" if rows.sum() < kind.sum() else ""
+        return no_sample(self._served.verdicts[rows], f"{name}{due}")
 
     def _unlabelled_cards(self, share: float) -> str:
         untold = self._cards.unlabelled(offered=False)
         if untold:
             return f"of the {self._k} first cards of each day, {untold:,} have neither an alert nor a label"
-        if self._cards.unlabelled(offered=True) and (reason := self._only_frauds_of_alerts()):
+        if self._cards.unlabelled(offered=True) and (reason := self._no_sample_of_alerts()):
             return reason
         return "" if np.isfinite(share) else f"of the {self._k} first cards of a day, none is labelled"

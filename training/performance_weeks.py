@@ -26,6 +26,8 @@ def performance_of(model: Model, k: int, label_delay_days: int, as_of_day: int, 
 
     """
     days = model.served.days
+    # the first whose labels' delay is not over
+    due_day = as_of_day - label_delay_days
 
     def parts(numbers: np.ndarray[Any, np.dtype[np.int32]]) -> Iterator[dict[str, Any]]:
         for number in np.unique(numbers):
@@ -42,7 +44,7 @@ def performance_of(model: Model, k: int, label_delay_days: int, as_of_day: int, 
             "labels_are_due": last + label_delay_days + 1 <= as_of_day,
             **{
                 name: found._asdict() if isinstance(found, Figure) else found
-                for name, found in figures_of(part, k, times).items()
+                for name, found in figures_of(part, k, times, part.days < due_day).items()
             },
         }
 

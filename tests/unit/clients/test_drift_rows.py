@@ -85,6 +85,15 @@ def test_what_has_labels_of_frauds_only_is_unknown_with_the_reason(rows: ScoredR
     assert (found["others"].transactions, found["others"].frauds) == (OTHERS, 20)
 
 
+def test_a_few_labels_are_held_to_nothing_though_one_says_honest(rows: ScoredRows) -> None:
+    heard = {name: number > 0 for number, name in enumerate(CONTROL[: len(CONTROL) // 3])}
+    labels = given(OF_ALERTS | heard)
+    assert set(rows.foretold(MANIFEST, labels)) == {"alerts"}
+    assert rows.untold(labels) == {
+        "others": f"only {len(heard)} of {len(CONTROL)} control transactions are labelled"
+    }
+
+
 def test_where_all_others_are_labelled_each_counts(rows: ScoredRows) -> None:
     everything = {name: number == 0 for number, name in enumerate(IDS[ALERTS:])}
     assert rows.foretold(MANIFEST, given(everything, 0.0))["others"].transactions == OTHERS

@@ -94,8 +94,10 @@ def test_those_with_a_label_stand_for_the_others_of_their_kind() -> None:
     values = []
     for _ in range(40):
         chosen = sampled(served, 0.4, random)
-        silent = random.random(len(chosen.verdicts)) < 0.5
-        verdicts = np.where(silent, -1, chosen.verdicts).astype(np.int8)
+        verdicts = chosen.verdicts.copy()
+        for kind in (chosen.alerted, chosen.chosen):
+            rows = random.permutation(np.flatnonzero(kind))
+            verdicts[rows[: len(rows) // 2]] = -1
         values.append(figures_of(chosen._replace(verdicts=verdicts), 10, 2))
     for name, true in (
         ("recall", truth.recall),
@@ -173,12 +175,12 @@ def test_a_kind_of_which_only_frauds_are_labelled_tells_nothing() -> None:
         }
 
 
-def test_only_reported_frauds_among_many_are_not_taken_for_all() -> None:
+def week() -> ServedScores:
     """A week: of 100 alerts 70 are frauds, of 100 control transactions one was reported; none is honest."""
     rows = 100_000
     numbers = np.arange(rows)
     alerts = numbers < 100
-    served = ServedScores(
+    return ServedScores(
         np.full(rows, 20_000, np.int32),
         numbers,
         np.full(rows, 10.0),
@@ -188,12 +190,66 @@ def test_only_reported_frauds_among_many_are_not_taken_for_all() -> None:
         np.where((numbers >= 100) & (numbers < 200), 0.001, np.nan),
         np.where((numbers < 70) | (numbers == 100), 1, -1).astype(np.int8),
     )
-    found = figures_of(served, 100, 2)
+
+
+def test_only_reported_frauds_among_many_are_not_taken_for_all() -> None:
+    found = figures_of(week(), 100, 2)
     assert found["alerts"].value == 100
     assert [name for name in FIGURES if found[name].value is not None] == ["alerts"]
     assert found["card_precision"].reason == "only frauds are labelled, 70 of 100 alerts"
     assert found["money_missed"].reason == "only frauds are labelled, 1 of 100 control transactions"
     assert found["alerts_labelled_share"] == 0.7
+
+
+@pytest.mark.parametrize(("labelled", "told"), [(4, False), (49, False), (50, True), (100, True)])
+@pytest.mark.parametrize(
+    ("first", "kind", "names"),
+    [
+        (100, "control transactions", {"recall", "average_precision", "money_missed"}),
+        (0, "alerts", {"precision", "recall", "average_precision", "money_caught", "card_precision"}),
+    ],
+)
+def test_a_few_labels_are_no_sample_though_one_says_honest(
+    first: int, kind: str, names: set[str], labelled: int, *, told: bool
+) -> None:
+    """What somebody gives unasked is mostly fraud; who labels a sample labels nearly all of it."""
+    served = week()
+    verdicts = served.verdicts.copy()
+    verdicts[:200] = np.arange(200) % 100 < 70
+    verdicts[first : first + 100] = -1
+    verdicts[first : first + labelled] = 1
+    verdicts[first] = 0
+    found = figures_of(served._replace(verdicts=verdicts), 100, 2)
+    unknown_ones = {name for name in FIGURES if found[name].value is None}
+    assert unknown_ones == (set() if told else names)
+    for name in unknown_ones:
+        assert found[name].reason == f"only {labelled} of 100 {kind} are labelled"
+
+
+def test_where_few_have_a_label_yet_those_whose_delay_is_over_tell() -> None:
+    """Of each kind, 30 are due and labelled; early labels tell of four frauds, and that one is none."""
+    served, place = week(), np.arange(100_000) % 100
+    due = place < 30
+
+    def figures(early_from: int, labelled: NDArray[np.bool_] = due) -> dict[str, Any]:
+        verdicts = np.full(100_000, -1, np.int8)
+        verdicts[:100][labelled[:100]] = (place < 20)[:100][labelled[:100]]
+        verdicts[100:200][labelled[:100]] = (place == 0)[:100][labelled[:100]]
+        early = (place >= early_from) & (np.arange(100_000) < 200)
+        verdicts[early] = place[early] > early_from
+        return figures_of(served._replace(verdicts=verdicts), 1, 2, due)
+
+    found, without = figures(95), figures(100)
+    assert {name: found[name] for name in FIGURES} == {name: without[name] for name in FIGURES}
+    assert (found["alerts_labelled_share"], without["alerts_labelled_share"]) == (0.35, 0.3)
+    assert found["precision"].value == pytest.approx(20 / 30)
+    assert found["money_missed"].value == pytest.approx(10 * 100_000 / 30)
+    # once half of all are labelled, each label counts
+    assert figures(75)["precision"].value == pytest.approx((20 + 24) / (30 + 25))
+    # where few of those that are due are labelled, or none
+    some = (place >= 15) & (place < 25)
+    assert figures(95, some)["precision"].reason == "only 10 of 30 alerts whose labels are due are labelled"
+    assert figures(95, place < 0)["precision"].reason == "only 5 of 100 alerts are labelled"
 
 
 def small(**columns: list[float]) -> ServedScores:

@@ -116,6 +116,20 @@ def test_figures_are_by_day_and_by_week_and_unknown_where_nobody_labelled(tmp_pa
     assert "http" not in page
 
 
+def test_a_week_whose_labels_are_not_due_leaves_the_week_before_to_tell(lake: ServedLake) -> None:
+    write_two_weeks(lake)
+    # five alerts more in the second week; of one, its customer has told already
+    lake.transactions([payment(n, 8) for n in range(8, 13)], "2026-06-24")
+    lake.predictions([prediction(n, 0.9) for n in range(8, 13)], "2026-06-24")
+    lake.labels([label(4, fraud=True, days=8.5)], "2026-06-24")
+    for as_of, precision in (("2026-06-28", 0.5), ("2026-07-02", None)):
+        numbers = measured(lake, "--as-of", as_of, "--label-delay", "7")
+        period = numbers["models"][0]["period"]
+        assert values(period, ["precision"]) == [precision]
+        assert period["labels_are_due"] == (precision is None)
+    assert period["precision"]["reason"] == "only 3 of 9 alerts are labelled"
+
+
 def test_labels_count_from_when_they_were_given_and_the_latest_counts(lake: ServedLake) -> None:
     write_two_weeks(lake)
     lake.labels([label(1, fraud=True, days=5), label(1, fraud=False, days=4)], "2026-06-25")
