@@ -182,7 +182,7 @@ def compute_features(
         mean = np.where(count > 0, total / np.maximum(count, 1), amounts)
         columns += (count, mean)
     earlier = counts[-1] - counts[-2]
-    before = np.where(earlier > 0, (totals[-1] - totals[-2]) / np.maximum(earlier, 1), mean)
+    before = np.where(earlier > 0, windows.before / np.maximum(earlier, 1), mean)
     largest = np.where(windows.largest > 0, windows.largest, amounts)
     return np.column_stack([*columns, risks, _ratio(amounts, mean), _ratio(largest, before)])
 

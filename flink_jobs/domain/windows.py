@@ -1,7 +1,7 @@
 """What each transaction's customer had paid, over windows of event time that end with the transaction."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,6 @@ _SHORT_BYTES = 128 * ENTRY_BYTES
 MOST_LONG_BYTES = 4 * 1024 * 1024
 _WINDOWS_S = DAY_S * np.array(WINDOW_DAYS)
 _WEEK = len(WINDOW_DAYS) - 2
-_Number = TypeVar("_Number", np.int64, np.float64)
 
 
 class Windows(NamedTuple):
@@ -39,12 +38,14 @@ class Windows(NamedTuple):
     Attributes:
         counts: [transactions, windows].
         totals: [transactions, windows], sums of their amounts.
+        before: [transactions], what the longest window has more in its sum than the second longest.
         largest: [transactions], the largest amount of the second longest window; 0 where it has none.
 
     """
 
     counts: NDArray[np.int64]
     totals: NDArray[np.float64]
+    before: NDArray[np.float64]
     largest: NDArray[np.float64]
 
 
@@ -104,8 +105,9 @@ class FoldedTransactions:
         """Give the windows of the transactions that were added; there must be one."""
         self._look_at_copied()
         found = Windows(*map(np.concatenate, zip(*self._found, strict=True)))
-        for number, (counts, totals, largest) in self._summed.items():
-            found.counts[number], found.totals[number], found.largest[number] = counts, totals, largest[0]
+        for number, summed in self._summed.items():
+            for all_found, one in zip(found, summed, strict=True):
+                all_found[number] = one[0]
         return found
 
     def _look_at_copied(self) -> None:
@@ -132,17 +134,34 @@ def _windows(histories: list[bytes], happened: NDArray[np.int64], times_s: NDArr
     stops = np.cumsum(lengths)
     starts = stops - lengths
     ends = starts + happened
-    counts = np.empty((len(histories), len(WINDOW_DAYS)), dtype=np.int64)
-    totals = np.empty(counts.shape)
-    largest = np.zeros(len(histories))
+    begins = np.empty((len(WINDOW_DAYS), len(histories)), dtype=np.int64)
     for window, length_s in enumerate(_WINDOWS_S):
         after = times > np.repeat(times_s - length_s, lengths)
-        begins = stops - np.add.reduceat(after, starts, dtype=np.int64)
-        counts[:, window] = ends - begins
-        totals[:, window] = _reduce(np.add, amounts, begins, ends)
-        if window == _WEEK:
-            largest = np.maximum(_reduce(np.maximum, amounts, begins, ends), 0.0)
-    return Windows(np.maximum(counts, 0), totals, largest)
+        begins[window] = stops - np.add.reduceat(after, starts, dtype=np.int64)
+    largest = np.maximum(_reduce(np.maximum, amounts, begins[_WEEK], ends), 0.0)
+    return Windows(np.maximum(ends - begins, 0).T, *_sums(amounts, begins, ends), largest)
+
+
+def _sums(
+    amounts: NDArray[np.float64], begins: NDArray[np.int64], ends: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sum the amounts of windows, and of what the longest has before the second longest.
+
+    Each sum is of its own span of amounts, so whatever else a history has changes no bit of it; a difference
+    of two sums would be a little more than 0 where all that lies between is 0.
+
+    Args:
+        amounts: of payments in order.
+        begins: [windows, spans], where the windows of each begin.
+        ends: [spans], where all of them end, valid indices.
+
+    Returns:
+        [spans, windows] and [spans].
+
+    """
+    sums = [_reduce(np.add, amounts, begin, ends) for begin in begins[:-1]]
+    before = _reduce(np.add, amounts, begins[-1], np.minimum(begins[_WEEK], ends))
+    return np.column_stack([*sums, sums[_WEEK] + before]), before
 
 
 def _reduce(
@@ -154,13 +173,14 @@ def _reduce(
 
 
 def _look(history: bytes, end: int, time_s: float) -> Windows:
-    """Look at one summed history for one transaction."""
+    """Look at one summed history for one transaction: at its hours, and at the entries after them."""
     begin_s = time_s - _WINDOWS_S
     at = summed_bytes(history)
     hours = np.frombuffer(history, HOUR, (min(end, at) - ENTRY_BYTES) // HOUR_BYTES, ENTRY_BYTES)
     begins = (hours["hour"] * HOUR_S).searchsorted(begin_s, "right")
-    counts = _from_each_on(hours["count"].astype(np.int64), begins)
-    totals = _from_each_on(hours["total"] / UNITS, begins)
+    from_end = np.append(hours["count"], 0)[::-1].cumsum(dtype=np.int64)
+    counts = from_end[len(hours) - begins]
+    totals, before = _sums_to_end(hours["total"] / UNITS, begins)
     largest = hours["largest"][begins[_WEEK] :].max(initial=0.0)
     # the first entry is no transaction
     first = at + ENTRY_BYTES
@@ -168,14 +188,22 @@ def _look(history: bytes, end: int, time_s: float) -> Windows:
         entries = np.frombuffer(history, ENTRY, (end - first) // ENTRY_BYTES, first)
         begins = entries["time_s"].searchsorted(begin_s, "right")
         counts += len(entries) - begins
-        totals += _from_each_on(entries["amount"], begins)
+        more, more_before = _sums_to_end(entries["amount"], begins)
+        totals, before = totals + more, before + more_before
         largest = entries["amount"][begins[_WEEK] :].max(initial=largest)
-    return Windows(counts, totals, np.array([largest]))
+    return Windows(counts[None], totals[None], np.array([before]), np.array([largest]))
 
 
-def _from_each_on(values: NDArray[_Number], begins: NDArray[np.int64]) -> NDArray[_Number]:
-    """Sum the values from each of `begins` to the end."""
-    sums = np.zeros(len(values) + 1, values.dtype)
-    values[::-1].cumsum(out=sums[1:])
-    found: NDArray[_Number] = sums[len(values) - begins]
-    return found
+def _sums_to_end(amounts: NDArray[np.float64], begins: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+    """Do what `_sums` does, for windows of one history that end with it: [windows] and a number."""
+    end = len(amounts)
+    spans = np.full(2 * len(begins), end)
+    spans[::2] = begins
+    spans[-1] = begins[_WEEK]
+    padded = np.zeros(end + 1)
+    padded[:end] = amounts
+    sums = np.add.reduceat(padded, spans)[::2]
+    sums[begins == spans[1::2]] = 0.0
+    before = float(sums[-1])
+    sums[-1] += sums[_WEEK]
+    return sums, before

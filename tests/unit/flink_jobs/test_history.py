@@ -158,6 +158,8 @@ def test_the_largest_amount_of_a_week_is_compared_with_the_time_before() -> None
     assert after(*payments[:4]) == 5.0  # a small one in the same week
     assert after(*payments) == pytest.approx(5.0 / ((10 + 30 + 100 + 5) / 4))
     assert after((0, 0.0)) == after((0, 0.0), (8, 4.0)) == 1.0  # nothing to divide by
+    # nor here, where the month and its last week have the same sum, added in another order
+    assert after(*((day, 0.0) for day in range(5)), *((20 + n / 3, n / 10) for n in range(1, 18))) == 1.0
 
 
 def test_what_savepoints_hold_is_still_read() -> None:

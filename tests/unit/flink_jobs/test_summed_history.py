@@ -197,6 +197,28 @@ def test_histories_that_are_looked_at_in_parts_are_seen_as_together(
             assert one.tobytes() == other.tobytes()
 
 
+def test_windows_without_summed_hours_are_the_same_to_the_bit_whatever_lay_before() -> None:
+    """A history that was made anew has what lay there no more, and is not summed."""
+
+    def looked_at(history: bytes) -> Windows:
+        transactions = FoldedTransactions({"c": history}.get)
+        transactions.add("c", *last)
+        assert transactions.exact_from_s == {}
+        return transactions.windows()
+
+    for seed in range(20):
+        amounts = random.Random(seed)
+        arriving = [
+            Payment(START_S + day * DAY_S, amounts.randrange(50_000) / 100, f"t{day}")
+            for day in (0, 0.01, 16, 27, 36, 36.25)
+        ]
+        last = Payment(START_S + 42 * DAY_S, 12.34, "last")
+        never_lost, anew = folded(*arriving), folded(*arriving[2:])
+        assert summed_bytes(never_lost) and not summed_bytes(anew)
+        for one, other in zip(looked_at(never_lost), looked_at(anew), strict=True):
+            assert one.tobytes() == other.tobytes(), seed
+
+
 def test_an_alert_is_told_from_when_on_its_windows_are_exact() -> None:
     def told(payment: Payment) -> dict[int, float]:
         transactions = FoldedTransactions({"c": history}.get)
