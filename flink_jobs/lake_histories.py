@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Collection, Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -41,10 +41,7 @@ def fold_lake(lake: Lake, beginning: Beginning, histories: Histories, buckets: C
         LakeError: the lake cannot be read.
 
     """
-    last_day = lake.last_day()
-    since_day = (
-        f"{date.fromisoformat(last_day) - timedelta(days=1 + int(KEPT_S // DAY_S))}" if last_day else ""
-    )
+    since_day = _first_day(lake.last_day(), beginning.found_ms)
     began_s = told_s = time.monotonic()
     read = folded = 0
     for batch in lake.batches(_COLUMNS, since_day):
@@ -65,6 +62,20 @@ def fold_lake(lake: Lake, beginning: Beginning, histories: Histories, buckets: C
         read / seconds,
     )
     return folded
+
+
+def _first_day(last_day: str, found_ms: int) -> str:
+    """Give the day from which on histories are folded; "" where the lake has none.
+
+    A day that is yet to come has records of a broker whose clock was wrong, and is not what others end with.
+    """
+    if not last_day:
+        return ""
+    tomorrow = datetime.fromtimestamp(found_ms / 1000, UTC).date() + timedelta(days=1)
+    if date.fromisoformat(last_day) > tomorrow:
+        _log.warning("the lake has records of %s, which is yet to come by the clock of this host", last_day)
+    last = min(date.fromisoformat(last_day), tomorrow)
+    return f"{last - timedelta(days=1 + int(KEPT_S // DAY_S))}"
 
 
 def _not_in_topic(batch: pa.RecordBatch, beginning: Beginning) -> NDArray[np.bool_]:

@@ -1,5 +1,6 @@
 """Files of a folder of the lake, by day, and their records; errors name the lake and the file."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, NamedTuple, TypeVar
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from flink_jobs.domain.offset_set import OffsetSet
 from flink_jobs.store.folders import Folder
 from flink_jobs.store.merges import MERGES_FOLDER, Merge, MergeRecord, is_merged, read_merges, superseded
 from flink_jobs.store.object_store import ObjectMissingError, ObjectStoreError, StoredObject
@@ -22,6 +24,7 @@ MICROSECONDS = 1_000_000
 _ROWS_AT_ONCE = 16_384
 # Places are noted so many at a time, and by ten minutes: a topic is not lost, made anew and filled in less.
 _BLOCK = 1 << 13
+_ALL_MET = 0xFF
 _SAME_TIME_US = 600 * MICROSECONDS
 # Of a column, so much is read at a time, however large the file.
 _READ_BYTES = 1024 * 1024
@@ -54,10 +57,12 @@ def is_finished(path: str) -> bool:
 
 
 class Places:
-    """Places in Kafka that were met; a bit for each."""
+    """Places in Kafka that were met; a bit for each, in blocks of which not all were met yet."""
 
     def __init__(self) -> None:
         self._met: dict[tuple[int, int, int], NDArray[np.uint8]] = {}
+        # numbers of the other blocks, by partition and time
+        self._whole: defaultdict[tuple[int, int], OffsetSet] = defaultdict(OffsetSet)
 
     def first_met(
         self, partitions: NDArray[Any], offsets: NDArray[Any], came_us: NDArray[np.int64] | None = None
@@ -73,12 +78,18 @@ class Places:
         for partition, block, when in set(
             zip(partitions.tolist(), blocks.tolist(), whens.tolist(), strict=True)
         ):
+            whole = self._whole[partition, when]
+            if not whole.gaps(block, block + 1):
+                continue
             met = self._met.setdefault((partition, block, when), np.zeros(_BLOCK // 8, dtype=np.uint8))
             rows = np.flatnonzero((partitions == partition) & (blocks == block) & (whens == when))
             distinct, at = np.unique(within[rows], return_index=True)
             octets, bits = distinct >> 3, (1 << (distinct & 7)).astype(np.uint8)
             first[rows[at]] = met[octets] & bits == 0
             np.bitwise_or.at(met, octets, bits)
+            if met.min() == _ALL_MET:
+                whole.add_ranges([(block, block + 1)])
+                del self._met[partition, block, when]
         return first
 
 

@@ -189,9 +189,19 @@ def test_what_came_before_a_history_reaches_is_not_read() -> None:
     assert folded < len(reached) < len(records)
 
 
+def test_a_record_that_came_by_a_wrong_clock_does_not_move_what_is_read() -> None:
+    records = sent(days=5)
+    *_, latest = records
+    ahead = latest._replace(offset=latest.offset + 1, after=timedelta(days=65), payload=b"no JSON")
+    found = Beginning({}, {}, {}, latest.came_ms + 60_000)
+    histories = HistoriesInMemory()
+    fold_lake(stored([*records, ahead]), found, histories, EVERY_BUCKET)
+    assert histories.by_customer() == never_lost(records)
+
+
 def test_an_empty_lake_gives_nothing() -> None:
     histories = HistoriesInMemory()
-    assert fold_lake(stored([]), {0: 1}, histories, EVERY_BUCKET) == 0
+    assert fold_lake(stored([]), EVERYTHING, histories, EVERY_BUCKET) == 0
     assert histories.by_customer() == {}
 
 
