@@ -4,6 +4,7 @@ import hashlib
 import logging
 import threading
 import weakref
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from typing import Any
@@ -129,10 +130,7 @@ class ModelRegistry:
         """Load the last release before one that can be loaded; ObjectStoreError as for `load_or_earlier`."""
         # hundreds of releases may be of one model
         models: dict[ModelReference, ServedModel | None] = {}
-        for stored in islice(self.log.backwards(newest.number - 1), _LOOKED_BACK):
-            release = stored.release
-            if release is None:
-                continue
+        for release in self._earlier(newest):
             if release.model not in models:
                 models[release.model] = None
                 with suppress(*_OF_ITS_OWN):
@@ -144,6 +142,18 @@ class ModelRegistry:
                 with suppress(*_OF_ITS_OWN):
                     return self._scorer(model, each), each
         return None
+
+    def _earlier(self, newest: Release) -> Iterator[Release]:
+        """Give the releases before one, the latest first; those of models that were rolled back come last."""
+        good = {newest.model.version, *(each.version for each in newest.former)}
+        left = []
+        for stored in islice(self.log.backwards(newest.number - 1), _LOOKED_BACK):
+            release = stored.release
+            if release is not None and release.model.version in good:
+                yield release
+            elif release is not None:
+                left.append(release)
+        yield from left
 
     def _scorer(self, model: ServedModel, release: Release) -> Scorer:
         """Load a release's terminal risk for its model; errors as for `load`."""
@@ -308,23 +318,31 @@ class ServedScorer:
     def refresh(self) -> None:
         """Take over a new release, or say in the log why not.
 
-        A faulty release is refused once; after an error of MinIO, the next call tries the release again.
+        A faulty release is refused once; after an error of MinIO, or where a file is not there, the next call
+        tries the release again.
         """
         try:
-            stored = self._registry.log.after(self._seen.number) or self._after_going_back()
-            if stored is not None:
-                self._wanted = self._registry.readable(stored)
-                self._seen = stored
-            if self._wanted is not None:
-                self._take(self._wanted)
-                self._wanted = None
-            self._judge()
+            try:
+                self._take_newest()
+            finally:
+                # what is in use is watched also while what is released cannot be loaded
+                self._judge()
             self._complaint = ""
         except (ObjectStoreError, ValueError) as error:
             # log the same error once, not at every call
             if str(error) != self._complaint:
                 _log.error("going on with %s: %s", self.current.version, error)
             self._complaint = str(error)
+
+    def _take_newest(self) -> None:
+        """Take over the newest release, if it is another; errors as for `in_force` and `load`."""
+        stored = self._registry.log.after(self._seen.number) or self._after_going_back()
+        if stored is not None:
+            self._wanted = self._registry.readable(stored)
+            self._seen = stored
+        if self._wanted is not None:
+            self._take(self._wanted)
+            self._wanted = None
 
     def _after_going_back(self) -> StoredRelease | None:
         """Find the newest release if the last seen one is gone or changed; None if it is neither.
@@ -356,21 +374,11 @@ class ServedScorer:
 
     def _take(self, release: Release) -> None:
         """Take over the parts of a release that are not in use yet; ObjectStoreError as for `load`."""
-        before = self._release
         try:
-            if release.model != self._release.model:
-                self.current = self._registry.load(release)
-                # a challenger that did not fit the model before may fit this one
-                self._challenged_by = None
-                _log.warning("release %d: now serving %s", release.number, self.current.version)
-            elif release.risk != self._release.risk:
-                risk = self._registry.load_released_risk(release, self.current.manifest)
-                version = _risk_version(release, self.current.manifest)
-                self.current = self.current.told(risk, version)
-                _log.warning("release %d: terminal risk renewed to %s", release.number, risk)
-            self._release = release
-            if (release.model, release.risk) != (before.model, before.risk):
-                self._change_over(before)
+            if release.model == self._release.model:
+                self._take_risk(release)
+            else:
+                self._take_model(release)
             self.went_back = False
         except ValueError as error:
             _log.error(
@@ -383,8 +391,32 @@ class ServedScorer:
             self._take_challenger(release)
             self._challenged_by = release.challenger
 
-    def _change_over(self, before: Release) -> None:
+    def _take_model(self, release: Release) -> None:
+        """Serve another model, with its table; errors as for `load`."""
+        try:
+            self.current = self._registry.load(release)
+        except _OF_ITS_OWN:
+            # renewals go on for the model that was promoted; whatever serves instead is told of them
+            self._take_risk(self._release.told_of_now(release))
+            raise
+        # a challenger that did not fit the model before may fit this one
+        self._challenged_by = None
+        _log.warning("release %d: now serving %s", release.number, self.current.version)
+        self._change_over(release)
+
+    def _take_risk(self, release: Release) -> None:
+        """Tell the model in use what a release says of terminals; errors as for `load`."""
+        if release.risk == self._release.risk:
+            self._release = release
+            return
+        risk = self._registry.load_released_risk(release, self.current.manifest)
+        self.current = self.current.told(risk, _risk_version(release, self.current.manifest))
+        _log.warning("release %d: terminal risk renewed to %s", release.number, risk)
+        self._change_over(release)
+
+    def _change_over(self, release: Release) -> None:
         """Begin to count anew, unless it is one more table after one of which too little was seen."""
+        before, self._release = self._release, release
         back = self._release.number < before.number
         if back or self.went_back or self.breaker.is_settled or self._release.model != before.model:
             self._before, self._was_past = before, self.breaker.is_past
@@ -426,6 +458,9 @@ class ServedScorer:
             self._take(former)
             if self._release is former:
                 self.went_back = True
+                if self._wanted is not None and self._wanted.model == release.model:
+                    # only its challenger was still missing
+                    self._wanted = None
                 _log.error("serving release %d again until a newer one comes", former.number)
                 return
         self._done = True
@@ -441,18 +476,22 @@ class ServedScorer:
         return None if self._before is None else self._before.told_of_now(self._release)
 
     def _last_other(self) -> Release | None:
-        """Find the last release of another model or, where there is none, of another table.
+        """Find the last release of the model before or, where there is none, of another table.
 
         For a process that has served no other, and cannot know which of the two is to blame. The table before
         would not help against a bad model, and nobody goes back twice; another model is left for the next
-        release in any case.
+        release in any case. The model before is that which a rollback would promote: one that was rolled back
+        is none.
         """
         served, other_table = self._release, None
+        model_before = served.former[-1].version if served.former else None
         for stored in islice(self._registry.log.backwards(served.number - 1), _LOOKED_BACK):
             release = stored.release
-            if release is not None and release.model != served.model:
+            if release is None:
+                continue
+            if release.model.version == model_before:
                 return release
-            if release is not None and release.risk != served.risk:
+            if release.model == served.model and release.risk != served.risk:
                 other_table = other_table or release
         return other_table
 

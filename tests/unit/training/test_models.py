@@ -834,10 +834,27 @@ def test_a_job_that_starts_with_a_former_model_tells_it_what_was_renewed_since(
     scorer = ServedScorer(ModelRegistry(settings), poll_s=3600)
     sent = prediction(scorer)
     assert (sent["model_version"], sent["risk_version"]) == (first, "r")
+    for name in ("s", "t"):
+        renew(store, name)
+        scorer.refresh()
+        sent = prediction(scorer)
+        assert (sent["model_version"], sent["risk_version"]) == (first, name)
     # what comes back is taken over, as while the job runs
     store.objects["models"][f"{bad}/model.onnx"] = onnx
     scorer.refresh()
     assert prediction(scorer)["model_version"] == bad
+
+
+def test_a_job_that_starts_serves_a_model_that_was_rolled_back_only_for_want_of_another(
+    settings: Settings, publish: Publish, run: Run, store: MemoryStore
+) -> None:
+    oldest, good, bad = publish(1), publish(2), publish(3)
+    for command in (("promote", oldest), ("promote", good), ("promote", bad), ("rollback",)):
+        assert run(*command) == 0
+    for lost, served in ((good, oldest), (oldest, bad)):
+        CORRUPTIONS["gone"][0](store.objects["models"], lost)
+        scorer = ServedScorer(ModelRegistry(settings), poll_s=3600)
+        assert scorer.current.version == served
 
 
 @pytest.mark.parametrize("looked_back", [1_000, 2])
@@ -1175,6 +1192,41 @@ def test_a_process_that_finds_no_other_model_goes_back_to_the_table_before(
     started.refresh()
     sent = prediction(started)
     assert (sent["model_version"], sent["risk_version"]) == (second, second)
+
+
+def test_a_process_that_starts_does_not_go_back_to_a_model_that_was_rolled_back(
+    watched: Callable[..., Watched], settings: Settings, run: Run, store: MemoryStore
+) -> None:
+    """What a person has left is worse than what alerts much now."""
+    _, first, _ = watched(go_back=True)
+    assert run("rollback") == 0
+    release_by_hand(store, action="renew", risk=releases(store)[-1]["risk"] | {"version": "r"})
+    judged = msgspec.structs.replace(settings, breaker=BreakerSettings(1.5, go_back=True))
+    started = ServedScorer(ModelRegistry(judged), poll_s=3600)
+    assert prediction(started)["risk_version"] == "r"
+    started.breaker.add(10_000, 10_000)
+    started.refresh()
+    sent = prediction(started)
+    assert (sent["model_version"], sent["risk_version"]) == (first, first)
+
+
+@pytest.mark.parametrize("lost", ["promote", "challenge"])
+def test_what_is_in_use_is_judged_while_what_is_released_is_not_there(
+    watched: Callable[..., Watched], publish: Publish, run: Run, store: MemoryStore, lost: str
+) -> None:
+    scorer, first, second = watched(go_back=True)
+    third = publish(3)
+    assert run(lost, third) == 0
+    kept = store.objects["models"].pop(f"{third}/model.onnx")
+    scorer.refresh()
+    assert scorer.current.version == second
+    scorer.breaker.add(10_000, 10_000)
+    scorer.refresh()
+    assert scorer.current.version == first
+    assert scorer.went_back
+    store.objects["models"][f"{third}/model.onnx"] = kept
+    scorer.refresh()
+    assert scorer.current.version == (third if lost == "promote" else first)
 
 
 def test_a_first_release_has_none_to_go_back_to(
