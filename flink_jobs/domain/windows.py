@@ -194,7 +194,9 @@ def _look(history: bytes, end: int, time_s: float) -> Windows:
     return Windows(counts[None], totals[None], np.array([before]), np.array([largest]))
 
 
-def _sums_to_end(amounts: NDArray[np.float64], begins: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+def _sums_to_end(
+    amounts: NDArray[np.float64], begins: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], float]:
     """Do what `_sums` does, for windows of one history that end with it: [windows] and a number."""
     end = len(amounts)
     spans = np.full(2 * len(begins), end)
