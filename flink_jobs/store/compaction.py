@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flink_jobs.store.lake_files import DAY, PLACE_COLUMNS, Places, open_parquet
+from flink_jobs.store.lake_files import DAY, PLACE_COLUMNS, Places, came_us, open_parquet
 from flink_jobs.store.merged_file import check_merged, firsts, is_whole, merge
 from flink_jobs.store.merges import (
     MERGED,
@@ -238,9 +238,10 @@ class LakeFolder:
         return int(sum((~kept).sum() for kept in firsts(contents)))
 
     def _places(self, file: StoredObject) -> list[NDArray[Any]]:
+        """Give partitions, offsets, and when records came: a topic that is made anew repeats the others."""
         opened = open_object(self._client, self._bucket, self._key(file.key), file.size)
-        table = open_parquet(opened).read(columns=list(PLACE_COLUMNS))
-        return [table[name].to_numpy() for name in PLACE_COLUMNS]
+        table = open_parquet(opened).read(columns=[*PLACE_COLUMNS, "kafka_time"])
+        return [*(table[name].to_numpy() for name in PLACE_COLUMNS), came_us(table)]
 
     def _read(self, name: str) -> bytes:
         return read_object(self._client, self._bucket, self._key(name))

@@ -246,7 +246,7 @@ def _microseconds(times: pa.Array) -> pa.Array:
     return times.cast(pa.timestamp("us", times.type.tz), safe=False).cast(pa.int64())
 
 
-def came_us(batch: pa.RecordBatch) -> NDArray[np.int64]:
+def came_us(batch: pa.RecordBatch | pa.Table) -> NDArray[np.int64]:
     """Give when the records of a batch came, in microseconds since 1970."""
     microseconds: NDArray[np.int64] = _microseconds(batch["kafka_time"]).to_numpy()
     return microseconds

@@ -284,6 +284,20 @@ def test_what_a_merged_file_lacks_is_not_deleted(store: MemoryStore) -> None:
     assert not any(name.removeprefix(f"{FOLDER}/") in sources_of(store, merged[0]) for name in kept)
 
 
+def test_a_merged_file_with_the_same_places_of_a_former_topic_lacks_them(store: MemoryStore) -> None:
+    store.now = START + timedelta(days=3)
+    compacted(store)
+    merged = sorted(key for key in store.objects["datalake"] if "/merged-" in key and key[-1] == "t")
+    former = {"kafka_time": [START - timedelta(hours=5)] * 240}
+    store.put_object(Bucket="datalake", Key=merged[0], Body=parquet(0, rows=240, **former))
+    kept = [name.removeprefix(f"{FOLDER}/") for name in parts(store)]
+    assert set(sources_of(store, merged[0])) <= set(kept)
+    store.now += HOUR
+    (problem,) = compacted(store).problems
+    assert " lacks rows of dt=2026-01-01/part-" in problem
+    assert set(sources_of(store, merged[0])) <= {name.removeprefix(f"{FOLDER}/") for name in parts(store)}
+
+
 def test_two_at_once_exclude_each_other() -> None:
     store = MemoryStore()
 
