@@ -3,7 +3,7 @@
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +92,122 @@ def test_a_tag_chooses_one_component(run_playbook: Run) -> None:
     assert {"java", "kafka"} <= kafka <= {"java", "kafka", "release", "service_inputs"}
 
 
+def plays() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give each play of each playbook, and what it is called in a message."""
+    for file in sorted((ANSIBLE / "playbooks").glob("*.yml")):
+        for play in yaml.safe_load(file.read_text()):
+            if "hosts" in play:
+                yield f"{file.name}: {play['name']}", play
+
+
 def test_no_play_is_bound_to_the_first_host_of_a_group() -> None:
     """That host may be the one that is gone."""
-    hosts = [
-        f"{file.name}: {play['hosts']}"
-        for file in sorted((ANSIBLE / "playbooks").glob("*.yml"))
-        for play in yaml.safe_load(file.read_text())
-        if "hosts" in play
-    ]
+    hosts = [f"{name}: {play['hosts']}" for name, play in plays()]
     assert hosts
     assert [each for each in hosts if re.search(r"\[\d|\bfirst\b", each)] == []
+
+
+def test_a_lost_host_ends_the_run_wherever_errors_are_fatal() -> None:
+    """Without max_fail_percentage, Ansible goes on with the next play, on hosts that the last had not."""
+    fatal = {name: play for name, play in plays() if play.get("any_errors_fatal") or play.get("run_once")}
+    assert {"kafka.yml: Kafka", "restart.yml: Coordination"} <= fatal.keys()
+    assert [name for name, play in fatal.items() if play.get("max_fail_percentage") != 0] == []
+    # with serial, a host that is lost would count twice, and so not as all of its batch
+    assert [name for name, play in fatal.items() if "serial" in play] == []
+    # what changes services, and runs before something else does
+    changing = {name.partition(":")[0] for name, play in plays() if play.get("any_errors_fatal")}
+    assert {"base.yml", "flink.yml", "kafka.yml", "minio.yml", "zookeeper.yml"} <= changing
+
+
+LOST = """
+- name: First
+  hosts: kafka
+  gather_facts: false
+  {keywords}
+  tasks:
+    - name: Work
+      {task}
+- name: Second
+  hosts: flink_jobmanager:minio
+  gather_facts: false
+  tasks:
+    - name: Go on
+      ansible.builtin.ping:
+"""
+
+
+@pytest.mark.parametrize(
+    ("keywords", "limit", "goes_on"),
+    [
+        (["any_errors_fatal: true", "max_fail_percentage: 0"], "all", False),
+        (["any_errors_fatal: true", "max_fail_percentage: 0"], "!node1", True),
+        (["run_once: true", "max_fail_percentage: 0"], "all", False),
+        (["serial: 1"], "all", False),
+        # why there is more than this
+        (["any_errors_fatal: true"], "all", True),
+    ],
+)
+def test_ansible_goes_by_these_keywords(
+    run_playbook: Run, tmp_path: Path, keywords: list[str], limit: str, *, goes_on: bool
+) -> None:
+    address = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars/node1.yml").write_text(json.dumps(address))
+    (tmp_path / "play.yml").write_text(LOST.format(keywords="\n  ".join(keywords), task="ping:"))
+    ran = run_playbook(tmp_path / "play.yml", GROUPS, "--limit", limit)
+    assert ("TASK [Go on]" in ran.stdout) == goes_on, ran.stdout
+    assert (ran.returncode == 0) == (limit != "all"), ran.stdout
+
+
+EXPLAINED = """{fatal}
+      block:
+        - ansible.builtin.assert:
+            that: inventory_hostname != 'node2'
+      rescue:
+        - name: Read the journal
+          ansible.builtin.command: echo its last words
+          changed_when: false
+        - name: Say why
+          ansible.builtin.fail:
+            msg: explained"""
+
+
+@pytest.mark.parametrize(
+    ("fatal", "explained"), [("any_errors_fatal: false", True), ("any_errors_fatal: true", False)]
+)
+def test_what_fails_is_fatal_once_it_is_explained(
+    run_playbook: Run, tmp_path: Path, fatal: str, *, explained: bool
+) -> None:
+    keywords = "any_errors_fatal: true\n  max_fail_percentage: 0"
+    task = EXPLAINED.format(fatal=fatal)
+    (tmp_path / "play.yml").write_text(LOST.format(keywords=keywords, task=task))
+    ran = run_playbook(tmp_path / "play.yml", GROUPS)
+    assert ("explained" in ran.stdout) == explained, ran.stdout
+    assert "TASK [Go on]" not in ran.stdout
+    assert ran.returncode != 0
+
+
+def rescued(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Give the blocks among tasks that have a rescue."""
+    for task in tasks:
+        for part in ("block", "rescue", "always"):
+            yield from rescued(task.get(part, []))
+        if "rescue" in task:
+            yield task
+
+
+def test_roles_explain_failures_before_they_end_the_run() -> None:
+    """With max_fail_percentage, what is fatal at once ends a rescue after its first task."""
+    blocks = {
+        f"{file.relative_to(ANSIBLE)}: {block['name']}": block
+        for file in sorted(ANSIBLE.glob("roles/*/tasks/*.yml"))
+        for block in rescued(yaml.safe_load(file.read_text()) or [])
+    }
+    only_told = [
+        name
+        for name, block in blocks.items()
+        if len(block["rescue"]) == 1 and "ansible.builtin.fail" in block["rescue"][0]
+    ]
+    assert 0 < len(only_told) < len(blocks)
+    fatal = [name for name, block in blocks.items() if block.get("any_errors_fatal") is not False]
+    assert [name for name in fatal if name not in only_told] == []
