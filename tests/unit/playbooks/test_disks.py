@@ -159,6 +159,62 @@ def test_a_disk_that_is_too_small_is_refused_with_figures(
     assert int(enough) == 1000000000000 * int(there) // int(needed)
 
 
+@pytest.mark.parametrize(
+    ("follows", "expected_mb", "told"),
+    [
+        (True, 50_000, None),
+        (False, 50_000, "Its volume has grown: playbooks/base.yml lets the file system fill it."),
+        (False, 500_000, "Give it a larger disk"),
+    ],
+)
+def test_a_volume_counts_as_grown_only_where_the_run_lets_its_file_system_fill_it(
+    run_playbook: Callable[..., subprocess.CompletedProcess[str]],
+    *,
+    follows: bool,
+    expected_mb: int,
+    told: str | None,
+) -> None:
+    given = {
+        "disk_mb": {"kafka": 10_000},
+        "disk_kafka_grown_mb": 100_000,
+        "retention_expected_mb_on_broker": expected_mb,
+        "base_follows": follows,
+    }
+    ran = run_playbook(
+        PLAYBOOKS / "validate.yml", GROUPS, "--limit", "node1", "--extra-vars", json.dumps(given)
+    )
+    output = " ".join((ran.stdout + ran.stderr).split())
+    assert "Check that the hosts are fit" in output
+    found = re.search(r"Kafka's part of this one is 10000 MB, which is enough for \d+ a day\. (.*)", output)
+    assert (found is None) == (told is None)
+    assert not found or found[1].startswith(str(told))
+
+
+@pytest.mark.parametrize(
+    ("options", "follows"),
+    [
+        ([], True),
+        (["--tags", "base,kafka"], True),
+        (["--tags", "kafka"], False),
+        (["--skip-tags", "base"], False),
+    ],
+)
+def test_site_says_whether_file_systems_are_let_fill_their_volumes(
+    run_playbook: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    options: list[str],
+    *,
+    follows: bool,
+) -> None:
+    site = yaml.safe_load((ANSIBLE / "site.yml").read_text())
+    (check,) = (play for play in site if "validate.yml" in play["ansible.builtin.import_playbook"])
+    told = {"ansible.builtin.debug": {"msg": "{{ base_follows }}"}}
+    play = {"hosts": "node1", "gather_facts": False, "tags": "always", "vars": check["vars"], "tasks": [told]}
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    ran = run_playbook(tmp_path / "play.yml", GROUPS, *options)
+    assert re.findall(r"msg: (\w+)", ran.stdout) == [str(follows).lower()], ran.stdout
+
+
 def test_a_volume_that_is_mounted_later_is_not_judged_by_the_systems_disk(
     run_playbook: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
