@@ -6,9 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
+import yaml
 
-TASKS = Path(__file__).parents[3] / "ansible/playbooks/tasks/jobs.yml"
+from flink_jobs.shards import MOST_SUBTASKS, ShardsError, check_shards
+
+ANSIBLE = Path(__file__).parents[3] / "ansible"
+TASKS = ANSIBLE / "playbooks/tasks/jobs.yml"
+SETTINGS = yaml.safe_load((ANSIBLE / "inventory/group_vars/all/application.yml").read_text())
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ROLE = """
 - ansible.builtin.copy:
@@ -70,3 +76,45 @@ def test_a_job_has_a_subtask_for_each_taskmanager_and_shards_for_one_less_too(  
     assert int(scoring["shards_before"]) == 4
     # the lake's job has no shards, and is not told otherwise
     assert (int(lake["parallelism"]), int(lake["shards"])) == (hosts, 0)
+
+
+def default_shards(hosts: int, per_host: int) -> int:
+    """Give the number of shards of a job with a subtask on each TaskManager."""
+    of = jinja2.Environment(autoescape=True).from_string(SETTINGS["flink_jobs_shards"])
+    return int(of.render(flink_jobs_parallelism=str(hosts * per_host), flink_taskmanagers_per_host=per_host))
+
+
+@pytest.mark.parametrize(("per_host", "most_hosts"), [(1, 11), (2, 8), (4, 6)])
+def test_the_taskmanagers_that_a_lost_host_leaves_share_the_shards(per_host: int, most_hosts: int) -> None:
+    """With more hosts, no number up to 128 divides by both; docs/operate.md says so."""
+    left_alone = []
+    for hosts in range(1, 17):
+        subtasks = hosts * per_host
+        if subtasks > MOST_SUBTASKS:
+            break
+        shards = default_shards(hosts, per_host)
+        check_shards(shards, subtasks)
+        assert shards >= 2 * subtasks, "one is gathered while the other is scored"
+        try:
+            check_shards(shards, max(subtasks - per_host, 1))
+        except ShardsError:
+            left_alone.append(hosts)
+    assert left_alone == [hosts for hosts in range(most_hosts + 1, 17) if hosts * per_host <= MOST_SUBTASKS]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "per_host", "shards"),
+    [
+        # one TaskManager less, or one host less: five or four share these
+        (3, 2, 60),
+        # for seven too, there would have to be 168
+        (4, 2, 24),
+        (8, 2, 112),
+        (4, 4, 48),
+        # as before there were several on a host
+        (2, 2, 12),
+        (2, 4, 56),
+    ],
+)
+def test_shards_are_few_where_hosts_have_several_taskmanagers(hosts: int, per_host: int, shards: int) -> None:
+    assert default_shards(hosts, per_host) == shards
