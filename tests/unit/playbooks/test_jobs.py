@@ -19,14 +19,19 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 ROLE = """
 - ansible.builtin.copy:
     content: "{{ {'parallelism': flink_job_properties['parallelism.default'], 'shards': flink_job_shards,
-                  'shards_before': flink_job_shards_before} | to_json }}"
-    dest: "{{ playbook_dir }}/{{ flink_job_name }}.json"
+                  'shards_before': flink_job_shards_before, 'others': flink_job_others} | to_json }}"
+    dest: "{{ playbook_dir }}/{{ flink_job_name }}{{ '' if flink_job_wait_for_running else '_at_once' }}.json"
     mode: "0600"
 """
 
 
-def asked(run_playbook: Run, folder: Path, hosts: int, *arguments: str) -> dict[str, Any]:
-    """Give what role flink_job is told of each job, with a TaskManager on each of so many hosts."""
+def asked(
+    run_playbook: Run, folder: Path, hosts: int, *arguments: str, waits: str = "[true]"
+) -> dict[str, Any]:
+    """Give what role flink_job is told of each job, with a TaskManager on each of so many hosts.
+
+    Where it is told of one that is not waited for, that is under the job's name and `_at_once`.
+    """
     role = folder / "roles/flink_job/tasks/main.yml"
     role.parent.mkdir(parents=True, exist_ok=True)
     role.write_text(ROLE)
@@ -35,7 +40,7 @@ def asked(run_playbook: Run, folder: Path, hosts: int, *arguments: str) -> dict[
   gather_facts: false
   tasks:
     - ansible.builtin.import_tasks: {TASKS}
-      vars: {{jobs_state: running, jobs_waits: [true]}}
+      vars: {{jobs_state: running, jobs_waits: {waits}}}
 """)
     groups = {
         "kafka": ["node1"],
@@ -45,7 +50,7 @@ def asked(run_playbook: Run, folder: Path, hosts: int, *arguments: str) -> dict[
     }
     ran = run_playbook(folder / "play.yml", groups, *arguments)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    return {file.stem: json.loads(file.read_text()) for file in folder.glob("*_job.json")}
+    return {file.stem: json.loads(file.read_text()) for file in folder.glob("*_job*.json")}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +81,12 @@ def test_a_job_has_a_subtask_for_each_taskmanager_and_shards_for_one_less_too(  
     assert int(scoring["shards_before"]) == 4
     # the lake's job has no shards, and is not told otherwise
     assert (int(lake["parallelism"]), int(lake["shards"])) == (hosts, 0)
+
+
+def test_the_role_is_told_of_the_run_s_other_jobs(run_playbook: Run, tmp_path: Path) -> None:
+    jobs = asked(run_playbook, tmp_path, 3, "-e", "flink_jobs_parallelism=2")
+    assert jobs["ml_inference_job"]["others"] == {"kafka_to_minio_job": 3}
+    assert jobs["kafka_to_minio_job"]["others"] == {"ml_inference_job": 2}
 
 
 def default_shards(hosts: int, per_host: int) -> int:

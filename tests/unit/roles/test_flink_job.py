@@ -49,6 +49,9 @@ class FakeCluster:
         self.options: dict[str, str] = {}
         self.commands: list[list[str]] = []
         self.total_slots = 64
+        # slots of other jobs, by name, and how many subtasks any job gets at most
+        self.others: dict[str, int] = {}
+        self.most_subtasks = 64
         self.cancelled: set[str] = set()
         # what the client prints where it fails, and whether the job came of it
         self.failures: list[tuple[str, bool]] = []
@@ -60,6 +63,9 @@ class FakeCluster:
 
     def slots(self) -> int:
         return self.total_slots
+
+    def slots_of_others(self, known: set[str]) -> dict[str, int]:
+        return {name: slots for name, slots in self.others.items() if name not in known}
 
     def configuration(self) -> dict[str, str]:
         return self.options
@@ -83,10 +89,12 @@ class FakeCluster:
     def made_by(self, _name: str, snapshot: str) -> dict[str, str]:
         return self.remembered.get(snapshot, {})
 
-    def wait_for_state(self, job_id: str, wanted: set[str], _timeout_s: float) -> str:
+    def wait_for_state(self, job_id: str, wanted: set[str], _timeout_s: float, subtasks: int = 0) -> str:
         if job_id in self.cancelled and "CANCELLING" not in wanted:
             self.jobs.pop(job_id)
             return "CANCELED"
+        if subtasks > self.most_subtasks:
+            return str(flink_cluster.RUNNING_SMALLER)
         return "RUNNING" if self.has_slots else "CREATED"
 
     def stop_with_savepoint(self, job_id: str, folder: str | None, _timeout_s: float) -> str | None:
@@ -168,6 +176,7 @@ def run(tmp_path: Path, cluster: FakeCluster, settings: Path) -> Run:
             "properties": {},
             "shards": 0,
             "shards_before": 0,
+            "others": {},
             "code": [],
             "settings": str(settings),
             "state": "running",
@@ -543,6 +552,78 @@ def test_a_job_is_not_stopped_for_more_subtasks_than_there_are_slots(run: Run, c
     assert cluster.stopped == []
     # TaskManagers that come later in the same run
     assert run(**sized(4), state="current")["action"] == "stopped"
+
+
+def test_slots_of_other_jobs_are_not_free_and_the_jobs_own_are(run: Run, cluster: FakeCluster) -> None:
+    run(**sized(1))
+    cluster.total_slots = 4
+    cluster.others = {"stray": 2}
+    with pytest.raises(
+        flink_cluster.JobError, match="4 subtasks, and the cluster has 4 slots, 2 for stray among them"
+    ):
+        run(**sized(4, 8))
+    assert cluster.stopped == []
+    assert run(**sized(2, 4))["action"] == "replaced"
+
+
+def test_a_job_of_the_same_run_counts_with_what_it_is_to_have(run: Run, cluster: FakeCluster) -> None:
+    run(**sized(1))
+    cluster.total_slots = 4
+    # an option's values may be text
+    sum_of_two: dict[str, Any] = {"others": {"sum": "2"}}
+    # it is started after this one
+    with pytest.raises(flink_cluster.JobError, match="has 4 slots, 2 for sum among them"):
+        run(**sized(3) | sum_of_two)
+    assert cluster.stopped == []
+    # it gives two back
+    cluster.others = {"sum": 4}
+    assert run(**sized(2) | sum_of_two)["action"] == "replaced"
+
+
+def test_a_job_that_gets_fewer_subtasks_than_are_wanted_is_reported(run: Run, cluster: FakeCluster) -> None:
+    cluster.most_subtasks = 1
+    assert run(**sized(2), wait=False)["action"] == "submitted"
+    with pytest.raises(flink_cluster.JobError, match="runs, but has found no slots for 2 subtasks"):
+        run(**sized(2))
+    cluster.most_subtasks = 2
+    assert run(**sized(2))["action"] == "unchanged"
+
+
+def test_slots_are_counted_of_active_jobs_that_the_run_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {
+        "/jobs/overview": {
+            "jobs": [
+                {"jid": "a", "name": "count", "state": "RUNNING"},
+                {"jid": "b", "name": "sum", "state": "RUNNING"},
+                {"jid": "c", "name": "sum", "state": "RESTARTING"},
+                {"jid": "d", "name": "sum", "state": "FAILED"},
+                {"jid": "e", "name": "new", "state": "INITIALIZING"},
+            ]
+        },
+        "/jobs/b": {"vertices": [{"parallelism": 1}, {"parallelism": 3}]},
+        "/jobs/c": {"vertices": [{"parallelism": 2}]},
+        "/jobs/e": {"vertices": []},
+    }
+    known = flink_cluster.Cluster("http://192.0.2.1:8081")
+    monkeypatch.setattr(known, "request", answers.__getitem__)
+    assert known.slots_of_others({"count"}) == {"sum": 5, "new": 0}
+
+
+@pytest.mark.parametrize(("later", "seen"), [(2, "RUNNING"), (1, flink_cluster.RUNNING_SMALLER)])
+def test_a_job_is_given_time_to_take_up_all_subtasks(
+    monkeypatch: pytest.MonkeyPatch, later: int, seen: str
+) -> None:
+    """The adaptive scheduler restarts it for that; meanwhile Flink tells the parallelism that is wanted."""
+
+    def job(state: str, parallelism: int) -> dict[str, Any]:
+        return {"state": state, "vertices": [{"status": "RUNNING", "parallelism": parallelism}]}
+
+    answers = [job("CREATED", 2), job("RUNNING", 1), job("RESTARTING", 2), *[job("RUNNING", later)] * 100]
+    known = flink_cluster.Cluster("http://192.0.2.1:8081")
+    monkeypatch.setattr(known, "request", lambda _path: answers.pop(0))
+    monkeypatch.setattr(flink_cluster, "time", PassingTime())
+    assert known.wait_for_state("a", {"RUNNING"}, 20, 2) == seen
+    assert answers
 
 
 def test_only_a_job_without_state_is_told_how_to_begin_without_it(run: Run, cluster: FakeCluster) -> None:

@@ -16,6 +16,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.flink_cluster import (
     ENDED,
     PARAMETER_PREFIX,
+    RUNNING_SMALLER,
     Cluster,
     JobError,
     NoAnswerError,
@@ -80,6 +81,12 @@ options:
     description: Shards of a running job of a version that does not name them.
     type: int
     default: 0
+  others:
+    description:
+      - Subtasks that other jobs are to have which the same run looks after, by their names. A job is not
+        replaced by one with more subtasks than these and all other jobs leave slots for.
+    type: dict
+    default: {}
   code:
     description: Files, and folders of Python files, whose content counts as part of the job.
     type: list
@@ -120,7 +127,9 @@ options:
     type: bool
     default: false
   wait:
-    description: Wait until all tasks are running, and fail if they do not get there.
+    description:
+      - Wait until all tasks are running, in as many subtasks as the job is to have, and fail if they do not
+        get there.
     type: bool
     default: true
   timeout_s:
@@ -402,10 +411,19 @@ class Deployment:
         return self.latest_snapshot()
 
     def await_running(self, job_id: str, snapshot: str | None) -> None:
-        """Fail unless all tasks get to run."""
-        state = self.cluster.wait_for_state(job_id, {"RUNNING"}, self.timeout_s)
+        """Fail unless all tasks get to run, in as many subtasks as the job is to have."""
+        subtasks = parallelism(self.parameters)
+        state = self.cluster.wait_for_state(job_id, {"RUNNING"}, self.timeout_s, subtasks)
         if state == "RUNNING":
             return
+        if state == RUNNING_SMALLER:
+            raise JobError(
+                f"{self.name} (job {job_id}) runs, but has found no slots for {subtasks} subtasks within "
+                f"{self.timeout_s:.0f} s. Once there are slots, it takes up all after its next checkpoint: "
+                "bring back TaskManagers that are down (ansible-playbook playbooks/health.yml names them), "
+                "end other jobs (flink list), or choose fewer subtasks.\n"
+                f"See {self.cluster.url}/#/job/running/{job_id}"
+            )
         origin = f" It was to resume from {snapshot}." if snapshot else ""
         raise JobError(
             f"{self.name} (job {job_id}) is {state} and not RUNNING "
@@ -519,13 +537,21 @@ class Deployment:
             check_rescale(self.name, *wanted, former)
 
     def check_slots(self) -> None:
-        """Refuse more subtasks than the cluster has slots; between two versions it may get more of them."""
+        """Refuse more subtasks than other jobs leave slots for; between two versions there may be more.
+
+        A job that the same run looks after counts with what it is to have, whatever it has now: it may be
+        about to give slots back, or to be started.
+        """
         if self.parameters["state"] != "running":
             return
+        planned = {name: int(subtasks) for name, subtasks in self.parameters["others"].items()}
         subtasks, slots = parallelism(self.parameters), self.cluster.slots()
-        if subtasks > slots:
+        others = planned | self.cluster.slots_of_others({self.name, *planned})
+        if subtasks > slots - sum(others.values()):
+            taken = ", ".join(f"{count} for {name}" for name, count in others.items() if count)
             raise JobError(
-                f"{self.name} is to have {subtasks} subtasks, and the cluster has {slots} slots. "
+                f"{self.name} is to have {subtasks} subtasks, and the cluster has {slots} slots"
+                f"{f', {taken} among them' if taken else ''}. "
                 "Nothing was stopped. Add TaskManagers (docs/operate.md, More hosts, or fewer), bring back "
                 "those that are down (ansible-playbook playbooks/health.yml names them), or choose fewer "
                 "subtasks"
@@ -552,6 +578,7 @@ def main() -> None:
             "properties": {"type": "dict", "default": {}},
             "shards": {"type": "int", "default": 0},
             "shards_before": {"type": "int", "default": 0},
+            "others": {"type": "dict", "default": {}},
             "code": {"type": "list", "elements": "path", "default": []},
             "settings": {"type": "path"},
             "state": {"type": "str", "choices": ["running", "current", "stopped"], "default": "running"},

@@ -11,7 +11,10 @@ import urllib.request
 import uuid
 from http import HTTPStatus
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 # how long JobManagers may be without one that leads: while a host is lost, or ZooKeeper itself chooses one
 FAILOVER_S = 120
@@ -24,6 +27,8 @@ FAILOVER = re.compile(
 )
 
 ENDED = {"FINISHED", "CANCELED", "FAILED"}
+# not one of Flink's: each task runs, but the job has fewer subtasks than are wanted
+RUNNING_SMALLER = "RUNNING_SMALLER"
 PARAMETER_PREFIX = "deployed."
 
 
@@ -144,18 +149,36 @@ class Cluster:
         """Give the number of slots, in use or free, of the TaskManagers that are there."""
         return int(self.request("/overview")["slots-total"])
 
-    def state(self, job_id: str) -> str:
-        """Give RUNNING only if each task is; a job as a whole is RUNNING long before that."""
+    def slots_of_others(self, known: Container[str]) -> dict[str, int]:
+        """Give how many slots active jobs have, or wait for, by name; without those of known names."""
+        held: dict[str, int] = {}
+        for job in self.request("/jobs/overview")["jobs"]:
+            if job["name"] not in known and job["state"] not in ENDED:
+                slots = _subtasks(self.request(f"/jobs/{job['jid']}"))
+                held[job["name"]] = held.get(job["name"], 0) + slots
+        return held
+
+    def state(self, job_id: str, subtasks: int = 0) -> str:
+        """Give RUNNING only if each task is; a job as a whole is RUNNING long before that.
+
+        One with fewer subtasks than these is RUNNING_SMALLER.
+        """
         job = self.request(f"/jobs/{job_id}")
-        if job["state"] == "RUNNING" and any(vertex["status"] != "RUNNING" for vertex in job["vertices"]):
-            return "INITIALIZING"
+        if job["state"] == "RUNNING":
+            if any(vertex["status"] != "RUNNING" for vertex in job["vertices"]):
+                return "INITIALIZING"
+            if subtasks and _subtasks(job) < subtasks:
+                return RUNNING_SMALLER
         return str(job["state"])
 
-    def wait_for_state(self, job_id: str, wanted: set[str], timeout_s: float) -> str:
-        """Wait until the job is in one of the states, or has ended; give the last state seen."""
+    def wait_for_state(self, job_id: str, wanted: set[str], timeout_s: float, subtasks: int = 0) -> str:
+        """Wait until the job is in one of the states, or has ended; give the last state seen.
+
+        With the adaptive scheduler a job may begin with fewer subtasks, and take up all once it has slots.
+        """
         deadline = time.monotonic() + timeout_s
         while True:
-            state = self.state(job_id)
+            state = self.state(job_id, subtasks)
             if state in wanted or state in ENDED or time.monotonic() > deadline:
                 return state
             time.sleep(1)
@@ -248,6 +271,11 @@ class Cluster:
         state = self.wait_for_state(job_id, ENDED, timeout_s)
         if state not in ENDED:
             raise JobError(f"Job {job_id} is still {state} {timeout_s:.0f} s after it was cancelled.")
+
+
+def _subtasks(job: dict[str, Any]) -> int:
+    """Give how many subtasks the widest of a job's vertices has: the job has a slot for each."""
+    return max((int(vertex["parallelism"]) for vertex in job["vertices"]), default=0)
 
 
 def is_failover(text: str) -> bool:
