@@ -19,7 +19,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 ROLE = """
 - ansible.builtin.copy:
     content: "{{ {'parallelism': flink_job_properties['parallelism.default'], 'shards': flink_job_shards,
-                  'shards_before': flink_job_shards_before, 'others': flink_job_others} | to_json }}"
+                  'shards_before': flink_job_shards_before, 'others': flink_job_others,
+                  'restore': flink_job_restore} | to_json }}"
     dest: "{{ playbook_dir }}/{{ flink_job_name }}{{ '' if flink_job_wait_for_running else '_at_once' }}.json"
     mode: "0600"
 """
@@ -83,8 +84,17 @@ def test_a_job_has_a_subtask_for_each_taskmanager_and_shards_for_one_less_too(  
     assert (int(lake["parallelism"]), int(lake["shards"])) == (hosts, 0)
 
 
-def test_the_role_is_told_of_the_run_s_other_jobs(run_playbook: Run, tmp_path: Path) -> None:
-    jobs = asked(run_playbook, tmp_path, 3, "-e", "flink_jobs_parallelism=2")
+def test_the_role_is_told_of_the_run_s_other_jobs_and_once_to_begin_anew(
+    run_playbook: Run, tmp_path: Path
+) -> None:
+    options = ("-e", "flink_jobs_anew=ml_inference_job", "-e", "flink_jobs_parallelism=2")
+    jobs = asked(run_playbook, tmp_path, 3, *options, waits="[false, true]")
+    assert {name: told["restore"] for name, told in jobs.items()} == {
+        "ml_inference_job_at_once": "none",
+        "ml_inference_job": "latest",
+        "kafka_to_minio_job_at_once": "latest",
+        "kafka_to_minio_job": "latest",
+    }
     assert jobs["ml_inference_job"]["others"] == {"kafka_to_minio_job": 3}
     assert jobs["kafka_to_minio_job"]["others"] == {"ml_inference_job": 2}
 

@@ -626,6 +626,27 @@ def test_a_job_is_given_time_to_take_up_all_subtasks(
     assert answers
 
 
+@pytest.mark.parametrize("state", ["running", "current"])
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize("arguments", [[], ["--batch-ms=9"]])
+def test_a_job_that_is_there_is_not_said_to_have_begun_anew(
+    run: Run, cluster: FakeCluster, state: str, arguments: list[str], *, check_mode: bool
+) -> None:
+    """One that cannot read its state is there too: it restarts for ever."""
+    first = run()["job_id"]
+    cluster.has_slots = False
+    with pytest.raises(
+        flink_cluster.JobError,
+        match=r"is there already .*stopped\. .*playbooks/jobs\.yml -e flink_jobs_state=stopped, then what",
+    ):
+        run(restore="none", state=state, check_mode=check_mode, arguments=arguments, wait=False)
+    assert (list(cluster.jobs), cluster.stopped) == ([first], [])
+    # the two steps
+    assert run(state="stopped")["action"] == "stopped"
+    assert run(restore="none", arguments=arguments, wait=False)["action"] == "submitted"
+    assert "--fromSavepoint" not in cluster.commands[-1]
+
+
 def test_only_a_job_without_state_is_told_how_to_begin_without_it(run: Run, cluster: FakeCluster) -> None:
     run(arguments=["--batch-ms=9"], arguments_without_state=["--from-lake"])
     assert cluster.commands[-1][-2:] == ["--batch-ms=9", "--from-lake"]

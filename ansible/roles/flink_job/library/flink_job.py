@@ -106,7 +106,9 @@ options:
     choices: [running, current, stopped]
     default: running
   restore:
-    description: Where a job that is not running begins, C(latest) snapshot or C(none).
+    description:
+      - Where a job that is not running begins, C(latest) snapshot or C(none).
+      - With C(none), one that is there is refused, and neither stopped nor replaced.
     type: str
     choices: [latest, none]
     default: latest
@@ -469,6 +471,7 @@ class Deployment:
         if state == "stopped" or (state == "current" and not job_id):
             return self.stop(job_id, deployed)
 
+        self.check_absent(job_id)
         wanted = fingerprint(self.parameters)
         stays = state != "current" or self.is_remembered()
         if job_id and deployed == wanted and stays:
@@ -555,6 +558,15 @@ class Deployment:
                 "Nothing was stopped. Add TaskManagers (docs/operate.md, More hosts, or fewer), bring back "
                 "those that are down (ansible-playbook playbooks/health.yml names them), or choose fewer "
                 "subtasks"
+            )
+
+    def check_absent(self, job_id: str | None) -> None:
+        """Refuse to begin anew where the job is there, even if it only fails and restarts."""
+        if job_id and self.parameters["restore"] == "none":
+            raise JobError(
+                f"{self.name} is to begin anew, but is there already (job {job_id}). Nothing was stopped. "
+                "If it has begun anew, leave out flink_jobs_anew. To give its state up, stop it first: "
+                "ansible-playbook playbooks/jobs.yml -e flink_jobs_state=stopped, then what you have just run"
             )
 
     def stop(self, job_id: str | None, deployed: dict[str, str]) -> dict[str, Any]:
