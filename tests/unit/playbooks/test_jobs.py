@@ -20,7 +20,7 @@ ROLE = """
 - ansible.builtin.copy:
     content: "{{ {'parallelism': flink_job_properties['parallelism.default'], 'shards': flink_job_shards,
                   'shards_before': flink_job_shards_before, 'others': flink_job_others,
-                  'restore': flink_job_restore} | to_json }}"
+                  'restore': flink_job_restore, 'histories': flink_job_keeps_histories} | to_json }}"
     dest: "{{ playbook_dir }}/{{ flink_job_name }}{{ '' if flink_job_wait_for_running else '_at_once' }}.json"
     mode: "0600"
 """
@@ -80,6 +80,7 @@ def test_a_job_has_a_subtask_for_each_taskmanager_and_shards_for_one_less_too(  
     scoring, lake = jobs["ml_inference_job"], jobs["kafka_to_minio_job"]
     assert (int(scoring["parallelism"]), int(scoring["shards"])) == (parallelism, shards)
     assert int(scoring["shards_before"]) == 4
+    assert (scoring["histories"], lake["histories"]) == (True, False)
     # the lake's job has no shards, and is not told otherwise
     assert (int(lake["parallelism"]), int(lake["shards"])) == (hosts, 0)
 

@@ -16,6 +16,8 @@ import pytest
 from ansible_modules import load
 from passing_time import PassingTime
 
+from flink_jobs import lost_state
+
 ROLE = Path(__file__).parents[3] / "ansible/roles/flink_job"
 
 
@@ -177,6 +179,7 @@ def run(tmp_path: Path, cluster: FakeCluster, settings: Path) -> Run:
             "shards": 0,
             "shards_before": 0,
             "others": {},
+            "keeps_histories": False,
             "code": [],
             "settings": str(settings),
             "state": "running",
@@ -645,6 +648,61 @@ def test_a_job_that_is_there_is_not_said_to_have_begun_anew(
     assert run(state="stopped")["action"] == "stopped"
     assert run(restore="none", arguments=arguments, wait=False)["action"] == "submitted"
     assert "--fromSavepoint" not in cluster.commands[-1]
+
+
+@pytest.mark.parametrize(
+    ("first", "committed", "told"),
+    [
+        ({0: 9, 1: 9}, {0: 9, 1: 20}, None),
+        # a partition that is new, or has no record yet
+        ({0: 9, 1: 0}, {0: 9}, None),
+        ({0: 9, 1: 9}, {0: 9, 1: 8}, "partition 1 was read up to offset 8, and begins at 9"),
+        # Kafka has forgotten the group
+        ({0: 9}, {}, "partition 0 was read up to offset unknown, and begins at 9"),
+    ],
+)
+def test_a_snapshot_that_ends_before_the_topic_begins_is_not_begun_with(  # noqa: PLR0913, PLR0917 - cases
+    run: Run,
+    cluster: FakeCluster,
+    settings: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first: dict[int, int],
+    committed: dict[int, int],
+    told: str | None,
+) -> None:
+    def read_offsets(read: str, group: str) -> lost_state.TopicOffsets:
+        assert (read, group) == (f"settings of {settings}", "count")
+        return lost_state.TopicOffsets(first, dict.fromkeys(first, 30), committed, {})
+
+    monkeypatch.setattr("flink_jobs.store.settings.load_settings", "settings of {}".format)
+    monkeypatch.setattr(lost_state, "read_offsets", read_offsets)
+    run(keeps_histories=True)
+    run(state="stopped")
+    if told is None:
+        assert run(keeps_histories=True)["action"] == "resumed"
+        return
+    with pytest.raises(flink_cluster.JobError, match=rf"{told}.*jobs\.yml -e flink_jobs_anew=count"):
+        run(keeps_histories=True)
+    assert not cluster.jobs
+    # the lake's job lacks nothing that beginning anew would bring back
+    assert run(state="running")["action"] == "resumed"
+    run(state="stopped")
+    assert run(keeps_histories=True, restore="none")["action"] == "submitted"
+
+
+def test_a_kafka_that_does_not_tell_is_no_reason_to_begin_with_a_hole(
+    run: Run, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_offsets(*_: object) -> None:
+        raise lost_state.LostStateError("Kafka does not say")
+
+    monkeypatch.setattr("flink_jobs.store.settings.load_settings", str)
+    monkeypatch.setattr(lost_state, "read_offsets", read_offsets)
+    run()
+    run(state="stopped")
+    with pytest.raises(flink_cluster.JobError, match="count was not started: Kafka does not say"):
+        run(keeps_histories=True)
+    assert not cluster.jobs
 
 
 def test_only_a_job_without_state_is_told_how_to_begin_without_it(run: Run, cluster: FakeCluster) -> None:

@@ -87,6 +87,13 @@ options:
         replaced by one with more subtasks than these and all other jobs leave slots for.
     type: dict
     default: {}
+  keeps_histories:
+    description:
+      - Whether the job's state has something of each transaction, so that it is wrong without those that
+        Kafka deleted before the job had read them. Then such a job does not go on from its snapshot.
+      - Needs the package C(flink_jobs) in the interpreter that runs the module.
+    type: bool
+    default: false
   code:
     description: Files, and folders of Python files, whose content counts as part of the job.
     type: list
@@ -492,6 +499,7 @@ class Deployment:
             snapshot = self.latest_snapshot() if self.parameters["restore"] == "latest" else None
             if snapshot:
                 self.check_shards(self.cluster.made_by(self.name, snapshot))
+                self.check_topic(snapshot)
         action = "replaced" if job_id else "resumed" if snapshot else "submitted"
         new_id = self.submit(snapshot, wanted, lock)
         # somebody may have submitted one by hand meanwhile
@@ -538,6 +546,36 @@ class Deployment:
         former = int(deployed.get("shards", self.parameters["shards_before"] if deployed else 0))
         if former:
             check_rescale(self.name, *wanted, former)
+
+    def check_topic(self, snapshot: str) -> None:
+        """Refuse a snapshot where Kafka has deleted records since that histories lack.
+
+        The job's source would go on at the topic's first record, and say nothing. How far the job had read,
+        the offsets tell that its group committed with the last checkpoint; Kafka forgets them after a week.
+        """
+        if not self.parameters["keeps_histories"]:
+            return
+        # the jobs' own package: the interpreter that runs this has it
+        from flink_jobs.lost_state import LostStateError, read_offsets  # noqa: PLC0415 - as above
+        from flink_jobs.store.settings import SettingsError, load_settings  # noqa: PLC0415 - as above
+
+        try:
+            topic = read_offsets(load_settings(self.parameters["settings"]), self.name)
+        except (LostStateError, SettingsError) as error:
+            raise JobError(f"{self.name} was not started: {error}") from error
+        gaps = [
+            f"partition {partition} was read up to offset {topic.committed.get(partition, 'unknown')}, and "
+            f"begins at {first}"
+            for partition, first in sorted(topic.first.items())
+            if topic.committed.get(partition, 0) < first
+        ]
+        if gaps:
+            raise JobError(
+                f"{self.name} was not started: since {snapshot} was made, Kafka has deleted records that the "
+                f"job had not read ({'; '.join(gaps)}). Histories would lack them for good. Begin without "
+                "that state, with the lake's histories: "
+                f"ansible-playbook playbooks/jobs.yml -e flink_jobs_anew={self.name}"
+            )
 
     def check_slots(self) -> None:
         """Refuse more subtasks than other jobs leave slots for; between two versions there may be more.
@@ -591,6 +629,7 @@ def main() -> None:
             "shards": {"type": "int", "default": 0},
             "shards_before": {"type": "int", "default": 0},
             "others": {"type": "dict", "default": {}},
+            "keeps_histories": {"type": "bool", "default": False},
             "code": {"type": "list", "elements": "path", "default": []},
             "settings": {"type": "path"},
             "state": {"type": "str", "choices": ["running", "current", "stopped"], "default": "running"},
