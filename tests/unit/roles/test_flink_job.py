@@ -54,6 +54,7 @@ class FakeCluster:
         # slots of other jobs, by name, and how many subtasks any job gets at most
         self.others: dict[str, int] = {}
         self.most_subtasks = 64
+        self.warnings: list[str] = []
         self.cancelled: set[str] = set()
         # what the client prints where it fails, and whether the job came of it
         self.failures: list[tuple[str, bool]] = []
@@ -133,6 +134,9 @@ class FakeModule:
         self.params = params
         self.check_mode = check_mode
         self.commands: list[list[str]] = []
+
+    def warn(self, text: str) -> None:
+        self.cluster.warnings.append(text)
 
     def run_command(self, command: list[str], **options: Any) -> tuple[int, str, str]:  # noqa: ANN401 - as Ansible's
         assert options["pass_fds"], "the client does not keep the lock"
@@ -586,10 +590,12 @@ def test_a_job_of_the_same_run_counts_with_what_it_is_to_have(run: Run, cluster:
 def test_a_job_that_gets_fewer_subtasks_than_are_wanted_is_reported(run: Run, cluster: FakeCluster) -> None:
     cluster.most_subtasks = 1
     assert run(**sized(2), wait=False)["action"] == "submitted"
-    with pytest.raises(flink_cluster.JobError, match="runs, but has found no slots for 2 subtasks"):
-        run(**sized(2))
+    assert run(**sized(2))["action"] == "unchanged"
+    (warning,) = cluster.warnings
+    assert "runs, but has found no slots for 2 subtasks" in warning
     cluster.most_subtasks = 2
     assert run(**sized(2))["action"] == "unchanged"
+    assert cluster.warnings == [warning]
 
 
 def test_slots_are_counted_of_active_jobs_that_the_run_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:

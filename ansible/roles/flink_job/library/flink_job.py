@@ -137,8 +137,8 @@ options:
     default: false
   wait:
     description:
-      - Wait until all tasks are running, in as many subtasks as the job is to have, and fail if they do not
-        get there.
+      - Wait until all tasks are running, and fail if they do not get there. If the job has fewer subtasks
+        than it is to have, warn.
     type: bool
     default: true
   timeout_s:
@@ -208,6 +208,8 @@ snapshot:
 TIMED_OUT = 124
 # how long a failing job may take to recover, so that it can make a savepoint
 RECOVERY_S = 30
+# in which a job gets all its slots: it may begin with fewer, and takes up more after its next checkpoint
+FULL_WITHIN_S = 90
 # how often what a failing JobManager interrupts is tried
 ATTEMPTS = 3
 # states of a job that nobody has cancelled
@@ -420,19 +422,11 @@ class Deployment:
         return self.latest_snapshot()
 
     def await_running(self, job_id: str, snapshot: str | None) -> None:
-        """Fail unless all tasks get to run, in as many subtasks as the job is to have."""
-        subtasks = parallelism(self.parameters)
-        state = self.cluster.wait_for_state(job_id, {"RUNNING"}, self.timeout_s, subtasks)
+        """Fail unless all tasks get to run; warn where the job has fewer subtasks than it is to have."""
+        state = self.cluster.wait_for_state(job_id, {"RUNNING"}, self.timeout_s)
         if state == "RUNNING":
+            self.warn_of_fewer(job_id)
             return
-        if state == RUNNING_SMALLER:
-            raise JobError(
-                f"{self.name} (job {job_id}) runs, but has found no slots for {subtasks} subtasks within "
-                f"{self.timeout_s:.0f} s. Once there are slots, it takes up all after its next checkpoint: "
-                "bring back TaskManagers that are down (ansible-playbook playbooks/health.yml names them), "
-                "end other jobs (flink list), or choose fewer subtasks.\n"
-                f"See {self.cluster.url}/#/job/running/{job_id}"
-            )
         origin = f" It was to resume from {snapshot}." if snapshot else ""
         raise JobError(
             f"{self.name} (job {job_id}) is {state} and not RUNNING "
@@ -453,6 +447,17 @@ class Deployment:
                 f"Keep one and end the others: {' or '.join(f'flink cancel {job_id}' for job_id in active)}"
             )
         return active[0] if active else None
+
+    def warn_of_fewer(self, job_id: str) -> None:
+        """Warn where the job stays with fewer subtasks than wanted, as while a TaskManager is down."""
+        subtasks, patience_s = parallelism(self.parameters), min(FULL_WITHIN_S, self.timeout_s)
+        if self.cluster.wait_for_state(job_id, {"RUNNING"}, patience_s, subtasks) == RUNNING_SMALLER:
+            self.module.warn(
+                f"{self.name} (job {job_id}) runs, but has found no slots for {subtasks} subtasks within "
+                f"{patience_s:.0f} s. Once there are slots, it takes up all after its next checkpoint: "
+                "bring back TaskManagers that are down (ansible-playbook playbooks/health.yml names them), "
+                "end other jobs (flink list), or choose fewer subtasks"
+            )
 
     def run(self) -> dict[str, Any]:
         """Bring the job to the wanted state, and give the result."""
