@@ -11,7 +11,7 @@ from pyflink.common import Types
 from pyflink.datastream import RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 
-from flink_jobs.shards import ShardsError, bucket_keys, check_shards, key_group
+from flink_jobs.shards import ShardsError, bucket_keys, can_share, check_shards, key_group
 
 # the note of a bucket that says how many shards the job has that wrote the state
 _SHARDS = "shards"
@@ -152,7 +152,7 @@ def _note_shards(notes: BucketedMap, bucket: int, shards: int, subtasks: int) ->
     """
     noted = notes.get(bucket, _SHARDS)
     former = shards if noted is None else int(noted)
-    if former % subtasks:
+    if not can_share(former, subtasks):
         raise ShardsError(
             f"the state is of a job with {former} shards, which {subtasks} subtasks cannot share: bring back "
             "the TaskManager that is gone, or start the job from its savepoint with a parallelism that "

@@ -32,11 +32,20 @@ def check_shards(shards: int, subtasks: int) -> None:
     """
     if not 1 <= subtasks <= MOST_SUBTASKS:
         raise ShardsError(f"a parallelism of {subtasks}: choose one from 1 to {MOST_SUBTASKS}")
-    if shards % subtasks or not subtasks <= shards <= BUCKETS:
+    if not can_share(shards, subtasks) or not subtasks <= shards <= BUCKETS:
         raise ShardsError(
             f"{shards} shards cannot be shared by {subtasks} subtasks: choose a multiple of {subtasks}, such "
             f"as --shards {2 * subtasks}, and at most {BUCKETS}"
         )
+
+
+def can_share(shards: int, subtasks: int) -> bool:
+    """Tell whether each shard is one subtask's own.
+
+    As many shards as there are buckets always are: each has one key group, which Flink never divides. Then
+    some subtasks have a shard more than others.
+    """
+    return shards == BUCKETS or shards % subtasks == 0
 
 
 def key_group(bucket: int) -> int:

@@ -211,6 +211,10 @@ def test_state_of_shards_that_the_subtasks_left_cannot_share_is_refused() -> Non
     restore(subtasks=4, shards=12)
     # what all four have written, three can share
     restore(subtasks=3, shards=12)
+    # any number can share as many as there are buckets
+    restore(subtasks=3, shards=128)
+    restore(subtasks=5, shards=128)
+    restore(subtasks=7, shards=14)
 
 
 def test_buckets_take_their_histories_from_the_lake_once(

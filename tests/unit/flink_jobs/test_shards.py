@@ -84,7 +84,18 @@ def test_customers_of_a_former_shard_stay_in_the_span_of_its_key() -> None:
         assert key_group(bucket_of(customer)) // 32 == abs(hashed) % 4
 
 
-@pytest.mark.parametrize(("shards", "subtasks"), [(1, 1), (128, 1), (4, 2), (6, 3), (32, 32), (128, 32)])
+def test_a_shard_of_one_bucket_is_one_subtasks_own_however_many_there_are() -> None:
+    keys, shard_of_bucket = shard_keys(BUCKETS), bucket_shards(BUCKETS)
+    assert sorted(shard_of_bucket) == list(range(BUCKETS))
+    for bucket, shard in enumerate(shard_of_bucket):
+        # Flink divides no key group, and restores by it
+        assert sql_group(keys[shard]) == stream_group(keys[shard]) == key_group(bucket)
+
+
+@pytest.mark.parametrize(
+    ("shards", "subtasks"),
+    [(1, 1), (128, 1), (4, 2), (6, 3), (32, 32), (128, 32), (128, 12), (128, 11), (128, 31)],
+)
 def test_shards_that_subtasks_can_share_are_taken(shards: int, subtasks: int) -> None:
     check_shards(shards, subtasks)
 
@@ -96,6 +107,7 @@ def test_shards_that_subtasks_can_share_are_taken(shards: int, subtasks: int) ->
         (2, 4, "--shards 8"),
         (0, 4, "--shards 8"),
         (256, 2, "at most 128"),
+        (127, 11, "choose a multiple of 11"),
         (33, 33, "a parallelism of 33: choose one from 1 to 32"),
     ],
 )

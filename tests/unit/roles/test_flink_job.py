@@ -382,7 +382,16 @@ def sized(parallelism: int, shards: int | None = None) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("former", "wanted"),
-    [((2, 4), (4, 8)), ((4, 8), (2, 4)), ((4, 8), (1, 2)), ((16, 32), (32, 64)), ((2, 6), (3, 6))],
+    [
+        ((2, 4), (4, 8)),
+        ((4, 8), (2, 4)),
+        ((4, 8), (1, 2)),
+        ((16, 32), (32, 64)),
+        ((2, 6), (3, 6)),
+        ((12, 24), (12, 128)),
+        ((12, 128), (11, 110)),
+        ((12, 128), (13, 128)),
+    ],
 )
 def test_a_rescale_that_keeps_what_is_being_gathered_goes_on_from_the_savepoint(
     run: Run, cluster: FakeCluster, former: tuple[int, int], wanted: tuple[int, int]
@@ -403,6 +412,7 @@ def test_a_rescale_that_keeps_what_is_being_gathered_goes_on_from_the_savepoint(
         ((9, 18), (32, 64)),
         ((31, 62), (32, 64)),
         ((3, 3), (4, 12)),
+        ((11, 110), (12, 128)),
     ],
 )
 def test_a_rescale_that_takes_two_steps_is_refused_with_them(  # noqa: PLR0913 - each says another case

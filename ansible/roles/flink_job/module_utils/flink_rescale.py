@@ -12,8 +12,14 @@ import math
 from ansible.module_utils.flink_cluster import JobError
 
 MOST_SUBTASKS = 32
-# Flink's key groups: a shard has one at least.
+# Flink's key groups: a shard has one at least. With so many, each has one, so any number of subtasks can
+# share them.
 MOST_SHARDS = 128
+
+
+def can_share(shards: int, parallelism: int) -> bool:
+    """Tell whether each shard is one subtask's own."""
+    return shards == MOST_SHARDS or shards % parallelism == 0
 
 
 def check_shards(name: str, parallelism: int, shards: int) -> None:
@@ -28,7 +34,7 @@ def check_shards(name: str, parallelism: int, shards: int) -> None:
             f"{name} is to have {parallelism} subtasks; it can have 1 to {MOST_SUBTASKS}. "
             f"Choose fewer: -e flink_jobs_parallelism={MOST_SUBTASKS}"
         )
-    if shards < parallelism or shards % parallelism or shards > MOST_SHARDS:
+    if not can_share(shards, parallelism) or not parallelism <= shards <= MOST_SHARDS:
         raise JobError(
             f"{name} is to have {shards} shards, which {parallelism} subtasks cannot share. Choose a "
             f"multiple of {parallelism}, at most {MOST_SHARDS}: -e flink_jobs_shards={2 * parallelism}"
@@ -42,13 +48,13 @@ def check_rescale(name: str, parallelism: int, shards: int, former_shards: int) 
         JobError: it cannot; says which steps lead there, none of which needs more subtasks.
 
     """
-    if former_shards % parallelism == 0:
+    if can_share(former_shards, parallelism):
         return
     between, between_shards = max(
-        (subtasks, shards if shards % subtasks == 0 else math.lcm(subtasks, parallelism))
+        (subtasks, shards if can_share(shards, subtasks) else math.lcm(subtasks, parallelism))
         for subtasks in range(1, parallelism)
         if former_shards % subtasks == 0
-        and (shards % subtasks == 0 or math.lcm(subtasks, parallelism) <= MOST_SHARDS)
+        and (can_share(shards, subtasks) or math.lcm(subtasks, parallelism) <= MOST_SHARDS)
     )
     raise JobError(
         f"{name} has {former_shards} shards, which {parallelism} subtasks cannot share, and what is being "
