@@ -583,6 +583,14 @@ def test_slots_of_other_jobs_are_not_free_and_the_jobs_own_are(run: Run, cluster
     assert run(**sized(2, 4))["action"] == "replaced"
 
 
+def test_a_job_is_replaced_while_a_taskmanager_is_down(run: Run, cluster: FakeCluster) -> None:
+    sum_of_two: dict[str, Any] = {"others": {"sum": 2}}
+    run(**sized(2) | sum_of_two)
+    # of four; both jobs go on with one subtask
+    cluster.total_slots = 2
+    assert run(**sized(2) | sum_of_two, arguments=["other"])["action"] == "replaced"
+
+
 def test_a_job_of_the_same_run_counts_with_what_it_is_to_have(run: Run, cluster: FakeCluster) -> None:
     run(**sized(1))
     cluster.total_slots = 4

@@ -491,7 +491,7 @@ class Deployment:
 
         if job_id:
             self.check_state(deployed)
-            self.check_slots()
+            self.check_slots(deployed)
         self.check_shards(deployed)
         result: dict[str, Any] = {"changed": True, "diff": {"before": deployed, "after": wanted}}
         if state == "current":
@@ -582,17 +582,19 @@ class Deployment:
                 f"ansible-playbook playbooks/jobs.yml -e flink_jobs_anew={self.name}"
             )
 
-    def check_slots(self) -> None:
+    def check_slots(self, deployed: dict[str, str]) -> None:
         """Refuse more subtasks than other jobs leave slots for; between two versions there may be more.
 
         A job that the same run looks after counts with what it is to have, whatever it has now: it may be
-        about to give slots back, or to be started.
+        about to give slots back, or to be started. Others take nothing from a job that asks for no more than
+        before: while a TaskManager is down, it goes on with fewer, and so does its next version.
         """
         if self.parameters["state"] != "running":
             return
         planned = {name: int(subtasks) for name, subtasks in self.parameters["others"].items()}
         subtasks, slots = parallelism(self.parameters), self.cluster.slots()
-        others = planned | self.cluster.slots_of_others({self.name, *planned})
+        grows = subtasks > int(deployed.get("parallelism", subtasks))
+        others = planned | self.cluster.slots_of_others({self.name, *planned}) if grows else {}
         if subtasks > slots - sum(others.values()):
             taken = ", ".join(f"{count} for {name}" for name, count in others.items() if count)
             raise JobError(
