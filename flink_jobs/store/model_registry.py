@@ -130,7 +130,7 @@ class ModelRegistry:
         """Load the last release before one that can be loaded; ObjectStoreError as for `load_or_earlier`."""
         # hundreds of releases may be of one model
         models: dict[ModelReference, ServedModel | None] = {}
-        for release in self._earlier(newest):
+        for release in self._in_order_of_trust(newest):
             if release.model not in models:
                 models[release.model] = None
                 with suppress(*_OF_ITS_OWN):
@@ -143,17 +143,22 @@ class ModelRegistry:
                     return self._scorer(model, each), each
         return None
 
-    def _earlier(self, newest: Release) -> Iterator[Release]:
-        """Give the releases before one, the latest first; those of models that were rolled back come last."""
+    def _in_order_of_trust(self, newest: Release) -> Iterator[Release]:
+        """Give the releases before one; those of models that were rolled back come last."""
         good = {newest.model.version, *(each.version for each in newest.former)}
         left = []
-        for stored in islice(self.log.backwards(newest.number - 1), _LOOKED_BACK):
-            release = stored.release
-            if release is not None and release.model.version in good:
+        for release in self.before(newest):
+            if release.model.version in good:
                 yield release
-            elif release is not None:
+            else:
                 left.append(release)
         yield from left
+
+    def before(self, release: Release) -> Iterator[Release]:
+        """Give those of the last 1,000 releases before one that can be read, the latest first."""
+        for stored in islice(self.log.backwards(release.number - 1), _LOOKED_BACK):
+            if stored.release is not None:
+                yield stored.release
 
     def _scorer(self, model: ServedModel, release: Release) -> Scorer:
         """Load a release's terminal risk for its model; errors as for `load`."""
@@ -485,10 +490,7 @@ class ServedScorer:
         """
         served, other_table = self._release, None
         model_before = served.former[-1].version if served.former else None
-        for stored in islice(self._registry.log.backwards(served.number - 1), _LOOKED_BACK):
-            release = stored.release
-            if release is None:
-                continue
+        for release in self._registry.before(served):
             if release.model.version == model_before:
                 return release
             if release.model == served.model and release.risk != served.risk:

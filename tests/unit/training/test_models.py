@@ -1001,6 +1001,12 @@ class Watched(NamedTuple):
     second: str
 
 
+def that_goes_back(settings: Settings) -> ServedScorer:
+    """Start to serve the newest release, as by a process that goes back where too many alert."""
+    judged = msgspec.structs.replace(settings, breaker=BreakerSettings(1.5, go_back=True))
+    return ServedScorer(ModelRegistry(judged), poll_s=3600)
+
+
 @pytest.fixture
 def watched(settings: Settings, publish: Publish, run: Run) -> Callable[..., Watched]:
     """Serve a model, and another from then on; three in ten of their transactions alert, as is expected."""
@@ -1151,8 +1157,7 @@ def test_a_process_that_has_served_no_other_release_finds_the_one_before(
 ) -> None:
     _, first, second = watched(go_back=True)
     run("challenge", publish(3))
-    judged = msgspec.structs.replace(settings, breaker=BreakerSettings(1.5, go_back=True))
-    started = ServedScorer(ModelRegistry(judged), poll_s=3600)
+    started = that_goes_back(settings)
     assert started.current.version == second
     started.breaker.add(10_000, 10_000)
     started.refresh()
@@ -1166,8 +1171,7 @@ def test_a_process_that_starts_with_renewed_tables_goes_back_to_another_model(
     _, first, second = watched(go_back=True)
     for name in ("q", "r"):
         renew(store, name)
-    judged = msgspec.structs.replace(settings, breaker=BreakerSettings(1.5, go_back=True))
-    started = ServedScorer(ModelRegistry(judged), poll_s=3600)
+    started = that_goes_back(settings)
     assert prediction(started)["model_version"] == second
     started.breaker.add(10_000, 10_000)
     started.refresh()
@@ -1185,8 +1189,7 @@ def test_a_process_that_finds_no_other_model_goes_back_to_the_table_before(
     monkeypatch.setattr(model_registry, "_LOOKED_BACK", 1)
     _, _, second = watched(go_back=True)
     release_by_hand(store, action="renew", risk=releases(store)[-1]["risk"] | {"version": "r"})
-    judged = msgspec.structs.replace(settings, breaker=BreakerSettings(1.5, go_back=True))
-    started = ServedScorer(ModelRegistry(judged), poll_s=3600)
+    started = that_goes_back(settings)
     assert prediction(started)["risk_version"] == "r"
     started.breaker.add(10_000, 10_000)
     started.refresh()
@@ -1201,8 +1204,7 @@ def test_a_process_that_starts_does_not_go_back_to_a_model_that_was_rolled_back(
     _, first, _ = watched(go_back=True)
     assert run("rollback") == 0
     release_by_hand(store, action="renew", risk=releases(store)[-1]["risk"] | {"version": "r"})
-    judged = msgspec.structs.replace(settings, breaker=BreakerSettings(1.5, go_back=True))
-    started = ServedScorer(ModelRegistry(judged), poll_s=3600)
+    started = that_goes_back(settings)
     assert prediction(started)["risk_version"] == "r"
     started.breaker.add(10_000, 10_000)
     started.refresh()
@@ -1234,8 +1236,7 @@ def test_a_first_release_has_none_to_go_back_to(
 ) -> None:
     first = publish(1)
     run("promote", first)
-    judged = msgspec.structs.replace(settings, breaker=BreakerSettings(1.5, go_back=True))
-    scorer = ServedScorer(ModelRegistry(judged), poll_s=3600)
+    scorer = that_goes_back(settings)
     scorer.breaker.add(10_000, 10_000)
     scorer.refresh()
     assert errors(caplog)[-1].startswith("release 1: 10000 alerts")
