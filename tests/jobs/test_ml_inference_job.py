@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from mini_cluster import Job, JobFailedError, on_files, record
 from operators import FAILED, FAILING, IN_A_BUCKET, WALKED, FailingOnce, Walking
 
 from flink_jobs import ml_inference_job
+from flink_jobs.domain.buckets import BUCKETS, bucket_of
 from flink_jobs.domain.transaction import MAX_PAYLOAD_BYTES
 from flink_jobs.lost_state import Beginning
 from flink_jobs.ml_inference_job import Batching
@@ -74,8 +76,8 @@ class Scoring(Job):
                 restarts=operator is FailingOnce,
             )
 
-    def send(self, *payloads: bytes | None) -> None:
-        """Send records, whose offsets count up, and wait until each is answered."""
+    def begin_to_send(self, *payloads: bytes | None) -> None:
+        """Send records, whose offsets count up."""
         first = self.sent
         self.sent += len(payloads)
         self.feed(
@@ -85,6 +87,10 @@ class Scoring(Job):
                 for offset, payload in enumerate(payloads, first)
             ),
         )
+
+    def send(self, *payloads: bytes | None) -> None:
+        """Send records, whose offsets count up, and wait until each is answered."""
+        self.begin_to_send(*payloads)
         self.until(lambda: len(self.answers()) >= self.sent, "an answer to each record")
 
     def messages(self, topic: str) -> list[Any]:
@@ -94,15 +100,16 @@ class Scoring(Job):
         topics = self._settings.topics
         return self.messages(topics.predictions) + self.messages(topics.transactions_dlq)
 
+    def features(self) -> dict[str, dict[str, float]]:
+        """Give the features of each transaction by its id; none was scored twice."""
+        alerts = self.messages(self._settings.topics.fraud_alerts)
+        features = {alert["transaction_id"]: alert["features"] for alert in alerts}
+        assert len(features) == len(alerts)
+        return features
+
     def count(self, transaction_id: str) -> float:
         """Tell how many payments of the day the customer's history had, that one included."""
-        (alert,) = (
-            alert
-            for alert in self.messages(self._settings.topics.fraud_alerts)
-            if alert["transaction_id"] == transaction_id
-        )
-        counted: float = alert["features"]["customer_count_1d"]
-        return counted
+        return self.features()[transaction_id]["customer_count_1d"]
 
 
 def payment(transaction_id: str, customer_id: str | None, at: str, **more: object) -> bytes:
@@ -110,6 +117,10 @@ def payment(transaction_id: str, customer_id: str | None, at: str, **more: objec
     if customer_id is not None:
         fields["customer_id"] = customer_id
     return json.dumps(fields | more).encode()
+
+
+def in_minute(customer: str, minute: int) -> bytes:
+    return payment(f"{customer}-{minute}", customer, f"2026-02-10T12:{minute:02}:00Z")
 
 
 @pytest.fixture
@@ -138,6 +149,24 @@ def test_a_customer_has_one_history_at_any_parallelism(scoring: Scoring) -> None
             savepoint = job.stop()
     answered = sorted(answer["offset"] for answer in scoring.answers())
     assert answered == list(range(hours * len(CUSTOMERS))), "each record has one answer"
+
+
+def test_any_number_of_subtasks_can_share_as_many_shards_as_there_are_buckets(scoring: Scoring) -> None:
+    customers = list({bucket_of(name): name for name in (f"customer-{n}" for n in range(1000))}.values())
+    assert len(customers) == BUCKETS
+    with scoring.run(parallelism=3, shards=BUCKETS, batch_ms=3000, chained=False) as job:
+        job.send(*(in_minute(customer, 1) for customer in customers))
+        # as a batch begins, so that it is still gathered when three subtasks hand it on to two
+        time.sleep(-time.time() % 3)
+        job.begin_to_send(*(in_minute(customer, 2) for customer in customers))
+        time.sleep(1)
+        savepoint = job.stop()
+    with scoring.run(savepoint, 2, BUCKETS, batch_ms=3000, chained=False) as job:
+        job.send(*(in_minute(customer, 3) for customer in customers))
+        job.stop()
+    assert {name: each["customer_count_1d"] for name, each in job.features().items()} == {
+        f"{customer}-{minute}": minute for customer in customers for minute in (1, 2, 3)
+    }
 
 
 def test_subtasks_that_cannot_share_the_shards_before_are_refused(scoring: Scoring) -> None:
@@ -258,7 +287,7 @@ def test_state_of_form_1_is_taken_over(
     savepoint = savepoint_of_form_1(name, tmp_path)
     with scoring.run(savepoint, parallelism, shards=4, batch_ms=3000, chained=parallelism > 1) as job:
         job.sent = len(customers)
-        job.send(*(payment(f"{customer}-5", customer, "2026-02-10T12:05:00Z") for customer in customers))
+        job.send(*(in_minute(customer, 5) for customer in customers))
         for customer in customers:
             # the one that was being gathered, too
             assert [job.count(f"{customer}-{number}") for number in (4, 5)] == [4, 5]
