@@ -5,8 +5,9 @@ import io
 import json
 import time
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pyarrow as pa
@@ -28,6 +29,10 @@ from flink_jobs.store.settings import Settings
 pytestmark = pytest.mark.usefixtures("flink")
 
 CUSTOMERS = [f"customer-{number}" for number in range(12)]
+# Those of the savepoint of form 2, each in another bucket; `busy`, whose history is summed, comes with them.
+IN_FORM_2 = [*(f"customer-{number}" for number in range(0, 240, 10)), "Zoë", "客户"]
+BUSY_FROM = datetime(2026, 2, 6, tzinfo=UTC)
+BUSY_SCORED = 1101
 
 
 class Scoring(Job):
@@ -121,6 +126,15 @@ def payment(transaction_id: str, customer_id: str | None, at: str, **more: objec
 
 def in_minute(customer: str, minute: int) -> bytes:
     return payment(f"{customer}-{minute}", customer, f"2026-02-10T12:{minute:02}:00Z")
+
+
+def of_busy(number: int) -> bytes:
+    at = BUSY_FROM + timedelta(minutes=5 * number)
+    return payment(f"busy-{number}", "busy", f"{at:%FT%TZ}", amount=amount_of_busy(number))
+
+
+def amount_of_busy(number: int) -> float:
+    return 10.0 + number % 7
 
 
 @pytest.fixture
@@ -266,11 +280,20 @@ def test_what_is_no_transaction_becomes_a_dead_letter(scoring: Scoring, settings
     assert keys[settings.topics.transactions_dlq].startswith("7-")
 
 
-def savepoint_of_form_1(name: str, folder: Path) -> str:
-    """Give what the last release with state of form 1 left: of each customer three payments and one to come.
+def released_savepoint(name: str, folder: Path) -> str:
+    """Give what a release left: of each customer three payments that were scored, and a fourth to come.
 
-    That job had two subtasks, four shards and batches of three seconds. It was stopped while the fourth
-    payments were being gathered.
+    That job had two subtasks and batches of three seconds. It was stopped while the fourth payments were
+    being gathered. With form 1, it was the last release that had it, and there were four shards.
+
+    With form 2, it was version 0.1.0 on Flink 2.3.0 with six shards, `chained=False`, and ids were in UTF-8.
+    The first batch had `in_minute` 1 and 2 of IN_FORM_2, 3 of IN_FORM_2[::2], and `of_busy` 0 to 1099. The
+    second had 3 of IN_FORM_2[1::2] and `of_busy` 1100: they lie beside the histories of the first. What was
+    being gathered was `in_minute` 4 and `of_busy` 1101.
+
+    To make the next one, start such a job with `execution.checkpointing.data-inline-threshold` of 1 mb among
+    OPTIONS. Send each batch just after the clock's seconds are a multiple of three, the last of them by
+    `begin_to_send`; a second later stop the job. Pack `_metadata`, which is the only file, by `gzip -n -9`.
     """
     packed = Path(__file__).parents[1] / f"shared/released/savepoints/{name}.gz"
     (folder / "_metadata").write_bytes(gzip.decompress(packed.read_bytes()))
@@ -284,7 +307,7 @@ def savepoint_of_form_1(name: str, folder: Path) -> str:
 def test_state_of_form_1_is_taken_over(
     scoring: Scoring, tmp_path: Path, name: str, customers: list[str], parallelism: int
 ) -> None:
-    savepoint = savepoint_of_form_1(name, tmp_path)
+    savepoint = released_savepoint(name, tmp_path)
     with scoring.run(savepoint, parallelism, shards=4, batch_ms=3000, chained=parallelism > 1) as job:
         job.sent = len(customers)
         job.send(*(in_minute(customer, 5) for customer in customers))
@@ -302,7 +325,43 @@ def test_state_of_form_1_is_refused_where_subtasks_cannot_share_it(
 ) -> None:
     with (
         pytest.raises(JobFailedError, match=f"start the job once with a parallelism of {better}, which"),
-        scoring.run(savepoint_of_form_1(name, tmp_path), parallelism, chained=name == "form-1") as job,
+        scoring.run(released_savepoint(name, tmp_path), parallelism, chained=name == "form-1") as job,
+    ):
+        job.until(lambda: False, "it is refused")
+
+
+# fewer subtasks than those that left it, other shards, and more subtasks with the most shards
+@pytest.mark.parametrize(("parallelism", "shards"), [(1, 2), (2, 4), (3, BUCKETS)])
+def test_state_of_form_2_goes_on(scoring: Scoring, tmp_path: Path, parallelism: int, shards: int) -> None:
+    savepoint = released_savepoint("form-2", tmp_path)
+    # the first of `busy` was being gathered; so many make it sum further hours
+    last_ones = range(BUSY_SCORED, BUSY_SCORED + 30)
+    with scoring.run(savepoint, parallelism, shards, batch_ms=3000, chained=False) as job:
+        job.sent = len(IN_FORM_2) + 1
+        # the third one comes once more, and is not counted again
+        job.send(
+            *(in_minute(customer, minute) for minute in (3, 5) for customer in IN_FORM_2),
+            *(of_busy(number) for number in last_ones[1:]),
+        )
+        job.stop()
+    features = job.features()
+    busy = {number: features.pop(f"busy-{number}") for number in last_ones}
+    assert {name: each["customer_count_1d"] for name, each in features.items()} == {
+        f"{customer}-{minute}": minute for customer in IN_FORM_2 for minute in (3, 4, 5)
+    }
+    # as if all had been scored by one job
+    amounts = [amount_of_busy(number) for number in range(last_ones.stop)]
+    assert {
+        number: (each["customer_count_7d"], each["customer_mean_7d"]) for number, each in busy.items()
+    } == {number: (number + 1, pytest.approx(fmean(amounts[: number + 1]))) for number in busy}
+
+
+def test_state_of_form_2_is_refused_where_subtasks_cannot_share_its_shards(
+    scoring: Scoring, tmp_path: Path
+) -> None:
+    with (
+        pytest.raises(JobFailedError, match="a job with 6 shards, which 4 subtasks cannot share"),
+        scoring.run(released_savepoint("form-2", tmp_path), 4, 8, chained=False) as job,
     ):
         job.until(lambda: False, "it is refused")
 
