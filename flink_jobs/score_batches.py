@@ -23,6 +23,7 @@ from flink_jobs.installation import INSTALLATION, check_installation
 from flink_jobs.lake_histories import fold_lake
 from flink_jobs.lost_state import Beginning
 from flink_jobs.memory import copies_bytes
+from flink_jobs.model_watch import ModelWatch
 from flink_jobs.store.lake import Lake, open_lake
 from flink_jobs.store.model_registry import ModelRegistry, ServedScorer
 from flink_jobs.store.settings import Topics, load_settings
@@ -36,6 +37,9 @@ _METRICS_S = 10
 
 # the note of a bucket that has taken its histories from the lake
 _DONE = "done"
+
+# of all tasks of the process
+_MODEL_WATCH = ModelWatch()
 
 _encode_lines = msgspec.json.Encoder().encode_lines
 
@@ -74,6 +78,7 @@ class ScoreBatches(KeyedProcessFunction):  # type: ignore[misc] # pyflink ships 
         self._risk_age = RiskAgeMetric(runtime_context.get_metrics_group())
         self._alert_rate = AlertRateMetrics(runtime_context.get_metrics_group())
         self._served = ServedScorer(ModelRegistry(settings))
+        _MODEL_WATCH.add(self._served)
         # Else the thread that looks for models makes a batch wait for 5 ms at a time.
         sys.setswitchinterval(0.0005)
         # Collect what earlier tasks of this process left; then exempt all that is loaded now from collection.

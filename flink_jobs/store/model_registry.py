@@ -2,8 +2,6 @@
 
 import hashlib
 import logging
-import threading
-import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
@@ -279,9 +277,6 @@ def _check_delay(what: str, delay_days: int, manifest: Manifest) -> None:
 class ServedScorer:
     """The scorer in use: loaded at start, replaced between two batches when there is a new release.
 
-    A thread looks for new releases until nobody refers to this object any more: in thread mode, PyFlink
-    (2.3) drops the function of a task that is stopped, cancelled or fails, without closing it.
-
     Attributes:
         current: scores the next batch.
         breaker: is to count what is scored. Another one begins with another model, and with another table of
@@ -290,7 +285,7 @@ class ServedScorer:
 
     """
 
-    def __init__(self, registry: ModelRegistry, poll_s: float = 10.0) -> None:
+    def __init__(self, registry: ModelRegistry) -> None:
         self._registry = registry
         self._complaint = ""
         self.went_back = False
@@ -314,11 +309,6 @@ class ServedScorer:
         # a release that is still to be taken over; `refresh` tries again
         self._wanted: Release | None = newest
         self.refresh()
-        gone = threading.Event()
-        weakref.finalize(self, gone.set)
-        threading.Thread(
-            target=_watch, args=(weakref.ref(self), gone, poll_s), name="model-watch", daemon=True
-        ).start()
 
     def refresh(self) -> None:
         """Take over a new release, or say in the log why not.
@@ -510,17 +500,3 @@ class ServedScorer:
             _log.warning("%s challenges %s", challenger.manifest.version, scorer.version)
         else:
             _log.warning("%s goes on without a challenger", scorer.version)
-
-
-def _watch(reference: weakref.ref[ServedScorer], gone: threading.Event, poll_s: float) -> None:
-    """Refresh a scorer every `poll_s` seconds, until nobody else refers to it."""
-    while not gone.wait(poll_s):
-        served = reference()
-        if served is None:
-            return
-        try:
-            served.refresh()
-        except Exception:  # noqa: BLE001 - whatever it is, the model in use goes on, and so does the watch
-            _log.exception("cannot look for another release; going on with %s", served.current.version)
-        # a reference held while waiting would keep the scorer alive
-        del served

@@ -52,6 +52,28 @@ def test_two_runs_at_once_start_each_job_once(flink: Flink) -> None:
     assert sorted(jobs(flink).values()) == JOBS
 
 
+def test_a_taskmanager_tells_its_threads_and_goes_on(flink: Flink, hosts: dict[str, dict[str, Any]]) -> None:
+    """Also after a job was there that is gone: threads of its Python ended the process."""
+    unit = "flink-taskmanager@1"
+
+    def process(host: str) -> str:
+        return ssh(host, f"systemctl show --property MainPID --value {unit}").strip()
+
+    playbook("playbooks/jobs.yml", flink_jobs_state="stopped")
+    playbook("playbooks/jobs.yml")
+    before = jobs(flink)
+    taskmanagers = [name for name, host in hosts.items() if "flink_taskmanager" in host["groups"]]
+    assert taskmanagers
+    for host in taskmanagers:
+        asked = process(host)
+        ssh(host, f"sudo systemctl kill --signal=QUIT --kill-whom=main {unit}")
+        dumped = f"sudo journalctl _PID={asked} | grep --count 'JNI global ref' || true"
+        assert until(lambda host=host, dumped=dumped: int(ssh(host, dumped)) > 0, 20), "no thread is told"
+        assert process(host) == asked
+    assert jobs(flink) == before
+    assert sorted(before.values()) == JOBS
+
+
 # on two cores that all hosts share, it takes nearly all the time that it may
 @pytest.mark.slow
 def test_jobs_outlive_the_jobmanager_that_leads(

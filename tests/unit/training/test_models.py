@@ -27,6 +27,7 @@ from flink_jobs.domain.features import FEATURE_NAMES
 from flink_jobs.domain.manifest import ModelKind
 from flink_jobs.domain.scoring import Record
 from flink_jobs.domain.terminal_risk import DELAY_KEY, SCHEMA
+from flink_jobs.model_watch import ModelWatch
 from flink_jobs.store import model_registry
 from flink_jobs.store.model_registry import ModelRegistry, ModelUnavailableError, ServedScorer
 from flink_jobs.store.pointers import Promotion, promoted_before
@@ -300,11 +301,11 @@ def test_a_job_serves_the_last_release_that_can_be_read_whenever_it_starts(
     """One that runs and one that starts serve the same, and both take the next one over."""
     a, b, c = publish(1), publish(2), publish(3)
     run("promote", a)
-    running = ServedScorer(ModelRegistry(settings), poll_s=3600)
+    running = ServedScorer(ModelRegistry(settings))
     run("promote", b)
     store.objects["models"]["releases/00000003.json"] = content
     running.refresh()
-    started = ServedScorer(ModelRegistry(settings), poll_s=3600)
+    started = ServedScorer(ModelRegistry(settings))
     assert running.current.version == started.current.version == b
     assert run("promote", c) == 0
     for scorer in (running, started):
@@ -319,7 +320,7 @@ def test_what_else_lies_among_releases_is_none(
     run("promote", a)
     for name in ("", "README.md", "00000009.json.bak", "9.json"):
         store.objects["models"][f"releases/{name}"] = b""
-    assert ServedScorer(ModelRegistry(settings), poll_s=3600).current.version == a
+    assert ServedScorer(ModelRegistry(settings)).current.version == a
     assert run("promote", b) == 0
     assert store.objects["models"].keys() >= {"releases/00000002.json"}
 
@@ -343,7 +344,7 @@ def test_what_pointers_said_is_served_and_becomes_the_first_release(
     a, b, c = publish(1), publish(2), publish(3)
     by_pointers(store, a, b)
     pointers = dict(store.objects["models"])
-    scorer = ServedScorer(ModelRegistry(settings), poll_s=3600)
+    scorer = ServedScorer(ModelRegistry(settings))
     assert scorer.current.version == b
     assert listed(run, capsys) == {a: ["previous"], b: ["current"], c: []}
     run("promote", c)
@@ -364,7 +365,7 @@ def test_what_was_renewed_stays_over_promotion_and_rollback(
     """What is known of terminals is not the model's, unless the model was published with later days."""
     a, b = publish(1), publish(2)
     run("promote", a)
-    scorer = ServedScorer(ModelRegistry(settings), poll_s=3600)
+    scorer = ServedScorer(ModelRegistry(settings))
     counts = scorer.current.drift
     renewed = releases(store)[-1]["risk"]
     assert scorer.current.risk_version == renewed["version"]
@@ -549,7 +550,7 @@ def served(settings: Settings, publish: Publish, run: Run) -> tuple[ServedScorer
     """Serve a promoted model; nothing is polled, `refresh` looks."""
     version = publish(1)
     assert run("promote", version) == 0
-    return ServedScorer(ModelRegistry(settings), poll_s=3600), version
+    return ServedScorer(ModelRegistry(settings)), version
 
 
 def prediction(served: ServedScorer) -> dict[str, Any]:
@@ -573,29 +574,54 @@ def prediction(served: ServedScorer) -> dict[str, Any]:
     return sent
 
 
+def until(found: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 30
+    while not found() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return found()
+
+
 def test_another_model_is_looked_for_until_nobody_scores_any_more(
     settings: Settings, publish: Publish, run: Run
 ) -> None:
-    def watches() -> set[threading.Thread]:
-        return {thread for thread in threading.enumerate() if thread.name == "model-watch"}
-
-    def until(found: Callable[[], bool]) -> bool:
-        deadline = time.monotonic() + 30
-        while not found() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return found()
-
-    others = watches()
     run("promote", publish(1))
-    scorer = ServedScorer(ModelRegistry(settings), poll_s=0.01)
+    watch = ModelWatch(poll_s=0.01)
+    scorer = ServedScorer(ModelRegistry(settings))
+    watch.add(scorer)
     second = publish(2)
     run("promote", second)
     assert until(lambda served=scorer: served.current.version == second), scorer.current.version
-    (watch,) = watches() - others
     model = weakref.ref(scorer.current)
     del scorer
-    assert until(lambda: not watch.is_alive()), "it goes on looking"
     assert until(lambda: model() is None), "the model is kept"
+
+
+def test_one_thread_looks_for_all_scorers_whatever_becomes_of_them(
+    settings: Settings, publish: Publish, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that ended would stay attached to the JVM."""
+
+    def watches() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name == "model-watch"}
+
+    def fail() -> None:
+        raise RuntimeError("as asked for")
+
+    others = watches()
+    run("promote", publish(1))
+    watch = ModelWatch(poll_s=0.01)
+    for _ in range(2):
+        # as each restart of a task does
+        watch.add(ServedScorer(ModelRegistry(settings)))
+    failing, last = ServedScorer(ModelRegistry(settings)), ServedScorer(ModelRegistry(settings))
+    monkeypatch.setattr(failing, "refresh", fail)
+    watch.add(failing)
+    watch.add(last)
+    second = publish(2)
+    run("promote", second)
+    assert until(lambda: last.current.version == second), last.current.version
+    (thread,) = watches() - others
+    assert thread.is_alive()
 
 
 def test_a_promoted_model_is_taken_over_and_rolled_back(
@@ -794,7 +820,7 @@ def test_a_job_that_starts_serves_the_last_release_that_can_be_loaded(  # noqa: 
         store.objects["features"][table] += b"."
     else:
         CORRUPTIONS[kind][0](store.objects["models"], bad)
-    scorer = ServedScorer(ModelRegistry(settings), poll_s=3600)
+    scorer = ServedScorer(ModelRegistry(settings))
     assert prediction(scorer)["model_version"] == first
     said = errors(caplog)
     assert said[0].startswith("release 2 cannot be loaded: ")
@@ -815,7 +841,7 @@ def test_a_job_that_starts_leaves_a_release_of_another_delay_of_labels(
 ) -> None:
     _, version = served
     release_by_hand(store, label_delay_days=3)
-    scorer = ServedScorer(ModelRegistry(settings), poll_s=3600)
+    scorer = ServedScorer(ModelRegistry(settings))
     assert prediction(scorer)["model_version"] == version
     assert "release 2 is for labels that come 3 days late" in errors(caplog)[0]
 
@@ -831,7 +857,7 @@ def test_a_job_that_starts_with_a_former_model_tells_it_what_was_renewed_since(
     for name in ("q", "r"):
         renew(store, name)
     onnx = store.objects["models"].pop(f"{bad}/model.onnx")
-    scorer = ServedScorer(ModelRegistry(settings), poll_s=3600)
+    scorer = ServedScorer(ModelRegistry(settings))
     sent = prediction(scorer)
     assert (sent["model_version"], sent["risk_version"]) == (first, "r")
     for name in ("s", "t"):
@@ -853,7 +879,7 @@ def test_a_job_that_starts_serves_a_model_that_was_rolled_back_only_for_want_of_
         assert run(*command) == 0
     for lost, served in ((good, oldest), (oldest, bad)):
         CORRUPTIONS["gone"][0](store.objects["models"], lost)
-        scorer = ServedScorer(ModelRegistry(settings), poll_s=3600)
+        scorer = ServedScorer(ModelRegistry(settings))
         assert scorer.current.version == served
 
 
@@ -878,7 +904,7 @@ def test_a_job_that_starts_says_so_where_no_release_can_be_loaded(  # noqa: PLR0
     with pytest.raises(
         ModelUnavailableError, match=f"release 4: model.onnx of model {bad} .* nor can one before"
     ):
-        ServedScorer(ModelRegistry(settings), poll_s=3600)
+        ServedScorer(ModelRegistry(settings))
 
 
 def test_a_job_that_starts_waits_for_a_silent_store(
@@ -889,9 +915,9 @@ def test_a_job_that_starts_waits_for_a_silent_store(
     run("promote", publish(2))
     features = store.objects.pop("features")
     with pytest.raises(ModelUnavailableError, match="NoSuchBucket"):
-        ServedScorer(ModelRegistry(settings), poll_s=3600)
+        ServedScorer(ModelRegistry(settings))
     store.objects["features"] = features
-    assert ServedScorer(ModelRegistry(settings), poll_s=3600).current.version == current(store)
+    assert ServedScorer(ModelRegistry(settings)).current.version == current(store)
 
 
 def test_a_challenger_scores_beside_and_alone_is_forgotten(
@@ -1004,7 +1030,7 @@ class Watched(NamedTuple):
 def that_goes_back(settings: Settings) -> ServedScorer:
     """Start to serve the newest release, as by a process that goes back where too many alert."""
     judged = msgspec.structs.replace(settings, breaker=BreakerSettings(1.5, go_back=True))
-    return ServedScorer(ModelRegistry(judged), poll_s=3600)
+    return ServedScorer(ModelRegistry(judged))
 
 
 @pytest.fixture
@@ -1015,7 +1041,7 @@ def watched(settings: Settings, publish: Publish, run: Run) -> Callable[..., Wat
         judged = msgspec.structs.replace(settings, breaker=BreakerSettings(1.5, go_back))
         first, second = publish(1), publish(2)
         run("promote", first)
-        scorer = ServedScorer(ModelRegistry(judged), poll_s=3600)
+        scorer = ServedScorer(ModelRegistry(judged))
         scorer.breaker.add(1_000, 300)
         run("promote", second)
         scorer.refresh()
