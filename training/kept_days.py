@@ -81,6 +81,7 @@ class State(msgspec.Struct, kw_only=True):
         days: what is kept, by day since 1970-01-01.
         waiting: where labels lie whose transactions have not come yet.
         forgotten_day: up to this event day, something may have been forgotten; None where nothing was.
+        since_day: all that came from this day on is kept; None where a former version wrote this.
         came_last: of the payments that came last, where each lies (PLACE) and its event day, ascending.
 
     """
@@ -89,6 +90,7 @@ class State(msgspec.Struct, kw_only=True):
     days: dict[int, CountedDay] = {}
     waiting: str = ""
     forgotten_day: int | None = None
+    since_day: int | None = None
     came_last: list[tuple[int, int, int, int]] = []
 
     def named(self) -> set[str]:
@@ -124,26 +126,33 @@ class KeptDays:
         self._features = settings.buckets.features
         self._now_us = now_us
         self._today = now_us // _DAY_US
-        self._first_day = 0
+        self._first_day = self._open_days = 0
 
-    def catch_up(self, reach_days: int) -> CaughtUp:
+    def catch_up(self, kept_days: int, open_days: int) -> CaughtUp:
         """Read what is new in the lake, and count the days anew that it changes.
 
         Args:
-            reach_days: what came longer ago is forgotten.
+            kept_days: what came longer ago is forgotten.
+            open_days: when a record comes, labels and repeats are looked for among days of which some payment
+                came no longer before it. Fewer than are kept, as all that is kept has to be looked through.
 
         Raises:
             LakeError: the lake cannot be read.
             ObjectStoreError: the store does not answer.
 
         """
-        self._first_day = self._today - reach_days
+        self._first_day = self._today - kept_days
+        self._open_days = open_days
         before = self.state()
+        if before.forgotten_day is not None and self._first_day < (before.since_day or self._today):
+            # more is to be kept than was, and what was read is not read again: made anew of the lake
+            before = State()
         read = set(before.files)
         state = State(
             days={day: kept for day, kept in before.days.items() if kept.came >= self._first_day},
             waiting=before.waiting,
             forgotten_day=self._forgotten_day(before),
+            since_day=self._first_day,
             came_last=before.came_last,
         )
         records = labelled = 0
@@ -172,13 +181,16 @@ class KeptDays:
 
     def _count(self, state: State, payments: pd.DataFrame, labels: pd.DataFrame) -> list[int]:
         """Put new payments and labels to their days; gives those that were counted anew."""
+        # by when they came, so that a lake that is read anew is counted as it was in its time
+        came = pd.concat([payments["kafka_time_us"], labels["kafka_time_us"]]).min() // _DAY_US
+        open_from = int(came) - self._open_days
         if state.waiting:
             labels = pd.concat([self._frame(state.waiting), labels], ignore_index=True)
         asked = pd.concat([payments["transaction_id"], labels["transaction_id"]])
         hashes = _hashes(asked)
         touched = {int(day) for day in payments["time_us"] // _DAY_US}
         for day, kept in state.days.items():
-            if not self._may_have(day, kept, hashes):
+            if kept.came < open_from or not self._may_have(day, kept, hashes):
                 continue
             found = self._found(kept, asked)
             if len(found):
@@ -195,7 +207,7 @@ class KeptDays:
             self._keep(state, day, all_of, _distinct([labels[told], own_labels]))
             waits &= ~told.to_numpy()
         waiting = labels[waits]
-        waiting = waiting[waiting["kafka_time_us"] // _DAY_US >= self._first_day]
+        waiting = waiting[waiting["kafka_time_us"] // _DAY_US >= open_from]
         state.waiting = self._write("waiting", waiting) if len(waiting) else ""
         return sorted(touched)
 

@@ -39,6 +39,8 @@ DAYS_BEHIND = 1
 DAYS_AHEAD = 2
 # For what comes late, and for days on which nothing was renewed.
 _SPARE_DAYS = 10
+# fraud-drift asks what was known on so many days, the last whose labels are in.
+_JUDGED_DAYS = 7
 # Of tables that are released no more; a job may still be loading one.
 _TABLES_KEPT = 5
 
@@ -86,8 +88,7 @@ class Renewal:
         if base is None or base.risk is None:
             return Renewed(0, 0, [], None, None, _ASKED_BY_NONE)
         delay_days = base.label_delay_days
-        reach_days = delay_days + LONGEST_WINDOW_DAYS + DAYS_BEHIND + _SPARE_DAYS
-        state, records, labels, days = self._kept.catch_up(reach_days)
+        state, records, labels, days = self._kept.catch_up(kept_days(delay_days), _open_days(delay_days))
         wanted = {self._known_day(state), state.stream_day} if as_of is None else {as_of}
         tables = self._tables(state, sorted(day for day in wanted if day is not None), delay_days)
         if not tables:
@@ -166,6 +167,16 @@ class Renewal:
         for key in keys[:-_TABLES_KEPT]:
             if key != served:
                 delete_object(self._client, self._features, key)
+
+
+def kept_days(delay_days: int) -> int:
+    """Give for how many days what came is kept: labels of the days that are judged came a delay later."""
+    return _open_days(delay_days) + delay_days + _JUDGED_DAYS
+
+
+def _open_days(delay_days: int) -> int:
+    """Give for how many days after its last payment a day is in windows that are still to be told of."""
+    return delay_days + LONGEST_WINDOW_DAYS + DAYS_BEHIND + _SPARE_DAYS
 
 
 def _renewed(newest: Release | None, risk: RiskReference, base: Release) -> Release | None:

@@ -550,20 +550,88 @@ def test_renewed_at_each_midnight_a_day_is_told_what_training_learnt_of_it(
     assert frauds > 100, "too few to speak of"
 
 
+def write_days(lake: Lake, days: int) -> None:
+    """Write a payment of each day up to today as it came, and the label of one of eight days before."""
+    for day in range(days, -1, -1):
+        came = NOW - timedelta(days=day)
+        lake.write("raw/transactions", [payment(f"{day}", day)], came)
+        lake.write("labels", [label(f"{day + 8}", day)], came)
+
+
 @pytest.mark.parametrize("read_first_days_ago", [20, 0])
 def test_a_day_is_replayed_only_where_all_of_its_windows_is_kept(
     settings: Settings, lake: Lake, read_first_days_ago: int
 ) -> None:
     """Whether what came longer ago was forgotten, or was never read: half a month's counts are no month's."""
-    for day in range(60, -1, -1):
-        came = NOW - timedelta(days=day)
-        lake.write("raw/transactions", [payment(f"{day}", day)], came)
-        lake.write("labels", [label(f"{day}", day)], came)
+    write_days(lake, 80)
     for day in sorted({read_first_days_ago, 0}, reverse=True):
         Renewal(settings, NOW - timedelta(days=day)).run()
     replayed = Renewal(settings, NOW).replayed(range(TODAY - 30, TODAY + 1))
-    assert replayed.days.tolist() == list(range(TODAY - 11, TODAY + 1))
+    # a week whose labels are in after a week, and ten days to spare
+    assert replayed.days.tolist() == list(range(TODAY - 25, TODAY + 1))
     assert {told(replayed, "t", day)["count_30d"] for day in replayed.days.tolist()} == {30}
+
+
+def test_days_that_are_kept_for_what_was_known_on_others_are_not_looked_through(
+    settings: Settings, store: MemoryStore, lake: Lake
+) -> None:
+    """A label of one comes too late for every day that is still asked for."""
+    write_days(lake, 70)
+    Renewal(settings, NOW).run()
+    read = reads(store)
+    lake.write("labels", [label(f"{day}", fraud=False) for day in (49, 48)])
+    assert Renewal(settings, NOW).run().days == [TODAY - 48]
+    looked_through = {key.split("/")[2] for key in read if "/ids-" in key}
+    assert looked_through == {str(EPOCH + timedelta(days=TODAY - day)) for day in range(49)}
+    kept = {key.split("/")[1] for key in store.objects["features"] if "/counts-" in key}
+    assert kept == {str(EPOCH + timedelta(days=TODAY - day)) for day in range(63)}
+    # one that comes after all is counted with what is kept of its day
+    lake.write("raw/transactions", [payment("late", 49)])
+    assert Renewal(settings, NOW).run().days == [TODAY - 49]
+    assert told(Renewal(settings, NOW).replayed([TODAY - 20]), "t", TODAY - 20)["count_30d"] == 31
+
+
+def release_with(settings: Settings, **changes: Any) -> None:  # noqa: ANN401 - fields of a release
+    Promotions(settings).releases.write(lambda newest: msgspec.structs.replace(newest, **changes))
+
+
+def test_a_model_of_a_longer_delay_is_told_what_the_lake_tells(
+    settings: Settings, store: MemoryStore, lake: Lake
+) -> None:
+    """Its windows lie where days were forgotten: what was read of these is read once more, labels too."""
+    write_days(lake, 180)
+    Renewal(settings, NOW).run()
+    release_with(settings, label_delay_days=60)
+    renewed = Renewal(settings, NOW).run()
+    known = told(served(settings, store), "t")
+    assert (known["count_30d"], known["risk_30d"]) == (30, 1)
+    # the days that are kept, each with a payment and a label
+    assert (renewed.records, renewed.labels) == (169, 169)
+    due = range(TODAY - 67, TODAY - 60)
+    assert Renewal(settings, NOW).replayed(due).days.tolist() == list(due)
+    # nothing is read once more, neither then nor with a shorter delay
+    for delay_days in (60, 7):
+        release_with(settings, label_delay_days=delay_days)
+        assert Renewal(settings, NOW).run().records == 0
+
+
+def test_what_a_former_version_forgot_is_read_anew(
+    settings: Settings, store: MemoryStore, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It kept only days that a renewal needs, and did not say since when."""
+    write_days(lake, 80)
+    with monkeypatch.context() as patch:
+        patch.setattr(risk_renewal, "kept_days", lambda delay_days: delay_days + 41)
+        Renewal(settings, NOW).run()
+    kept = store.objects["features"]
+    state = json.loads(kept[STATE_KEY])
+    del state["since_day"]
+    kept[STATE_KEY] = json.dumps(state).encode()
+    due = range(TODAY - 14, TODAY - 7)
+    assert Renewal(settings, NOW).replayed(due).days.tolist() == list(due)[3:]
+    assert Renewal(settings, NOW).run().records == 63
+    assert Renewal(settings, NOW).replayed(due).days.tolist() == list(due)
+    assert Renewal(settings, NOW).run().records == 0
 
 
 def test_payments_of_one_id_all_count_and_have_its_labels(
