@@ -31,7 +31,7 @@ from training.metrics import average_precision
 from training.procedure import TEST_DAYS
 from training.publish import promote
 from training.retraining import Retraining, train_in
-from training.risk_renewal import Renewal
+from training.risk_renewal import Renewal, kept_days
 from training.steps import step
 from training.tables import DatasetError, TooLittleDataError
 
@@ -45,8 +45,6 @@ LEAST_OF_FRESH = 0.99
 _STANDARD = Forest()
 _WEEK_DAYS = 7
 _DRAWS = 200
-# further back than a renewal looks
-_LAKE_DAYS = 60
 _DAY = timedelta(days=1)
 _BEGIN = datetime(1970, 1, 1)  # noqa: DTZ001 - event times of tables are UTC and have no zone
 _TERMINAL_COLUMNS = [FEATURE_NAMES.index(each.name) for each in TERMINAL_FEATURES]
@@ -161,7 +159,8 @@ def live(
     if dataset.kind != "history" or dataset.label is None:
         raise DatasetError(f"{dataset.source}: it takes transactions of customers, with labels")
     first_day, weeks = _span(dataset, settings.label_delay_days, weeks)
-    lake = FillingLake(dataset, settings, _time(first_day - _LAKE_DAYS))
+    # as far back as a renewal looks
+    lake = FillingLake(dataset, settings, _time(first_day - kept_days(settings.label_delay_days)))
     with tempfile.TemporaryDirectory() as folder:
         champion, _ = train_in(Path(folder), lake.known_at(_time(first_day)), forest)
         promote(Path(folder), settings)

@@ -4,11 +4,13 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from memory_store import MemoryStore
 
 from flink_jobs.store.settings import Settings
+from training import lifecycle
 from training.dataset import Dataset
 from training.draws import Ranked
 from training.forest import Forest
@@ -57,6 +59,24 @@ def test_what_the_system_renews_is_served_as_fresh(
     page = lifecycle_page(lived, "a town")
     assert "2024-04-12" in page
     assert f"{second.not_renewed:.3f}" in page
+
+
+def test_the_lake_reaches_back_as_far_as_a_renewal_looks(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a long delay of labels, what is served was told of too few payments, so fresh seemed better."""
+    small = simulated_dataset(customers=10, terminals=20, days=90, start=FIRST, seed=2)
+    begun: list[datetime] = []
+
+    def lake(_data: Dataset, _settings: Settings, since: datetime) -> None:
+        begun.append(since)
+        raise TooLittleDataError("far enough")
+
+    monkeypatch.setattr(lifecycle, "FillingLake", lake)
+    with pytest.raises(TooLittleDataError, match="far enough"):
+        live(small, msgspec.structs.replace(settings, label_delay_days=30), weeks=1)
+    # windows of the first day of the week, and of the day before it
+    assert begun[0] <= day(90 - 7 - 1 - 30 - 30)
 
 
 def test_a_bad_model_is_replaced_after_its_successors_time_in_the_shadow(
