@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from clients.drift_alarms import Changed, Foretold, alert_share_bounds
-from clients.drift_rows import ScoredRows
-from clients.drift_source import KnownOn, LabelsOf, Source
+from clients.drift_rows import KINDS, ScoredRows
+from clients.drift_source import KnownOn, Labels, LabelsOf, Source
 from clients.process import ClientError
 from flink_jobs.domain.drift import FEWEST_TRANSACTIONS, SCORE, DriftCounts
 from flink_jobs.domain.expected_alerts import ExpectedAlerts
@@ -22,12 +22,14 @@ from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.scoring import Record, Scorer
 from flink_jobs.domain.terminal_risk import TerminalRisk
 from flink_jobs.domain.transaction import MAX_FUTURE_S, parse_transaction
+from training.gate import GateError, learnt_until
 from training.label_history import known_after_days
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BATCH = 1_000
+_EPOCH = date(1970, 1, 1)
 
 Records = Sequence[tuple[float, bytes]]
 
@@ -39,11 +41,28 @@ class Knowledge(NamedTuple):
         known_on: tells what was known of terminals on days. Days that the scorer's table does not reach back
             to are scored by it; where the table has a day, the alerts by the two are compared.
         labels_of: tells the labels of transactions.
+        first_day: a period begins no earlier, in days since 1970-01-01; labels may be of earlier days.
 
     """
 
     known_on: KnownOn | None = None
     labels_of: LabelsOf | None = None
+    first_day: int = 0
+
+
+class _Judged(NamedTuple):
+    """The days whose labels are in that frauds are judged on; `why` there are no others."""
+
+    days: range
+    why: str = ""
+
+    def since(self, first_day: int) -> "_Judged":
+        """Leave out days before the first of which anything is known of terminals."""
+        if first_day <= self.days.start:
+            return self
+        end = self.days.stop
+        why = f"labels are in for days before {_day(end)}, and nothing is known of terminals on those"
+        return _Judged(range(min(first_day, end), end), why)
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +80,9 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
         moved: of each, the bin whose share changed most: from, to (None: open), share then, share now.
         risk_age_days: from the last day of the served table of terminal risk to the period's end.
         foretold: frauds as the probabilities foretold them, of "alerts" and of "others", on as many days
-            before those whose labels are still due; nothing where no label is known, or as `untold` says.
+            before those whose labels are still due; nothing of those that `untold` has.
+        judged: the first and the last of these days, those left out that the model learnt from, or on which
+            it is not known what was known of terminals; None where no day is left.
         untold: why labels tell nothing of "alerts", or of "others".
         changed: alerts that change where terminals are as they are known, not as they were served; None
             where that cannot be compared.
@@ -81,6 +102,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     moved: dict[str, tuple[float | None, float | None, float, float]]
     risk_age_days: int = 0
     foretold: dict[str, Foretold] = {}
+    judged: tuple[date, date] | None = None
     untold: dict[str, str] = {}
     changed: Changed | None = None
     alarms: list[str] = []
@@ -107,7 +129,7 @@ def measure(
 
     """
     manifest, now_s = scorer.manifest, time.time()
-    known_on, labels_of = knowledge or Knowledge()
+    known_on, labels_of, first_day = knowledge or Knowledge()
     if not manifest.distributions:
         raise ClientError(f"model {manifest.version} was published without distributions: train it again")
     if until_s is None:
@@ -116,24 +138,34 @@ def measure(
             raise ClientError(f"{source.name}: no transactions")
         until_s = last_s + 0.001
     since_s = until_s - number_of_days * DAY_S
-    # the day after the last whose labels are due
-    due_day = int(until_s // DAY_S) - known_after_days(manifest.label_delay_days) + 1
-    labelled_s = min(since_s, (due_day - number_of_days) * DAY_S) if labels_of else since_s
+    judged = _judged(manifest, until_s, number_of_days) if labels_of else _Judged(range(0))
     replay = _Replay(scorer, source.currency, now_s)
     if known_on is not None and manifest.kind == "history":
-        days = range(int(labelled_s // DAY_S), int(until_s // DAY_S) + 1)
+        # with a long delay of labels, nothing is asked of the days between
+        days = sorted({*judged.days, *range(int(since_s // DAY_S), int(until_s // DAY_S) + 1)})
         replay.know(known_on(days), days)
-    if since_s < replay.first_s:
-        since_s = replay.first_s
+    if since_s < (first_s := max(replay.first_s, first_day * DAY_S)):
+        since_s = first_s
+        if since_s >= until_s:
+            raise ClientError(
+                f"{source.name}: of terminals, the model knows nothing before {_time(since_s)}: choose an "
+                "--until after that"
+            )
         print(f"from {_time(since_s)} on: of terminals, the model knows nothing before", file=sys.stderr)
-    labelled_s = max(labelled_s, replay.first_s)
+    judged = judged.since(int(replay.first_s // DAY_S))
+    judged_s, judged_until_s = (
+        min(day * DAY_S, since_s) if judged.days else since_s for day in (judged.days.start, judged.days.stop)
+    )
     counts = DriftCounts(manifest.distributions, window=None, sampled_share=1)
     reach_s = KEPT_S if manifest.kind == "history" else 0
-    for records in source.payloads(min(labelled_s, since_s) - reach_s, until_s):
-        first, second = (sum(time_s < begin_s for time_s, _ in records) for begin_s in (labelled_s, since_s))
+    for records in source.payloads(judged_s - reach_s, until_s):
+        first, second, third = (
+            sum(time_s < begin_s for time_s, _ in records) for begin_s in (judged_s, judged_until_s, since_s)
+        )
         replay.fold(records[:first])
         replay.score(records[first:second], None)
-        replay.score(records[max(first, second) :], counts)
+        replay.fold(records[second:third])
+        replay.score(records[third:], counts)
     psi = counts.indexes()
     if counts.transactions < FEWEST_TRANSACTIONS:
         raise ClientError(
@@ -145,8 +177,8 @@ def measure(
     rows = replay.rows()
     in_period = rows.only(rows.times_s >= since_s)
     bounds = alert_share_bounds(_expected(manifest, alerts_then, in_period), in_period.alerts())
-    labels = labels_of(labelled_s, until_s) if labels_of else None
-    due = rows.only(rows.days < due_day)
+    labels = labels_of(judged_s, until_s) if labels_of else None
+    due = rows.only((rows.days >= judged.days.start) & (rows.days < judged.days.stop))
     drift = Drift(
         model=manifest.version,
         source=source.name,
@@ -160,11 +192,41 @@ def measure(
         moved={name: counts.moved(name) for name in psi},
         risk_age_days=scorer.terminal_risk.age_days(int(in_period.days.max())),
         foretold={} if labels is None else due.foretold(manifest, labels),
-        untold={} if labels is None else due.untold(labels),
+        judged=_span(due.days),
+        untold={} if labels is None else _untold(manifest, judged, due, labels),
         changed=in_period.changed(),
     )
     missing = [] if labels is None else due.missing_labels(manifest, labels)
     return msgspec.structs.replace(drift, alarms=[*_alarms(drift), *missing])
+
+
+def _judged(manifest: Manifest, until_s: float, number_of_days: int) -> _Judged:
+    """Give the last days whose labels are in, but none that the model learnt from: it knows their frauds."""
+    end = int(until_s // DAY_S) - known_after_days(manifest.label_delay_days) + 1
+    first = end - number_of_days
+    try:
+        learnt_day = (learnt_until(manifest) - _EPOCH).days
+    except GateError:
+        return _Judged(range(first, end))
+    why = f"labels are in for days before {_day(end)}, and the model learnt from days to {_day(learnt_day)}"
+    return _Judged(range(min(max(first, learnt_day + 1), end), end), why)
+
+
+def _untold(manifest: Manifest, judged: _Judged, due: ScoredRows, labels: Labels) -> dict[str, str]:
+    """Say why frauds are not held to probabilities; nothing of the kinds that are."""
+    if manifest.calibration is None:
+        return dict.fromkeys(KINDS, "the model was published without probabilities")
+    if not judged.days:
+        return dict.fromkeys(KINDS, judged.why)
+    if not len(due.days):
+        first, last = _day(judged.days[0]), _day(judged.days[-1])
+        return dict.fromkeys(KINDS, f"there are no transactions from {first} to {last}, whose labels are in")
+    return due.untold(labels)
+
+
+def _span(days: "NDArray[np.int64]") -> tuple[date, date] | None:
+    """Give the first and the last of days; None where there is none."""
+    return (_day(int(days.min())), _day(int(days.max()))) if len(days) else None
 
 
 def _expected(manifest: Manifest, share: float, period: ScoredRows) -> ExpectedAlerts:
@@ -232,7 +294,7 @@ class _Replay:
         self._scored: list[list[NDArray[Any]]] = []
         self.first_s = scorer.first_day * DAY_S
 
-    def know(self, risk: TerminalRisk, days: range) -> None:
+    def know(self, risk: TerminalRisk, days: Sequence[int]) -> None:
         """Tell what was known of terminals on these days, where anything was."""
         if len(risk.days):
             self._knowing = self._served.told(risk)
@@ -296,6 +358,10 @@ class _Replay:
 def _tells(risk: TerminalRisk, day: int) -> bool:
     """Tell whether a table says how a day is scored: it has the day, or ended before, and none is known."""
     return risk.covers(day) or bool(len(risk.days) and day > risk.days[-1])
+
+
+def _day(day: int) -> date:
+    return _EPOCH + timedelta(days=day)
 
 
 def _time(time_s: float) -> str:

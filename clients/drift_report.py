@@ -83,7 +83,7 @@ def _command(args: argparse.Namespace) -> int:
         source = file = File(args.data, args.settings, args.columns, args.columns_option)
         warn(file.notes)
         if file.is_labelled:
-            knowledge = Knowledge(file.known_on(delay_days, scorer.first_day), file.labels(delay_days))
+            knowledge = Knowledge(file.known_on(delay_days), file.labels(delay_days), scorer.first_day)
     else:
         source = open_lake(settings)
         labels = lake_labels(
@@ -122,9 +122,10 @@ def drift_table(drift: Drift) -> str:
         f"{'alerts':<{width}}{drift.alerts_then:.2%} of transactions then, {drift.alerts_now:.2%} now; "
         f"{low:.2%} to {high:.2%} is chance"
     )
+    judged = f", {' to '.join(map(str, drift.judged))}" if drift.judged else ""
     for name, each in drift.foretold.items():
         lines.append(
-            f"{f'frauds in {name}':<{width}}{each.frauds:,} of {each.transactions:,} labelled; "
+            f"{f'frauds in {name}':<{width}}{each.frauds:,} of {each.transactions:,} labelled{judged}; "
             f"{each.expected:,.0f} were foretold"
         )
     lines += [f"{f'frauds in {name}':<{width}}unknown: {reason}" for name, reason in drift.untold.items()]

@@ -14,6 +14,9 @@ from flink_jobs.domain.history import DAY_S
 from flink_jobs.domain.manifest import Manifest
 from training.performance import no_sample
 
+# What frauds are counted among; where labels of others are missing, only control transactions tell of them.
+KINDS = {"alerts": "alerts", "others": "control transactions"}
+
 
 class ScoredRows:
     """Scored transactions.
@@ -67,11 +70,13 @@ class ScoredRows:
                 probabilities[group], verdicts[group] == 1, bursts, *(each[group] for each in self.origins)
             )
             for name, group in groups.items()
-            if group.any() and name not in untold
+            if name not in untold
         }
 
     def untold(self, labels: Labels) -> dict[str, str]:
-        """Say why labels tell nothing of alerts, or of others; nothing where they do, or where none is."""
+        """Say why labels tell nothing of alerts, or of others; nothing where they do."""
+        if not labels.frauds:
+            return dict.fromkeys(KINDS, "no label is known")
         verdicts = self._verdicts(labels)
         return _untold(verdicts, self._kinds(verdicts, labels.control_share))
 
@@ -116,6 +121,14 @@ class ScoredRows:
 
 
 def _untold(verdicts: NDArray[np.int8], kinds: Mapping[str, NDArray[np.bool_]]) -> dict[str, str]:
-    words = {"alerts": "alerts", "others": "control transactions"}
-    reasons = {name: no_sample(verdicts[kind], words[name]) for name, kind in kinds.items()}
+    reasons = {name: _why_untold(verdicts[kind], KINDS[name]) for name, kind in kinds.items()}
     return {name: reason for name, reason in reasons.items() if reason}
+
+
+def _why_untold(verdicts: NDArray[np.int8], words: str) -> str:
+    """Say why labels of a kind tell nothing; "" where they do."""
+    if not len(verdicts):
+        return f"there are no {words}"
+    if (verdicts < 0).all():
+        return f"none of {len(verdicts):,} {words} is labelled"
+    return no_sample(verdicts, words)

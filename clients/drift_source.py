@@ -1,6 +1,6 @@
 """Where `fraud-drift` takes transactions and labels from: the lake, or a file."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,7 @@ from flink_jobs.store.lake import Lake
 from flink_jobs.store.settings import CONTROL_SHARE
 from training.columns import Mapping as Columns
 from training.label_history import known_after_days, label_history_of
+from training.terminal_days import LONGEST_WINDOW_DAYS
 from training.terminal_labels import TerminalLabels
 
 
@@ -53,7 +54,7 @@ class Labels(msgspec.Struct, frozen=True):
 
 
 # Tells what was known of terminals on days.
-KnownOn = Callable[[range], TerminalRisk]
+KnownOn = Callable[[Sequence[int]], TerminalRisk]
 # Tells the labels of what happened since a time that were known at another.
 LabelsOf = Callable[[float, float], Labels]
 
@@ -106,17 +107,16 @@ class File:
 
         return known
 
-    def known_on(self, delay_days: int, first_day: int = 0) -> KnownOn:
+    def known_on(self, delay_days: int) -> KnownOn:
         """Count terminals' frauds anew, by the file's labels as known when their delay is over.
 
-        Args:
-            delay_days: of labels.
-            first_day: nothing is told of days before, since 1970-01-01.
-
+        Of a day of whose windows the file has only a part, nothing is told.
         """
+        begin_s = min((time_s for time_s, _ in self._payloads), default=0.0)
+        first_day = int(begin_s // DAY_S) + delay_days + LONGEST_WINDOW_DAYS
 
-        def known(asked: range) -> TerminalRisk:
-            days = range(max(asked.start, first_day), asked.stop)
+        def known(asked: Sequence[int]) -> TerminalRisk:
+            days = [day for day in asked if day >= first_day]
             terminals, paid_days, frauds = [], [], []
             for (time_s, payload), (*_, is_fraud) in zip(self._payloads, self._labels, strict=True):
                 try:
@@ -135,7 +135,7 @@ class File:
                 np.array(frauds, dtype=np.int8),
                 label_delay_days=delay_days,
             )
-            return TerminalRisk(counted.snapshot(days[0], len(days)))
+            return TerminalRisk(counted.snapshot(days[0], days[-1] + 1 - days[0]))
 
         return known
 

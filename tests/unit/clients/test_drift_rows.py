@@ -59,7 +59,18 @@ def test_frauds_that_customers_reported_are_no_sample_of_the_others(
     assert ("others" in found) == bool(of_control)
     if of_control:
         assert (found["others"].transactions, found["others"].frauds) == (len(CONTROL), 1)
-    assert not rows.untold(labels)
+        assert not rows.untold(labels)
+    else:
+        why = f"none of {len(CONTROL)} control transactions is labelled"
+        assert rows.untold(labels) == {"others": why}
+
+
+def test_what_nobody_labelled_or_nobody_raised_is_unknown(rows: ScoredRows) -> None:
+    assert rows.untold(given({})) == dict.fromkeys(("alerts", "others"), "no label is known")
+    assert rows.untold(given(OF_CONTROL)) == {"alerts": f"none of {ALERTS} alerts is labelled"}
+    others = rows.only(~rows.alerted)
+    assert others.untold(given(OF_CONTROL)) == {"alerts": "there are no alerts"}
+    assert set(others.foretold(MANIFEST, given(OF_CONTROL))) == {"others"}
 
 
 def test_labels_of_control_transactions_still_ring_where_probabilities_do_not_come_true(
