@@ -21,8 +21,9 @@ from flink_jobs.store.settings import Settings, load_settings
 from training.column_option import add_columns, location
 from training.printable import warn
 
-# Of control transactions, those of so many days are listed.
-_LISTED_DAYS = 28
+# Control transactions are listed of so many days, and of those before them as many as labels are late: what
+# is known after 90 days only would leave the list before anybody knows it.
+_LISTED_DAYS = 21
 
 _EPILOG = """\
 examples:
@@ -60,7 +61,8 @@ def main(argv: list[str] | None = None) -> int:
         "--since",
         type=instant,
         metavar="TIME",
-        help=f"of --control: leave out earlier ones (default: {_LISTED_DAYS} days before the last)",
+        help=f"of --control: leave out earlier ones (default: {_LISTED_DAYS} days and the delay of labels "
+        "before the last)",
     )
     parser.add_argument("--by", metavar="NAME", help="who says so: a person, a team or a system")
     known = parser.add_mutually_exclusive_group()
@@ -122,7 +124,7 @@ def _list_control(args: argparse.Namespace, settings: Settings) -> int:
         raise ClientError(
             f"--control needs {error.name}; pip install 'fraud-detection[training,clients]'"
         ) from None
-    found = read_control_list(settings, args.since, _LISTED_DAYS)
+    found = read_control_list(settings, args.since, settings.label_delay_days + _LISTED_DAYS)
     write_control_list(found.still_open, sys.stdout)
     sys.stdout.flush()
     print(

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,16 @@ def _run(options: argparse.Namespace) -> int:
             f"{predictions.name}: none of {len(data.frame):,} transactions from {since:%Y-%m-%d} to "
             f"{until:%Y-%m-%d} has a prediction; choose another --until or more --days"
         )
+    delay_days = _label_delay(options)
     notes = [*data.notes, *([] if history else [f"{lake}/labels: there are no labels yet"])]
+    due = as_of.date() - timedelta(days=delay_days)
+    if since.date() >= due:
+        notes.append(
+            f"no label of this period is due yet, as labels come {delay_days} days late: --until {due} ends "
+            "it with the last day whose labels are due"
+        )
     warn(notes)
-    models = _models(options, data, as_of)
+    models = _models(options, data, as_of, delay_days)
     numbers: dict[str, Any] = {
         "lake": lake,
         "since": f"{since:%Y-%m-%dT%H:%MZ}",
@@ -89,12 +96,14 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _models(options: argparse.Namespace, data: ServedData, as_of: datetime) -> list[dict[str, Any]]:
-    delay, found = _label_delay(options), []
+def _models(
+    options: argparse.Namespace, data: ServedData, as_of: datetime, delay_days: int
+) -> list[dict[str, Any]]:
+    found = []
     as_of_day = int(as_of.timestamp() // DAY_S)
     for model in data.models(_thresholds(options.settings)):
         with step(f"Measuring {model.role} {model.version} on {len(model.served.scores):,} transactions"):
-            found.append(performance_of(model, options.cards, delay, as_of_day, TIMES))
+            found.append(performance_of(model, options.cards, delay_days, as_of_day, TIMES))
     return found
 
 

@@ -101,6 +101,25 @@ def test_those_without_a_label_are_listed_with_what_a_labeller_looks_at(
     assert capsys.readouterr().out.splitlines()[1].startswith("e,")
 
 
+@pytest.mark.parametrize(("delay_days", "listed"), [(7, ["last"]), (30, ["before", "last"])])
+def test_what_is_known_late_stays_in_the_list_until_then(  # noqa: PLR0913, PLR0917 - fixtures
+    lake: ServedLake,
+    run: Run,
+    settings_file: Path,
+    capsys: pytest.CaptureFixture[str],
+    delay_days: int,
+    listed: list[str],
+) -> None:
+    settings = json.loads(settings_file.read_text()) | {"label_delay_days": delay_days}
+    settings_file.write_text(json.dumps(settings))
+    lake.transactions([payment("before") | {"event_time": "2026-05-01T09:00:00Z"}, payment("last")])
+    lake.predictions([prediction(0), prediction(1)])
+    lake.labels([verdict("x")])
+    assert run("--control") == 0
+    rows = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert [row["transaction_id"] for row in rows] == listed
+
+
 def test_the_list_comes_back_as_labels(
     lake: ServedLake,
     run: Run,

@@ -130,6 +130,22 @@ def test_a_week_whose_labels_are_not_due_leaves_the_week_before_to_tell(lake: Se
     assert period["precision"]["reason"] == "only 3 of 9 alerts are labelled"
 
 
+def test_a_period_of_which_no_label_is_due_says_how_to_choose_another(
+    lake: ServedLake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a delay of 30 days or more, the last 28 days are such a period."""
+    write_two_weeks(lake)
+    late = ["--label-delay", "30", "--as-of"]
+    period = ["--since", "2026-06-15", "--until", "2026-06-24"]
+    (note,) = measured(lake, *late, "2026-07-15T12:00", *period)["notes"]
+    assert note.startswith(
+        "no label of this period is due yet, as labels come 30 days late: --until 2026-06-15 "
+    )
+    assert note in capsys.readouterr().err
+    # that of the first day
+    assert not measured(lake, *late, "2026-07-16", *period)["notes"]
+
+
 def test_labels_count_from_when_they_were_given_and_the_latest_counts(lake: ServedLake) -> None:
     write_two_weeks(lake)
     lake.labels([label(1, fraud=True, days=5), label(1, fraud=False, days=4)], "2026-06-25")
