@@ -100,7 +100,8 @@ class Renewal:
         risk = TerminalRisk.from_parquet(content)
         digest = hashlib.sha256(content).hexdigest()
         if digest == base.risk.sha256:
-            return Renewed(records, labels, days, risk, None, "it is what is released")
+            why = f"it is what is released{self._written_again(base.risk, content)}"
+            return Renewed(records, labels, days, risk, None, why)
         version = f"{self._at}-{digest[:8]}"
         reference = RiskReference(version, f"{TABLES_FOLDER}{version}.parquet", digest, renewed=True)
         write_object(self._client, self._features, reference.key, content)
@@ -161,6 +162,13 @@ class Renewal:
         near = range(state.stream_day - DAYS_BEHIND, state.stream_day + delay_days + 2)
         days = {day for day in TerminalRisk.from_parquet(content).days.tolist() if day in near}
         return {day: table.filter(pc.equal(table["day"], day)) for day in sorted(days.difference(told))}
+
+    def _written_again(self, risk: RiskReference, content: bytes) -> str:
+        """Write the released table once more if somebody deleted it; says so."""
+        if risk.key in list_keys(self._client, self._features, risk.key):
+            return ""
+        write_object(self._client, self._features, risk.key, content)
+        return f"; s3://{self._features}/{risk.key} was gone, and is there again"
 
     def _forget_tables(self, served: str) -> None:
         keys = list(list_keys(self._client, self._features, TABLES_FOLDER))

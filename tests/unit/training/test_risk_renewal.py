@@ -248,6 +248,27 @@ def test_days_that_a_former_version_kept_are_gone_on_with(
     assert told(served(settings, store), "t")["risk_30d"] == 0.5
 
 
+def test_a_released_table_that_somebody_deleted_is_written_again(
+    settings: Settings, store: MemoryStore, lake: Lake
+) -> None:
+    """Though nothing is new: a task that starts needs it."""
+    lake.write("raw/transactions", [payment("8", 8)])
+    lake.write("labels", [label("8")])
+    release = Renewal(settings, NOW).run().release
+    assert release is not None
+    assert release.risk is not None
+    features = store.objects["features"]
+    content = features.pop(release.risk.key)
+    renewed = Renewal(settings, NOW).run()
+    assert renewed.release is None
+    assert (
+        renewed.reason
+        == f"it is what is released; s3://features/{release.risk.key} was gone, and is there again"
+    )
+    assert features[release.risk.key] == content
+    assert Renewal(settings, NOW).run().reason == "it is what is released"
+
+
 def test_nothing_is_told_where_nobody_labelled_anything(
     settings: Settings, store: MemoryStore, lake: Lake
 ) -> None:
