@@ -172,17 +172,17 @@ class ModelRegistry:
         _check_delay(f"release {release.number}", release.label_delay_days, manifest)
         return self.load_risk(manifest, release.risk)
 
-    def load_challenger(self, release: Release, champion: Manifest) -> ServedModel | None:
-        """Load the challenger, if there is one; it must take the champion's features.
+    def load_challenger(self, reference: ModelReference | None, champion: Manifest) -> ServedModel | None:
+        """Load a challenger, if there is one; it must take the champion's features.
 
         Raises:
             ObjectStoreError: as for `load`.
             ValueError: as for `load`, or it takes other features than the champion.
 
         """
-        if release.challenger is None:
+        if reference is None:
             return None
-        challenger = self.load_model(release.challenger)
+        challenger = self.load_model(reference)
         check_challenger(challenger.manifest, champion)
         return challenger
 
@@ -287,7 +287,7 @@ class ServedScorer:
 
     def __init__(self, registry: ModelRegistry) -> None:
         self._registry = registry
-        self._complaint = ""
+        self._complaints: list[str] = []
         self.went_back = False
         # what was served before `breaker` began, and whether its rate was past the multiple as well
         self._before: Release | None = None
@@ -305,6 +305,8 @@ class ServedScorer:
         self.breaker = self._new_breaker()
         # the newest release of a store that went back, as the last call found it
         self._back_at: StoredRelease | None = None
+        # the challenger that is released, and that which was taken over or refused
+        self._challenger: ModelReference | None = None
         self._challenged_by: ModelReference | None = None
         # a release that is still to be taken over; `refresh` tries again
         self._wanted: Release | None = newest
@@ -316,18 +318,24 @@ class ServedScorer:
         A faulty release is refused once; after an error of MinIO, or where a file is not there, the next call
         tries the release again.
         """
-        try:
+        complaints = []
+        # a challenger that cannot be loaded keeps nothing else from being done
+        for step in (self._take_newest_and_judge, self._take_challenger):
             try:
-                self._take_newest()
-            finally:
-                # what is in use is watched also while what is released cannot be loaded
-                self._judge()
-            self._complaint = ""
-        except (ObjectStoreError, ValueError) as error:
-            # log the same error once, not at every call
-            if str(error) != self._complaint:
-                _log.error("going on with %s: %s", self.current.version, error)
-            self._complaint = str(error)
+                step()
+            except (ObjectStoreError, ValueError) as error:
+                # log the same error once, not at every call
+                if str(error) not in self._complaints:
+                    _log.error("going on with %s: %s", self.current.version, error)
+                complaints.append(str(error))
+        self._complaints = complaints
+
+    def _take_newest_and_judge(self) -> None:
+        try:
+            self._take_newest()
+        finally:
+            # what is in use is watched also while what is released cannot be loaded
+            self._judge()
 
     def _take_newest(self) -> None:
         """Take over the newest release, if it is another; errors as for `in_force` and `load`."""
@@ -382,9 +390,7 @@ class ServedScorer:
                 self.current.version,
                 error,
             )
-        if release.challenger != self._challenged_by:
-            self._take_challenger(release)
-            self._challenged_by = release.challenger
+        self._challenger = release.challenger
 
     def _take_model(self, release: Release) -> None:
         """Serve another model, with its table; errors as for `load`."""
@@ -454,7 +460,7 @@ class ServedScorer:
             if self._release is former:
                 self.went_back = True
                 if self._wanted is not None and self._wanted.model == release.model:
-                    # only its challenger was still missing
+                    # only its table was still missing
                     self._wanted = None
                 _log.error("serving release %d again until a newer one comes", former.number)
                 return
@@ -487,14 +493,26 @@ class ServedScorer:
                 other_table = other_table or release
         return other_table
 
-    def _take_challenger(self, release: Release) -> None:
-        scorer = self.current
+    def _take_challenger(self) -> None:
+        """Let the released challenger score too, if it does not yet; ObjectStoreError as for `load`."""
+        wanted, scorer = self._challenger, self.current
+        if wanted == self._challenged_by:
+            return
         try:
-            challenger = self._registry.load_challenger(release, scorer.manifest)
+            challenger = self._registry.load_challenger(wanted, scorer.manifest)
+        except ObjectMissingError as error:
+            if scorer.challenger is not None:
+                # one that is released no more
+                self.current, self._challenged_by = scorer.challenged_by(None), None
+            raise ObjectMissingError(
+                f"its challenger does not score: {error}. It will once the file is back, see docs/models.md; "
+                "`fraud-models unchallenge` ends its challenge"
+            ) from None
         except ValueError as error:
-            self.current = scorer.challenged_by(None)
+            self.current, self._challenged_by = scorer.challenged_by(None), wanted
             _log.error("challenger refused; %s goes on alone: %s", scorer.version, error)
             return
+        self._challenged_by = wanted
         self.current = scorer.challenged_by(challenger)
         if challenger is not None:
             _log.warning("%s challenges %s", challenger.manifest.version, scorer.version)

@@ -999,6 +999,81 @@ def test_the_job_refuses_a_corrupt_challenger_loudly_and_the_champion_goes_on(  
     assert scorer.current is champion
 
 
+def lose(store: MemoryStore, version: str, name: str) -> Callable[[], None]:
+    """Delete a file of a model, or all of them; gives what brings them back."""
+    models = store.objects["models"]
+    gone = {key: models[key] for key in models if key.startswith(f"{version}/{name}")}
+    assert gone
+    for key in gone:
+        del models[key]
+    return lambda: models.update(gone)
+
+
+LOST = pytest.mark.parametrize("lost", ["model.onnx", "explainer.onnx", "manifest.json", ""])
+
+
+@LOST
+@pytest.mark.parametrize("starts", [False, True])
+def test_a_challenger_whose_file_is_gone_is_named_and_scores_once_it_is_back(  # noqa: PLR0913, PLR0917 - fixtures
+    served: tuple[ServedScorer, str],
+    settings: Settings,
+    publish: Publish,
+    run: Run,
+    store: MemoryStore,
+    caplog: pytest.LogCaptureFixture,
+    lost: str,
+    *,
+    starts: bool,
+) -> None:
+    """The promoted model scores meanwhile, and so does one that is promoted."""
+    scorer, first = served
+    challenger, other = publish(2), publish(3)
+    run("challenge", challenger)
+    bring_back = lose(store, challenger, lost)
+    scorer = ServedScorer(ModelRegistry(settings), poll_s=3600) if starts else scorer
+    for _ in range(3):
+        scorer.refresh()
+    (said,) = errors(caplog)
+    begin = (
+        f"going on with {first}: its challenger does not score: cannot read s3://models/{challenger}/{lost}"
+    )
+    assert said.startswith(begin)
+    assert "`fraud-models unchallenge` ends its challenge" in said
+    assert "challenger_score" not in prediction(scorer)
+    run("promote", other)
+    scorer.refresh()
+    sent = prediction(scorer)
+    assert (sent["model_version"], sent.get("challenger_version")) == (other, None)
+    bring_back()
+    scorer.refresh()
+    sent = prediction(scorer)
+    assert (sent["model_version"], sent["challenger_version"]) == (other, challenger)
+    assert len(errors(caplog)) == 1
+
+
+def test_a_challenger_scores_no_longer_than_it_is_released(
+    served: tuple[ServedScorer, str], publish: Publish, run: Run, store: MemoryStore
+) -> None:
+    """Though a file of the one that is released instead is gone."""
+    scorer, first = served
+    before, after = publish(2), publish(3)
+    run("challenge", before)
+    scorer.refresh()
+    run("challenge", after)
+    bring_back = lose(store, after, "model.onnx")
+    scorer.refresh()
+    sent = prediction(scorer)
+    assert (sent["model_version"], sent.get("challenger_version")) == (first, None)
+    # it may be released again meanwhile
+    run("challenge", before)
+    scorer.refresh()
+    assert prediction(scorer)["challenger_version"] == before
+    bring_back()
+    run("challenge", after)
+    scorer.refresh()
+    assert prediction(scorer)["challenger_version"] == after
+
+
 def test_a_challenger_that_fails_while_scoring_is_dropped(
     served: tuple[ServedScorer, str], publish: Publish, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -1255,6 +1330,30 @@ def test_what_is_in_use_is_judged_while_what_is_released_is_not_there(
     store.objects["models"][f"{third}/model.onnx"] = kept
     scorer.refresh()
     assert scorer.current.version == (third if lost == "promote" else first)
+
+
+def test_the_release_before_is_served_again_though_its_challenger_is_gone(
+    settings: Settings, publish: Publish, run: Run, store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is what alerts less, and until a newer release comes it is said to serve."""
+    first, second, third = publish(1), publish(2), publish(3)
+    run("promote", first)
+    run("challenge", third)
+    scorer = that_goes_back(settings)
+    run("promote", second)
+    run("unchallenge")
+    scorer.refresh()
+    bring_back = lose(store, third, "model.onnx")
+    scorer.breaker.add(10_000, 10_000)
+    for _ in range(3):
+        scorer.refresh()
+    assert scorer.current.version == first
+    assert scorer.went_back
+    assert sum("serving release 2 again until a newer one comes" in each for each in errors(caplog)) == 1
+    bring_back()
+    scorer.refresh()
+    assert prediction(scorer)["challenger_version"] == third
+    assert scorer.went_back
 
 
 def test_a_first_release_has_none_to_go_back_to(
