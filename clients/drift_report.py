@@ -19,6 +19,7 @@ from flink_jobs.domain.scoring import Scorer
 from flink_jobs.domain.terminal_risk import RISK_FILE, TerminalRisk
 from flink_jobs.store.lake import LABELS_FOLDER, open_lake
 from flink_jobs.store.model_registry import MANIFEST_FILE, ModelRegistry
+from flink_jobs.store.object_store import ObjectMissingError
 from flink_jobs.store.settings import Settings, load_settings
 from training.column_option import add_columns, location
 from training.printable import warn
@@ -139,6 +140,11 @@ def promoted_scorer(settings: Settings) -> Scorer:
     registry = ModelRegistry(settings)
     try:
         return registry.load_newest()
+    except ObjectMissingError as error:
+        raise ClientError(
+            f"what is released cannot be loaded: {error}. docs/models.md says how the file is brought back; "
+            "--model DIR measures a model on disk"
+        ) from None
     except ValueError as error:
         raise ClientError(str(error)) from None
 

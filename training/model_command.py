@@ -37,7 +37,7 @@ _METRICS = (("average precision", "average_precision"), ("CP@100", "card_precisi
 
 
 class Listed(msgspec.Struct, kw_only=True):
-    """A model as `list` shows it; `error` says why it cannot be described."""
+    """A model as `list` shows it; `error` says why it cannot be described, `missing` which files are gone."""
 
     version: str
     roles: list[str]
@@ -45,6 +45,7 @@ class Listed(msgspec.Struct, kw_only=True):
     kind: str | None = None
     threshold: float | None = None
     metrics: dict[str, float] = {}
+    missing: list[str] = []
     error: str | None = None
 
 
@@ -76,16 +77,17 @@ def _list(options: argparse.Namespace) -> None:
     metrics = "".join(f"{name:>{len(name) + 2}}" for name, _ in _METRICS)
     print(f"{'version':<{width}}  {'created':<20}  {'kind':<7}{metrics}  threshold")
     for model in models:
-        begin = f"{model.version:<{width}}  "
+        begin, roles = f"{model.version:<{width}}  ", ", ".join(model.roles)
         if model.error:
-            print(f"{begin}{printable(model.error)}")
+            print(f"{begin}{f'{roles}: ' if roles else ''}{printable(model.error)}")
             continue
         figures = "".join(
             f"{model.metrics[key]:>{len(name) + 2}.3f}" if key in model.metrics else f"{'-':>{len(name) + 2}}"
             for name, key in _METRICS
         )
         line = f"{begin}{model.created_at:<20}  {model.kind:<7}{figures}  {model.threshold:>9.3f}"
-        print(f"{line}  {', '.join(model.roles)}".rstrip())
+        missing = f"  not there: {printable(', '.join(model.missing))}" if model.missing else ""
+        print(f"{line}  {roles}{missing}".rstrip())
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -232,7 +234,7 @@ def _promotions(options: argparse.Namespace) -> Promotions:
 
 
 def _roles(promotions: Promotions) -> dict[str, list[str]]:
-    """Give each version its roles."""
+    """Give each version its roles, also one of which no file is there."""
     release = promotions.releases.released()
     in_role: dict[str, str | None] = {}
     if release is not None:
@@ -241,10 +243,8 @@ def _roles(promotions: Promotions) -> dict[str, list[str]]:
             "previous": release.former[-1].version if release.former else None,
             "challenger": release.challenger.version if release.challenger else None,
         }
-    return {
-        version: [role for role, holder in in_role.items() if holder == version]
-        for version in promotions.versions()
-    }
+    versions = dict.fromkeys([*promotions.versions(), *filter(None, in_role.values())])
+    return {version: [role for role, holder in in_role.items() if holder == version] for version in versions}
 
 
 def _listed(promotions: Promotions, version: str, roles: list[str]) -> Listed:
@@ -259,6 +259,7 @@ def _listed(promotions: Promotions, version: str, roles: list[str]) -> Listed:
         kind=manifest.kind,
         threshold=manifest.threshold,
         metrics=manifest.metrics,
+        missing=promotions.missing(version, manifest),
     )
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import ServedModel
-from flink_jobs.domain.terminal_risk import TerminalRisk
+from flink_jobs.domain.terminal_risk import RISK_FILE, TerminalRisk
 from flink_jobs.store.model_registry import (
     MANIFEST_FILE,
     ModelRegistry,
@@ -19,7 +19,7 @@ from flink_jobs.store.model_registry import (
     model_key,
     risk_key,
 )
-from flink_jobs.store.object_store import list_keys, read_object, s3_client
+from flink_jobs.store.object_store import ObjectMissingError, list_keys, read_object, s3_client
 from flink_jobs.store.release import (
     RELEASES_FOLDER,
     Action,
@@ -32,6 +32,7 @@ from flink_jobs.store.settings import Settings
 from training.model_card import CARD_HTML, CARD_JSON
 from training.release_writer import PromotionError, ReleaseWriter, now
 
+_BRING_BACK = "bring it back with `mc undo` or `fraud-models upload`, see docs/models.md"
 # As many steps back as anybody will go.
 _FORMER = 20
 _EPOCH = date(1970, 1, 1)
@@ -113,8 +114,17 @@ class Promotions:
         """
         try:
             return self._registry.load_model(self._manifest(version)[1])
-        except ValueError as error:
-            raise PromotionError(f"model {version} is refused: {error}") from None
+        except (ObjectMissingError, ValueError) as error:
+            raise _refused(version, error) from None
+
+    def missing(self, version: str, manifest: Manifest) -> list[str]:
+        """List files of a model that are not there; ObjectStoreError as for `manifest`."""
+        there = set(list_keys(self._client, self._models, f"{version}/"))
+        missing = [name for name in manifest.files if model_key(version, name) not in there]
+        if manifest.kind == "history":
+            risk = risk_key(version)
+            missing += [] if risk in list_keys(self._client, self._features, risk) else [RISK_FILE]
+        return missing
 
     def card(self, version: str, manifest: Manifest) -> str:
         """Say where a model's card lies."""
@@ -187,7 +197,10 @@ class Promotions:
                 raise PromotionError(
                     "nothing was promoted before; `fraud-models list` shows what there is to promote"
                 )
-            verified = self._verified(base.former[-1].version)
+            try:
+                verified = self._verified(base.former[-1].version)
+            except PromotionError as error:
+                raise PromotionError(f"{error}. `fraud-models promote` serves another") from None
             release, terminals = self._with_model(base, verified, "rollback", base.former[:-1])
             in_use.append(InUse(verified.manifest, terminals))
             return release
@@ -298,8 +311,8 @@ class Promotions:
                 manifest.verify(name, self._read(model_key(version, name)))
             if manifest.kind == "history":
                 risk = self._risk(manifest)
-        except ValueError as error:
-            raise PromotionError(f"model {version} is refused: {error}") from None
+        except (ObjectMissingError, ValueError) as error:
+            raise _refused(version, error) from None
         return _Verified(manifest, model, risk)
 
     def _manifest(self, version: str) -> tuple[Manifest, ModelReference]:
@@ -307,22 +320,28 @@ class Promotions:
         try:
             manifest = Manifest.from_json(content)
         except ValueError as error:
-            raise PromotionError(f"model {version} is refused: {error}") from None
+            raise _refused(version, error) from None
         return manifest, ModelReference(version, hashlib.sha256(content).hexdigest())
 
     def _risk(self, manifest: Manifest) -> RiskReference:
         key = risk_key(manifest.version)
         content = read_object(self._client, self._features, key, missing_ok=True)
         if content is None:
-            raise ValueError(f"its terminal risk s3://{self._features}/{key} is not there: publish it again")
+            raise ValueError(f"its terminal risk s3://{self._features}/{key} is not there: {_BRING_BACK}")
         named = RiskReference(manifest.version, key, hashlib.sha256(content).hexdigest())
         return with_days(named, self._registry.load_risk(manifest, named))
 
     def _read(self, key: str) -> bytes:
         content = read_object(self._client, self._models, key, missing_ok=True)
         if content is None:
-            raise PromotionError(f"s3://{self._models}/{key} is not there: publish the model again")
+            raise PromotionError(f"s3://{self._models}/{key} is not there: {_BRING_BACK}")
         return content
+
+
+def _refused(version: str, error: Exception) -> PromotionError:
+    """Say that a model must not be used; where a file is not there, what to do."""
+    way_out = f"; {_BRING_BACK}" if isinstance(error, ObjectMissingError) else ""
+    return PromotionError(f"model {version} is refused: {error}{way_out}")
 
 
 def with_days(reference: RiskReference, risk: TerminalRisk) -> RiskReference:

@@ -92,12 +92,13 @@ def _run(options: argparse.Namespace) -> None:
             read_from(options, lambda last: last - timedelta(days=days))
         _train(promotions, options)
         return
+    # one that cannot be loaded is said at once: waiting until it is judged would change nothing
+    other = _challenger(promotions, challenger)
     since = challenged_since(promotions, challenger)
     if not shadow_is_over(since.date(), datetime.now(UTC).date(), options.shadow_days):
         over = since.date() + timedelta(days=options.shadow_days)
         print(f"{challenger} is in the shadow since {since:%Y-%m-%d}, until {over} (UTC)")
         return
-    other = promotions.load(challenger)
     way_out = f"`fraud-models promote {challenger}` promotes the challenger without a comparison"
     champion = _champion(promotions, other.manifest, way_out)
     if champion is None:
@@ -108,6 +109,15 @@ def _run(options: argparse.Namespace) -> None:
         read_from(options, partial(first_day_needed, other.manifest, champion.manifest))
     comparison = compare_on(read(options), other, champion)
     _judge(promotions, challenger, comparison, auto_promote=options.auto_promote)
+
+
+def _challenger(promotions: Promotions, version: str) -> ServedModel:
+    """Load the challenger, and say what to do where that cannot be."""
+    try:
+        return promotions.load(version)
+    except PromotionError as error:
+        way_out = "`fraud-models unchallenge` ends its challenge, and the next run trains another"
+        raise PromotionError(f"the challenger cannot be loaded: {error}. {way_out}") from None
 
 
 def _train(promotions: Promotions, options: argparse.Namespace) -> None:

@@ -23,6 +23,9 @@ from flink_jobs.domain.scoring import Scorer
 from flink_jobs.domain.terminal_risk import SCHEMA, VALUE_COLUMNS, TerminalRisk
 from flink_jobs.store.folders import BucketFolder, LocalFolder
 from flink_jobs.store.lake import Lake, LakeError
+from flink_jobs.store.release import ModelReference, Release
+from flink_jobs.store.settings import load_settings
+from training.promotions import Promotions
 from training.simulate import simulate
 from training.train_sklearn_model import main as train
 
@@ -222,6 +225,21 @@ def write_lake(root: Path, records: list[tuple[float, bytes]], *, came_at_once: 
         file = root / f"dt={day}" / "part-0.parquet"
         pq.write_table(part, file, use_deprecated_int96_timestamps=True)
         (root / f"dt={day}" / ".part-1.parquet.inprogress").write_bytes(b"PAR1")
+
+
+def test_what_is_released_and_gone_is_named_with_what_to_do(
+    settings_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = MemoryStore()
+    monkeypatch.setattr("boto3.client", lambda *_, **_options: store)
+    release = Release(number=0, writer="", action="promote", model=ModelReference("v", ""))
+    Promotions(load_settings(settings_file)).releases.write(lambda _: release)
+    assert main(["--settings", str(settings_file)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "fraud-drift: what is released cannot be loaded: cannot read s3://models/v/manifest.json"
+    )
+    assert "docs/models.md says how the file is brought back" in said
 
 
 def test_too_few_transactions_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -339,6 +339,34 @@ def test_where_the_promoted_model_is_lost_retraining_says_how_a_challenger_is_pr
 
 
 @LOST
+@pytest.mark.parametrize("shadow_is_over", [False, True])
+def test_where_the_challenger_is_lost_retraining_says_how_to_go_on(  # noqa: PLR0913, PLR0917 - fixtures
+    arguments: list[str],
+    promotions: Promotions,
+    store: MemoryStore,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+    lost: str,
+    *,
+    shadow_is_over: bool,
+) -> None:
+    champion, challenger = in_store(arguments, promotions)
+    promotions.challenge(challenger)
+    if shadow_is_over:
+        request.getfixturevalue("judged")
+    lose(store, challenger, lost)
+    assert retrain([*arguments, "--auto-promote"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("fraud-retrain: the challenger cannot be loaded: ")
+    assert f"s3://models/{challenger}/{lost}" in said
+    assert "`fraud-models unchallenge` ends its challenge, and the next run trains another" in said
+    assert (promotions.current(), promotions.challenger()) == (champion, challenger)
+    assert models([*arguments[2:4], "unchallenge"]) == 0
+    assert retrain([*arguments, *GOOD, "--until", LATER]) == 0
+    assert promotions.challenger() not in {None, challenger}
+
+
+@LOST
 def test_where_the_promoted_model_is_lost_a_new_one_challenges_nobody(
     arguments: list[str],
     promotions: Promotions,

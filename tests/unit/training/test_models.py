@@ -1074,6 +1074,52 @@ def test_a_challenger_scores_no_longer_than_it_is_released(
     assert prediction(scorer)["challenger_version"] == after
 
 
+@LOST
+def test_a_model_whose_file_is_gone_is_listed_with_its_role_and_refused(  # noqa: PLR0913, PLR0917 - fixtures
+    served: tuple[ServedScorer, str],
+    publish: Publish,
+    run: Run,
+    store: MemoryStore,
+    capsys: pytest.CaptureFixture[str],
+    lost: str,
+) -> None:
+    first, second, other = served[1], publish(2), publish(3)
+    run("promote", second)
+    run("challenge", first)
+    bring_back = lose(store, first, lost)
+    capsys.readouterr()
+    assert run("list") == 0
+    shown = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert shown.keys() == {"version", first, second, other}
+    assert "not there" not in shown[second] + shown[other]
+    assert re.search(r"  previous, challenger(:|  ).*not there", shown[first])
+    assert (lost or "manifest.json") in shown[first]
+    refused = f"s3://models/{first}/{lost}"
+    commands = [("show", first), ("promote", first), ("challenge", first), ("rollback",)]
+    for command in commands if lost else commands[-1:]:
+        described = command[0] == "show" and lost != "manifest.json"
+        assert run(*command) == int(not described)
+        said = capsys.readouterr()
+        assert refused in (said.out if described else said.err)
+        assert "`mc undo` or `fraud-models upload`, see docs/models.md" in said.out + said.err
+        assert ("`fraud-models promote` serves another" in said.err) == (command[0] == "rollback")
+    bring_back()
+    assert run("rollback") == 0
+    assert "not there" not in capsys.readouterr().out
+
+
+def test_a_table_that_is_gone_is_listed(
+    publish: Publish, run: Run, store: MemoryStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = publish(1)
+    publish(2, "columns")
+    del store.objects["features"][f"terminal_risk/{version}.parquet"]
+    assert run("list") == 0
+    (line,) = (each for each in capsys.readouterr().out.splitlines() if "not there" in each)
+    assert line.startswith(version)
+    assert line.endswith("  not there: terminal_risk.parquet")
+
+
 def test_a_challenger_that_fails_while_scoring_is_dropped(
     served: tuple[ServedScorer, str], publish: Publish, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:

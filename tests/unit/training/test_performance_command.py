@@ -236,6 +236,23 @@ def test_a_challenger_is_measured_beside_the_champion_at_its_manifests_threshold
     assert (other["thresholds"], values(other["period"], names)) == ([0.6], [1, 1.0, 1.0, 1.0])
 
 
+def test_what_a_challenger_scored_is_measured_though_its_files_are_gone(
+    lake: ServedLake, store: MemoryStore, settings_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But for what depends on its threshold, which its manifest had."""
+    del store
+    lake.transactions(map(payment, range(2)), "2026-06-24")
+    scored = {"challenger_score": 0.7, "challenger_version": CHALLENGER}
+    lake.predictions([prediction(n, 0.9 - n / 10, **scored) for n in range(2)], "2026-06-24")
+    lake.labels([label(0, fraud=True), label(1, fraud=False)], "2026-06-24")
+    _, challenger = measured(lake, "--settings", str(settings_file))["models"]
+    assert values(challenger["period"], ("alerts", "average_precision")) == [None, 0.5]
+    assert challenger["period"]["alerts"]["reason"] == "the threshold is not known for 2 transactions"
+    said = capsys.readouterr().err
+    assert f"the threshold of model {CHALLENGER} is not known: s3://models/{CHALLENGER}/manifest.json" in said
+    assert "is not there: bring it back with `mc undo` or `fraud-models upload`" in said
+
+
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
