@@ -1030,7 +1030,7 @@ def test_a_challenger_whose_file_is_gone_is_named_and_scores_once_it_is_back(  #
     challenger, other = publish(2), publish(3)
     run("challenge", challenger)
     bring_back = lose(store, challenger, lost)
-    scorer = ServedScorer(ModelRegistry(settings), poll_s=3600) if starts else scorer
+    scorer = ServedScorer(ModelRegistry(settings)) if starts else scorer
     for _ in range(3):
         scorer.refresh()
     (said,) = errors(caplog)
