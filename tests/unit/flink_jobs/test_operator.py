@@ -66,6 +66,8 @@ def operator(backend: KeyedBackend, monkeypatch: pytest.MonkeyPatch) -> ScoreBat
     monkeypatch.setattr(score_batches, "ModelRegistry", lambda _settings: None)
     served = SimpleNamespace(current=scorer, breaker=Breaker(None, 3.0), went_back=False)
     monkeypatch.setattr(score_batches, "ServedScorer", lambda _registry: served)
+    watched: list[object] = []
+    monkeypatch.setattr(score_batches, "_MODEL_WATCH", SimpleNamespace(add=watched.append))
     # the operator must not freeze the tests' objects, or change how their threads take turns
     monkeypatch.setattr(score_batches, "gc", SimpleNamespace(unfreeze=int, collect=int, freeze=int))
     monkeypatch.setattr(score_batches, "sys", SimpleNamespace(setswitchinterval=lambda _s: None))
@@ -73,6 +75,7 @@ def operator(backend: KeyedBackend, monkeypatch: pytest.MonkeyPatch) -> ScoreBat
     monkeypatch.setattr(time, "time", lambda: NOON)
     operator = ScoreBatches(TOPICS, shards=4)
     operator.open(Runtime())
+    assert watched == [served], "nobody looks for releases"
     return operator
 
 
