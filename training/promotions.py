@@ -19,7 +19,7 @@ from flink_jobs.store.model_registry import (
     model_key,
     risk_key,
 )
-from flink_jobs.store.object_store import ObjectMissingError, list_keys, read_object, s3_client
+from flink_jobs.store.object_store import ObjectMissingError, is_there, list_keys, read_object, s3_client
 from flink_jobs.store.release import (
     RELEASES_FOLDER,
     Action,
@@ -121,9 +121,8 @@ class Promotions:
         """List files of a model that are not there; ObjectStoreError as for `manifest`."""
         there = set(list_keys(self._client, self._models, f"{version}/"))
         missing = [name for name in manifest.files if model_key(version, name) not in there]
-        if manifest.kind == "history":
-            risk = risk_key(version)
-            missing += [] if risk in list_keys(self._client, self._features, risk) else [RISK_FILE]
+        if manifest.kind == "history" and not is_there(self._client, self._features, risk_key(version)):
+            missing.append(RISK_FILE)
         return missing
 
     def card(self, version: str, manifest: Manifest) -> str:

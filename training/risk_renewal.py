@@ -19,6 +19,7 @@ from flink_jobs.domain.features import LABEL_DELAY_DAYS
 from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk, said_of_table
 from flink_jobs.store.object_store import (
     delete_object,
+    is_there,
     list_keys,
     read_object,
     s3_client,
@@ -165,7 +166,7 @@ class Renewal:
 
     def _written_again(self, risk: RiskReference, content: bytes) -> str:
         """Write the released table once more if somebody deleted it; says so."""
-        if risk.key in list_keys(self._client, self._features, risk.key):
+        if is_there(self._client, self._features, risk.key):
             return ""
         write_object(self._client, self._features, risk.key, content)
         return f"; s3://{self._features}/{risk.key} was gone, and is there again"

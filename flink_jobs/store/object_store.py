@@ -190,6 +190,11 @@ def list_keys(client: Any, bucket: str, prefix: str = "", *, folders: bool = Fal
             yield from (found["Key"] for found in page.get("Contents", ()))
 
 
+def is_there(client: Any, bucket: str, key: str) -> bool:
+    """Tell whether there is such an object, without reading it; ObjectStoreError as for `list_keys`."""
+    return key in list_keys(client, bucket, key)
+
+
 def list_objects(client: Any, bucket: str, prefix: str, *, recursive: bool = True) -> Iterator[StoredObject]:
     """List the objects below a prefix, in the order of their keys; ObjectStoreError as for `list_keys`."""
     for page in _pages(client, bucket, {"Prefix": prefix} | ({} if recursive else {"Delimiter": "/"})):
