@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from memory_store import MemoryStore
 from nobodys_settings import SETTINGS
+from small_town import FIRST_DAY, LEARNT_UNTIL, settle
 
 from clients.drift_measure import Drift, Knowledge, measure
 from clients.drift_report import drift_table, local_scorer
@@ -23,31 +24,23 @@ from flink_jobs.domain.terminal_risk import SCHEMA, TerminalRisk
 from flink_jobs.store.lake import LABELS_FOLDER, open_lake
 from flink_jobs.store.release import ModelReference, Release, RiskReference
 from flink_jobs.store.settings import Settings
-from training import simulate
 from training.dataset import Dataset, from_frame
 from training.lifecycle_lake import FillingLake
 from training.promotions import Promotions
 from training.risk_renewal import Renewal
-from training.train_sklearn_model import main as train
 
-FIRST, DAYS = date(2024, 3, 1), 253
-LEARNT_UNTIL = "2024-04-20"
+DAYS = 253
 # the period ends with its last day
-END = FIRST + timedelta(days=DAYS - 1)
+END = FIRST_DAY + timedelta(days=DAYS - 1)
 END_DAY = (END - date(1970, 1, 1)).days
 MANY_DAYS = 400
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight months of a small town with many compromised terminals, and a model of the first weeks."""
+    """Eight months of it."""
     folder = tmp_path_factory.mktemp("delays")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulate, "_TERMINAL_RATE", 4 / 1_000)
-        frame = simulate.simulate(customers=60, terminals=100, days=DAYS, start=FIRST, seed=0)
-    frame.to_parquet(folder / "town.parquet")
-    data = ["--data", str(folder / "town.parquet"), "--until", LEARNT_UNTIL]
-    assert train([*data, "--output", str(folder / "model"), "--trees", "8", "--max-depth", "8"]) == 0
+    settle(folder, customers=60, terminals=100, days=DAYS, rate=4 / 1_000, trees=8)
     return folder
 
 

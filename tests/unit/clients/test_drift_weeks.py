@@ -1,12 +1,12 @@
 """Eight weeks after a promotion: silent where terminal risk is renewed, ringing soon where it is not."""
 
-from datetime import date
 from pathlib import Path
 
 import msgspec
 import pandas as pd
 import pyarrow as pa
 import pytest
+from small_town import LEARNT_UNTIL, settle
 
 from clients.drift_measure import Drift, Knowledge, measure
 from clients.drift_report import EXIT_DRIFTED, local_scorer, main
@@ -17,24 +17,16 @@ from flink_jobs.domain.manifest import Manifest
 from flink_jobs.domain.model import ONNX_FILE, ServedModel
 from flink_jobs.domain.scoring import Scorer
 from flink_jobs.domain.terminal_risk import RISK_FILE, SCHEMA, TerminalRisk, said_of_table
-from training import simulate
-from training.train_sklearn_model import main as train
 
-PROMOTED = "2024-04-20"
-FIRST_DAY = int(pd.Timestamp(PROMOTED).timestamp() // DAY_S)
+FIRST_DAY = int(pd.Timestamp(LEARNT_UNTIL).timestamp() // DAY_S)
 WEEKS = 8
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small town in which many terminals are compromised, and a model of its first fifty days."""
+    """Fifteen weeks of it."""
     folder = tmp_path_factory.mktemp("weeks")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulate, "_TERMINAL_RATE", 2 / 1_000)
-        frame = simulate.simulate(customers=300, terminals=400, days=106, start=date(2024, 3, 1), seed=0)
-    frame.to_parquet(folder / "town.parquet")
-    data = ["--data", str(folder / "town.parquet"), "--until", PROMOTED]
-    assert train([*data, "--output", str(folder / "model"), "--trees", "20", "--max-depth", "8"]) == 0
+    settle(folder, customers=300, terminals=400, days=106, rate=2 / 1_000, trees=20)
     return folder
 
 
