@@ -17,6 +17,7 @@ import machine
 import measures
 from loads import copies, of_made_customers
 from measures import BenchmarkError, slope, throughput, to_floor
+from passing_time import PassingTime
 from report import page
 from sizing import sizes, state_bytes
 
@@ -99,21 +100,15 @@ def test_a_rate_is_the_slope_of_the_samples_between_two_numbers_of_records() -> 
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that a sleep moves on."""
-    now = [100.0]
-
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
-
-    monkeypatch.setattr(measures.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(measures.time, "sleep", sleep)
-    return now
+def clock(monkeypatch: pytest.MonkeyPatch) -> PassingTime:
+    clock = PassingTime()
+    monkeypatch.setattr(measures, "time", clock)
+    return clock
 
 
-def test_what_fills_the_state_is_told_apart_from_what_is_measured_after_it(clock: list[float]) -> None:
+def test_what_fills_the_state_is_told_apart_from_what_is_measured_after_it(clock: PassingTime) -> None:
     def done() -> int:
-        seconds = clock[0] - 100
+        seconds = clock.now_s
         # 1,000 a second up to 20,000, and half as many from there on
         return int(1 + min(seconds * 1_000, 20_000) + max(seconds - 20, 0) * 500)
 
@@ -127,16 +122,16 @@ def test_what_fills_the_state_is_told_apart_from_what_is_measured_after_it(clock
     assert found["cpu_us"]["taskmanager"] == pytest.approx(30, rel=0.01)
 
 
-def test_samples_of_a_long_run_are_thinned_out(clock: list[float]) -> None:
-    found = throughput(lambda: int(1 + (clock[0] - 100) * 100), 100_000, dict)
+def test_samples_of_a_long_run_are_thinned_out(clock: PassingTime) -> None:
+    found = throughput(lambda: int(1 + clock.now_s * 100), 100_000, dict)
     assert 200 < len(found["samples"]) <= measures.KEPT_SAMPLES
     assert found["samples"][0] == [0.0, 1]
     assert found["before_tps"] is None
 
 
-def test_a_backlog_that_is_done_too_soon_is_refused(clock: list[float]) -> None:
+def test_a_backlog_that_is_done_too_soon_is_refused(clock: PassingTime) -> None:
     with pytest.raises(BenchmarkError, match="too soon"):
-        throughput(lambda: int(1 + (clock[0] - 100) * 100_000), 100_000, dict)
+        throughput(lambda: int(1 + clock.now_s * 100_000), 100_000, dict)
 
 
 def test_a_load_that_may_fill_the_disk_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

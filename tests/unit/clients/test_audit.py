@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka_fakes import Message
+from passing_time import PassingTime
 
 from clients import audit
 from clients.process import Stop
@@ -251,12 +252,14 @@ def test_the_audit_waits_for_the_lake_and_gives_up_when_nothing_comes(
     monkeypatch.setattr(audit, "_LAKE_PERIOD_S", 0.01)
     slept = []
 
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        if len(slept) == 3:
-            write(tmp_path, "part-1", everything()[6:])
+    class WrittenMeanwhile(PassingTime):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            slept.append(seconds)
+            if len(slept) == 3:
+                write(tmp_path, "part-1", everything()[6:])
 
-    monkeypatch.setattr(audit.time, "sleep", sleep)
+    monkeypatch.setattr(audit, "time", WrittenMeanwhile())
     audit.read_lake(lake_at(tmp_path), RUN, full := OffsetCounts(RANGES), timeout_s=60, stop=Stop())
     assert full.distinct == 10
     assert len(slept) >= 3

@@ -980,14 +980,10 @@ class Answers:
         self.by_name = by_name
         self.asked: list[str] = []
         self.bodies: list[Any] = []
-        self.now_s = 0.0
+        self.clock = PassingTime()
         monkeypatch.setattr(cluster, "_ask", self.answer)
-        monkeypatch.setattr(flink_cluster.time, "sleep", self.sleep)
-        monkeypatch.setattr(flink_cluster.time, "monotonic", lambda: self.now_s)
+        monkeypatch.setattr(flink_cluster, "time", self.clock)
         self.cluster = cluster
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
 
     def answer(self, url: str, _path: str, _method: str, body: Any) -> Any:  # noqa: ANN401 - JSON
         self.asked.append(url)
@@ -1018,13 +1014,13 @@ def test_until_another_jobmanager_leads_a_request_is_repeated(monkeypatch: pytes
     )
     assert cluster.slots() == 4
     assert cluster.slots() == 2
-    assert answers.now_s == 3
+    assert answers.clock.now_s == 3
     # as it is on a host that has none yet
     unheard = flink_cluster.Cluster("one", "two")
     answers = Answers(monkeypatch, unheard, one=[GONE], two=[GONE])
     with pytest.raises(flink_cluster.NoAnswerError):
         unheard.slots()
-    assert answers.now_s == 0
+    assert answers.clock.now_s == 0
 
 
 def test_no_leader_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1033,7 +1029,7 @@ def test_no_leader_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) ->
     cluster.slots()
     with pytest.raises(flink_cluster.NoAnswerError):
         cluster.slots()
-    assert flink_cluster.FAILOVER_S <= answers.now_s <= flink_cluster.FAILOVER_S + 2
+    assert flink_cluster.FAILOVER_S <= answers.clock.now_s <= flink_cluster.FAILOVER_S + 2
 
 
 def test_a_stop_that_is_asked_for_twice_is_the_same_to_flink(monkeypatch: pytest.MonkeyPatch) -> None:

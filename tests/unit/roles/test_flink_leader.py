@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from passing_time import PassingTime
 
 sys.path.append(str(Path(__file__).parents[3] / "ansible/roles/flink/files"))
 import flink_leader
@@ -158,10 +159,12 @@ def test_a_leader_is_waited_for(
     with pytest.raises(SystemExit, match="no JobManager leads"):
         flink_leader.main()
 
-    def elected(_: float) -> None:
-        zookeeper.held = TOLD
+    class Elected(PassingTime):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            zookeeper.held = TOLD
 
-    monkeypatch.setattr(flink_leader.time, "sleep", elected)
+    monkeypatch.setattr(flink_leader, "time", Elected())
     monkeypatch.setattr(sys, "argv", ["flink-leader", "--wait", "30"])
     flink_leader.main()
     assert capsys.readouterr().out == "http://10.78.0.14:8081\n"
