@@ -12,6 +12,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
+import compare
 import lab
 import machine
 import measures
@@ -97,6 +98,18 @@ def test_a_rate_is_the_slope_of_the_samples_between_two_numbers_of_records() -> 
     samples = [(0.0, 0), (1.0, 100), (2.0, 200), (3.0, 500), (4.0, 800), (5.0, 1100), (6.0, 1101)]
     assert slope(samples, 0, 200) == pytest.approx(100)
     assert slope(samples, 500, 1100) == pytest.approx(300)
+
+
+def test_versions_are_compared_with_what_idle_services_take_and_without_it() -> None:
+    def runs(*costs: tuple[float, float]) -> list[dict[str, float]]:
+        return [{"taskmanager": total - 5, "kafka": 5, "all": total, "idle": idle} for total, idle in costs]
+
+    found = compare.compared({"before": runs((50, 10), (90, 40), (52, 12)), "after": runs((57, 7), (56, 12))})
+    assert found["medians_us"] == {
+        "all": {"before": 52, "after": 56.5},
+        "beyond_idle": {"before": 40, "after": 47},
+    }
+    assert found["ratio"] == {"all": 1.087, "beyond_idle": 1.175}
 
 
 @pytest.fixture
