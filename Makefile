@@ -11,6 +11,8 @@ export SSL_CERT_FILE ?= /etc/ssl/certs/ca-certificates.crt
 export PIP_CERT ?= $(SSL_CERT_FILE)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
+# Terraform would ask its maker for newer versions
+export CHECKPOINT_DISABLE := 1
 # by name: Ansible reads no ansible.cfg of a directory that everybody may write to
 export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
 export ANSIBLE_FORCE_COLOR ?= $(shell test -t 1 && echo 1 || echo 0)

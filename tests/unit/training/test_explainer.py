@@ -3,10 +3,10 @@
 from itertools import pairwise
 
 import numpy as np
-import onnxruntime
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
+from flink_jobs.domain.model import onnxruntime
 from training.explainer import base_score, explainer_onnx
 from training.publish import OPSETS, to_onnx_bytes
 
