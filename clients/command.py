@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from clients.process import ClientError
 from flink_jobs.store.lake import LakeError
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.settings import SettingsError, defaults_named
+from training.closed_pipe import end_quietly
 from training.instants import parse_instant
 from training.printable import printable
 
@@ -57,9 +57,7 @@ def run(
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        # The reader went away (`| head`); what is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        return end_quietly()
 
 
 def positive_int(text: str) -> int:

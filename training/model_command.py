@@ -12,6 +12,7 @@ from flink_jobs.domain.manifest import Manifest
 from flink_jobs.store.object_store import ObjectStoreError
 from flink_jobs.store.release import Promoted, Release
 from flink_jobs.store.settings import SettingsError, defaults_named, load_settings
+from training.closed_pipe import end_quietly
 from training.gate import (
     GateError,
     NotComparedError,
@@ -55,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], None] = options.command
     try:
         command(options)
+        # what is written when the process ends could no longer be caught
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return end_quietly()
     except GateError as error:
         print(f"fraud-models: {printable(str(error))}. --force REASON overrides", file=sys.stderr)
         return 1

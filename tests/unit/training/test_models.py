@@ -4,7 +4,10 @@ import hashlib
 import io
 import json
 import logging
+import os
 import re
+import signal
+import sys
 import threading
 import time
 import weakref
@@ -120,6 +123,19 @@ def release_by_hand(store: MemoryStore, content: bytes | None = None, **fields: 
     number = last["number"] + 1
     content = content or json.dumps(last | {"number": number, "writer": "a hand"} | fields).encode()
     store.objects["models"][f"releases/{number:08d}.json"] = content
+
+
+@pytest.mark.parametrize("models", [0, 1])
+def test_a_reader_that_goes_away_ends_the_command_without_a_traceback(
+    publish: Publish, run: Run, monkeypatch: pytest.MonkeyPatch, models: int
+) -> None:
+    for seed in range(models):
+        publish(seed)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        assert run("list") == 128 + signal.SIGPIPE
 
 
 def test_promotion_and_rollback_move_the_roles(
