@@ -103,9 +103,9 @@ def compare(
     frauds, number_of_days = int(labels.sum()), len(np.unique(days))
     if number_of_days < FEWEST_DAYS or not _FEWEST_FRAUDS <= frauds < len(labels):
         raise TooEarlyError(
-            f"the models cannot be compared yet: {number_of_days} days with {frauds} known frauds have "
-            f"labels and were learnt from by neither; {FEWEST_DAYS} days and {_FEWEST_FRAUDS} frauds are "
-            "needed"
+            f"the models cannot be compared yet: {number_of_days} days with {frauds} known frauds and "
+            f"{len(labels) - frauds} transactions known to be honest have labels and were learnt from by "
+            f"neither; {FEWEST_DAYS} days, {_FEWEST_FRAUDS} frauds and an honest one are needed"
         )
     champions, challengers = (Ranked.of(labels, scores) for scores in (champion, challenger))
 

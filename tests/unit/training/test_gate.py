@@ -111,6 +111,12 @@ def test_too_few_days_are_no_comparison(days: int) -> None:
         compare(*made_up(0, days))
 
 
+def test_frauds_alone_are_no_comparison() -> None:
+    days, customers, labels, *scores = made_up(0)
+    with pytest.raises(TooEarlyError, match="and 0 transactions known to be honest have labels"):
+        compare(days, customers, np.ones_like(labels), *scores)
+
+
 def model(kind: str, train_to: str) -> Any:  # noqa: ANN401 - what is asked of a model before it scores
     manifest = SimpleNamespace(
         version="one", kind=kind, features=(), label_delay_days=7, data={"train_to": train_to}
