@@ -87,7 +87,6 @@ def _run(options: argparse.Namespace) -> int:
         problems.append(f"{sampled} records were found to compute anew, {2 * SAMPLE} were sent")
     run = {
         "begun": began.isoformat(timespec="seconds"),
-        "allowance_percent": options.allowance,
         **found,
         **verdict.counts(),
         "computed_anew": sampled,
@@ -140,6 +139,7 @@ def _flood(system: System, watch: Watch, load: Load, options: argparse.Namespace
     lake_s = watch.until(lambda _waits: watch.lake_waits() == 0, most_s)
     return {
         "begin": begin,
+        "allowance_percent": options.allowance,
         "wanted_factor": options.factor,
         "sustainable_tps": sustainable_tps,
         # not rounded up to what was wanted

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -448,6 +449,24 @@ FOUND: dict[str, Any] = {
 def test_a_flood_that_was_smaller_or_does_not_drain_is_told(found: dict[str, Any], told: str) -> None:
     assert flood_problems(FOUND) == []
     assert flood_problems(FOUND | found) == [told]
+
+
+def test_what_a_flood_found_is_all_that_is_judged(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = SimpleNamespace(
+        sizes=dict, look=lambda: 5, scored=int, until=lambda *_: 3.0, kept_bytes=dict, lake_waits=int
+    )
+    for name, value in {
+        "BACKLOG": CHUNK,
+        "console_producer": lambda *_: nullcontext(lambda _: None),
+        "throughput": lambda *_: {"tps": 1000},
+        "lacking": lambda *_: [],
+        "send": lambda *_: ({}, 500_000, 500_000, 120.0),
+    }.items():
+        monkeypatch.setattr(flood, name, value)
+    options = Namespace(factor=10.0, seconds=120.0, allowance=8)
+    found = flood._flood(cast("Any", lab), cast("Any", watch), Load("w1"), options)  # noqa: SLF001
+    (told,) = flood_problems(found)
+    assert told.endswith("this machine sends no more; with an ALLOWANCE below 8 the lab scores less")
 
 
 class Slow:
