@@ -29,7 +29,7 @@ def opened_in(folder: Path, plan: bytes) -> str:
         capture_output=True,
         check=False,
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(folder), "FRAUD_SETTINGS": str(folder / "none.json")},
+        env=os.environ | {"PYTHONPATH": str(folder)},
     )
     return ran.stderr.decode().splitlines()[-1]
 
