@@ -19,7 +19,11 @@ from flink_jobs.configuration import (
     topic_table,
     transactions_table,
 )
-from flink_jobs.lake_columns import amount_column, flag_column, id_column, time_column
+from flink_jobs.lake_columns import (
+    LABEL_COLUMNS_FUNCTION,
+    TRANSACTION_COLUMNS_FUNCTION,
+    register_functions,
+)
 from flink_jobs.store.lake import (
     ALERTS_FOLDER,
     DEAD_LETTERS_FOLDER,
@@ -127,22 +131,15 @@ CREATE TABLE {name} ({columns}
 
 INSERT_TRANSACTIONS = f"""
 INSERT INTO lake SELECT
-  {id_column("transaction_id")},
-  {time_column("event_time")},
-  {id_column("customer_id")},
-  {id_column("terminal_id")},
-  {amount_column("amount")},
+  transaction_id, event_time, customer_id, terminal_id, amount,
   `partition`, `offset`, `timestamp`, payload, CAST(CAST(`timestamp` AS DATE) AS STRING)
-FROM (SELECT *, DECODE(payload, 'UTF-8') AS text FROM transactions)"""  # noqa: S608 - constants only
+FROM transactions, LATERAL TABLE({TRANSACTION_COLUMNS_FUNCTION}(payload, `timestamp`, currency))"""  # noqa: S608 - constants only
 
 INSERT_LABELS = f"""
 INSERT INTO lake_labels SELECT
-  {id_column("transaction_id")},
-  {flag_column("is_fraud")},
-  {id_column("labelled_by")},
-  {time_column("labelled_at")},
+  transaction_id, is_fraud, labelled_by, labelled_at,
   `partition`, `offset`, `timestamp`, payload, CAST(CAST(`timestamp` AS DATE) AS STRING)
-FROM (SELECT *, DECODE(payload, 'UTF-8') AS text FROM labels)"""  # noqa: S608 - constants only
+FROM labels, LATERAL TABLE({LABEL_COLUMNS_FUNCTION}(payload, `timestamp`, ''))"""  # noqa: S608 - constants only
 
 INSERT_ALERTS = """
 INSERT INTO lake_alerts SELECT
@@ -247,6 +244,7 @@ def submit(tables: StreamTableEnvironment, ddl: Iterable[str]) -> JobClient:
         ddl: as `job_tables` gives it; a test has other connectors.
 
     """
+    register_functions(tables)
     for table in ddl:
         tables.execute_sql(table)
     together = tables.create_statement_set()

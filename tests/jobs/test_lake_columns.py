@@ -1,14 +1,16 @@
 """The lake's columns say of each id, time and amount what the job makes of it; see `shared/inputs.py`."""
 
 import json
+import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from inputs import INPUTS, LABEL, NOW, WHOLE, Input
+from inputs import INPUTS, LABEL, NOW, PAYMENT, WHOLE, Input
 from mini_cluster import Job, record
 from test_kafka_to_minio_job import run
 
+from flink_jobs.domain.transaction import InvalidTransaction, parse_transaction
 from flink_jobs.store.lake import LABELS_FOLDER, TRANSACTIONS_FOLDER
 from flink_jobs.store.settings import Settings
 
@@ -17,6 +19,28 @@ pytestmark = pytest.mark.usefixtures("flink")
 CAME = f"{NOW:%Y-%m-%d %H:%M:%S}.000"
 PAYMENTS = [(each, *given) for each in INPUTS for given in each.payments()]
 LABELS = [(each, *given) for each in INPUTS for given in each.labels()]
+WORDS = (*(each.written for each in INPUTS), *(f'"{name}":'.encode() for name in (*PAYMENT, "currency")))
+
+
+def made(count: int) -> list[bytes]:
+    """Give transactions in which spans of bytes gave way to others, the same each time."""
+    chance = random.Random(7)  # noqa: S311 - for tests
+    plain = json.dumps(PAYMENT, separators=(",", ":")).encode()
+    records = []
+    for _ in range(count):
+        record = plain
+        for _ in range(chance.choice((1, 1, 2))):
+            begin = chance.randrange(len(record))
+            end = min(begin + chance.choice((0, 1, 1, 5)), len(record))
+            other = chance.choice(
+                (chance.randbytes(1), b"", chance.choice(WORDS), bytes([chance.choice(record)]))
+            )
+            record = record[:begin] + other + record[end:]
+        records.append(record)
+    return records
+
+
+MADE = made(10_000)
 FLAGS = {b"true": True, b"false": False} | dict.fromkeys((b'"true"', b"1", b"0", b"null", b"[true]", b'"t"'))
 
 
@@ -39,6 +63,7 @@ def lake(
     plain = {**LABEL, "is_fraud": "?"}
     labels = [payload for *_, payload in LABELS]
     labels += [json.dumps(plain).encode().replace(b'"?"', flag) for flag in FLAGS]
+    payments += MADE
     with run(Job(folder), settings) as job:
         job.feed("transactions", (record(each, 0, n, CAME) for n, each in enumerate(payments)))
         job.feed("labels", (record(each, 0, n, CAME) for n, each in enumerate(labels)))
@@ -53,7 +78,7 @@ def lake(
 
 def check(given: list[tuple[Input, str, bytes]], rows: list[dict[str, Any]]) -> None:
     said = [(each.written, name, row[name]) for (each, name, _), row in zip(given, rows, strict=True)]
-    assert said == [(each.written, name, shown(each.lake)) for each, name, _ in given]
+    assert said == [(each.written, name, shown(each.answer)) for each, name, _ in given]
 
 
 def test_columns_of_transactions(lake: tuple[list[dict[str, Any]], list[dict[str, Any]]]) -> None:
@@ -62,9 +87,30 @@ def test_columns_of_transactions(lake: tuple[list[dict[str, Any]], list[dict[str
     columns = ("customer_id", "event_time", "amount")
     whole = [
         (each.payload[-60:], tuple(row[name] for name in columns))
-        for each, row in zip(WHOLE, rows[len(PAYMENTS) :], strict=True)
+        for each, row in zip(WHOLE, rows[len(PAYMENTS) : -len(MADE)], strict=True)
     ]
     assert whole == [(each.payload[-60:], tuple(map(shown, each.lake))) for each in WHOLE]
+
+
+def test_columns_of_made_records_are_those_that_the_job_reads(
+    lake: tuple[list[dict[str, Any]], list[dict[str, Any]]],
+) -> None:
+    rows, _ = lake
+    answered = dict.fromkeys(("read", "no JSON", "refused for a field"), 0)
+    for payload, row in zip(MADE, rows[-len(MADE) :], strict=True):
+        found = tuple(row[name] for name in PAYMENT)
+        try:
+            read = parse_transaction(payload, NOW.timestamp())
+        except InvalidTransaction as error:
+            if error.reason in ("not_json", "not_utf8"):
+                assert found == (None,) * len(PAYMENT), payload
+                answered["no JSON"] += 1
+            else:
+                answered["refused for a field"] += 1
+        else:
+            assert found == tuple(shown(getattr(read, name)) for name in PAYMENT), payload
+            answered["read"] += 1
+    assert min(answered.values()) > len(MADE) / 20, answered
 
 
 def test_columns_of_labels(lake: tuple[list[dict[str, Any]], list[dict[str, Any]]]) -> None:
