@@ -83,16 +83,16 @@ public class JsonColumns extends TableFunction<RowData> {
         for (int column = 0; column < types.length; column++) {
             types[column] = type(kinds[column]);
         }
+        // values as Flink keeps them itself, so that none is converted
+        DataType[] arguments = {
+            DataTypeUtils.toInternalDataType(new VarBinaryType(VarBinaryType.MAX_LENGTH)),
+            DataTypeUtils.toInternalDataType(new LocalZonedTimestampType(3)),
+            DataTypeUtils.toInternalDataType(VarCharType.STRING_TYPE)
+        };
+        DataType columns = DataTypeUtils.toInternalDataType(RowType.of(types, names));
         return TypeInference.newBuilder()
-                .inputTypeStrategy(
-                        InputTypeStrategies.explicitSequence(
-                                new DataType[] {
-                                    DataTypeUtils.toInternalDataType(new VarBinaryType(VarBinaryType.MAX_LENGTH)),
-                                    DataTypeUtils.toInternalDataType(new LocalZonedTimestampType(3)),
-                                    DataTypeUtils.toInternalDataType(VarCharType.STRING_TYPE)
-                                }))
-                .outputTypeStrategy(
-                        TypeStrategies.explicit(DataTypeUtils.toInternalDataType(RowType.of(types, names))))
+                .inputTypeStrategy(InputTypeStrategies.explicitSequence(arguments))
+                .outputTypeStrategy(TypeStrategies.explicit(columns))
                 .build();
     }
 

@@ -67,6 +67,22 @@ def test_no_process_that_scores_keeps_what_it_would_tell_the_maker_of_a_library(
     assert scoring, "no TaskManager has loaded onnxruntime"
 
 
+def test_the_states_indexes_are_divided_and_filtered(hosts: dict[str, dict[str, Any]]) -> None:
+    """RocksDB writes down with what it works, for each column of a state, beside it."""
+    wanted = {
+        "index_type": "kTwoLevelIndexSearch",
+        "filter_policy": "bloomfilter",
+        "partition_filters": "true",
+    }
+    find = "sudo find /var/lib/flink -path '*EmbeddedPythonKeyedProcessOperator*' -name 'OPTIONS-*'"
+    told = ""
+    for host in (name for name, host in hosts.items() if "flink_taskmanager" in host["groups"]):
+        told += ssh(host, f"{find} | sudo xargs --no-run-if-empty cat")
+    for option, value in wanted.items():
+        found = set(re.findall(rf"^\s*{option}=(\w+)", told, re.MULTILINE))
+        assert found == {value}, option
+
+
 def test_a_taskmanager_tells_its_threads_and_goes_on(flink: Flink, hosts: dict[str, dict[str, Any]]) -> None:
     """Also after a job was there that is gone: threads of its Python ended the process."""
     unit = "flink-taskmanager@1"
