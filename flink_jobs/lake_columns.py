@@ -1,9 +1,11 @@
 """SQL functions that read the lake's columns from a record's JSON; `JsonColumns.java` says how.
 
-They are in Java, because Flink's own functions read the JSON anew for each column, and so took more than half
-of what the lake costs. Flink has the compiler, with which it compiles its SQL.
+They are in Java, because Flink's own functions read the JSON anew for each column, which took more than half of
+a transaction's way into the lake. Flink has the compiler, with which it compiles its SQL.
 """
 
+import atexit
+import shutil
 import tempfile
 import zipfile
 from pathlib import Path
@@ -24,7 +26,10 @@ _CLASSES = {
 
 def register_functions(tables: StreamTableEnvironment) -> None:
     """Compile the functions, make them known to SQL, and let the job of these tables carry them."""
-    jar = Path(tempfile.mkdtemp(prefix="fraud-detection-")) / "lake_columns.jar"
+    folder = tempfile.mkdtemp(prefix="fraud-detection-")
+    # the job has its own copy once it is submitted
+    atexit.register(shutil.rmtree, folder)
+    jar = Path(folder) / "lake_columns.jar"
     compiler = get_gateway().jvm.org.codehaus.janino.SimpleCompiler()
     compiler.cook(_SOURCE.read_text())
     with zipfile.ZipFile(jar, "w") as packed:
