@@ -4,11 +4,14 @@ import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.time.LocalDate;
+import java.util.HashMap;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonFactory;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonParser;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonToken;
 import org.apache.flink.table.catalog.DataTypeFactory;
+import org.apache.flink.table.data.GenericMapData;
 import org.apache.flink.table.data.GenericRowData;
+import org.apache.flink.table.data.MapData;
 import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.data.StringData;
 import org.apache.flink.table.data.TimestampData;
@@ -18,10 +21,13 @@ import org.apache.flink.table.types.DataType;
 import org.apache.flink.table.types.inference.InputTypeStrategies;
 import org.apache.flink.table.types.inference.TypeInference;
 import org.apache.flink.table.types.inference.TypeStrategies;
+import org.apache.flink.table.types.logical.BigIntType;
 import org.apache.flink.table.types.logical.BooleanType;
 import org.apache.flink.table.types.logical.DoubleType;
+import org.apache.flink.table.types.logical.IntType;
 import org.apache.flink.table.types.logical.LocalZonedTimestampType;
 import org.apache.flink.table.types.logical.LogicalType;
+import org.apache.flink.table.types.logical.MapType;
 import org.apache.flink.table.types.logical.RowType;
 import org.apache.flink.table.types.logical.TimestampType;
 import org.apache.flink.table.types.logical.VarBinaryType;
@@ -31,8 +37,9 @@ import org.apache.flink.table.types.utils.DataTypeUtils;
 /**
  * Reads the lake's columns from a record's JSON, once, and as strictly as ml_inference_job reads it.
  *
- * <p>In SQL: LATERAL TABLE(name(payload, time at which Kafka took it, the deployment's currency)), one row for
- * each record. A column is NULL where the job refuses the field, and all are where the record is no JSON or too large.
+ * <p>In SQL: LATERAL TABLE(name(payload, time at which Kafka took it, the deployment's currency)), one row
+ * for each record. A column is NULL where the job refuses the field, and all are where the record is no JSON
+ * object or too large.
  */
 public class JsonColumns extends TableFunction<RowData> {
 
@@ -56,10 +63,37 @@ public class JsonColumns extends TableFunction<RowData> {
         }
     }
 
+    /** Of predictions; of what is no JSON object, no row comes. */
+    public static class OfPredictions extends JsonColumns {
+        public OfPredictions() {
+            super(
+                    new String[] {
+                        "transaction_id", "score", "threshold", "model_version", "risk_version",
+                        "challenger_score", "challenger_version", "control_probability",
+                        "partition", "offset", "kafka_timestamp_ms", "features"
+                    },
+                    new int[] {
+                        TEXT, NUMBER, NUMBER, TEXT, TEXT, NUMBER, TEXT, NUMBER, INT, LONG, TIME_MS, NUMBERS
+                    },
+                    Integer.MAX_VALUE);
+        }
+
+        protected Object[] ofNoObject() {
+            return null;
+        }
+    }
+
     private static final int ID = 0;
     private static final int TIME = 1;
     private static final int AMOUNT = 2;
     private static final int FLAG = 3;
+    // of this system's own messages
+    private static final int TEXT = 4;
+    private static final int NUMBER = 5;
+    private static final int INT = 6;
+    private static final int LONG = 7;
+    private static final int TIME_MS = 8;
+    private static final int NUMBERS = 9;
 
     // as flink_jobs/domain/transaction.py has them
     private static final int MAX_ID_CHARACTERS = 64;
@@ -99,11 +133,20 @@ public class JsonColumns extends TableFunction<RowData> {
     private static LogicalType type(int kind) {
         switch (kind) {
             case ID:
+            case TEXT:
                 return VarCharType.STRING_TYPE;
             case TIME:
+            case TIME_MS:
                 return new TimestampType(3);
             case AMOUNT:
+            case NUMBER:
                 return new DoubleType();
+            case INT:
+                return new IntType();
+            case LONG:
+                return new BigIntType();
+            case NUMBERS:
+                return new MapType(VarCharType.STRING_TYPE, new DoubleType());
             default:
                 return new BooleanType();
         }
@@ -118,7 +161,17 @@ public class JsonColumns extends TableFunction<RowData> {
                 // whatever is wrong with it, the lake keeps the record
             }
         }
-        collect(GenericRowData.of(values == null ? new Object[names.length] : values));
+        if (values == null) {
+            values = ofNoObject();
+        }
+        if (values != null) {
+            collect(GenericRowData.of(values));
+        }
+    }
+
+    /** Gives the columns of what is no JSON object; null where it has no row. */
+    protected Object[] ofNoObject() {
+        return new Object[names.length];
     }
 
     /** Gives the columns; null where the record is another thing than one JSON object. */
@@ -170,18 +223,43 @@ public class JsonColumns extends TableFunction<RowData> {
 
     /** Gives a field's value; null where the job refuses it. */
     private static Object value(int kind, JsonToken token, JsonParser parser, long lastMs) throws Exception {
-        if (kind == FLAG) {
-            return token == JsonToken.VALUE_TRUE || token == JsonToken.VALUE_FALSE
-                    ? Boolean.valueOf(token == JsonToken.VALUE_TRUE)
-                    : null;
+        switch (kind) {
+            case FLAG:
+                return token == JsonToken.VALUE_TRUE || token == JsonToken.VALUE_FALSE
+                        ? Boolean.valueOf(token == JsonToken.VALUE_TRUE)
+                        : null;
+            case AMOUNT:
+                return token.isNumeric() ? amount(parser.getText()) : null;
+            case ID:
+                return token == JsonToken.VALUE_STRING ? id(parser.getText()) : null;
+            case TIME:
+                return token == JsonToken.VALUE_STRING ? time(parser.getText(), lastMs) : null;
+            case TEXT:
+                return token == JsonToken.VALUE_STRING ? BinaryStringData.fromString(parser.getText()) : null;
+            case NUMBER:
+                return token.isNumeric() ? Double.valueOf(parser.getText()) : null;
+            case INT:
+                return token == JsonToken.VALUE_NUMBER_INT ? Integer.valueOf(parser.getText()) : null;
+            case LONG:
+                return token == JsonToken.VALUE_NUMBER_INT ? Long.valueOf(parser.getText()) : null;
+            case TIME_MS:
+                return token == JsonToken.VALUE_NUMBER_INT
+                        ? TimestampData.fromEpochMillis(Long.parseLong(parser.getText()))
+                        : null;
+            default:
+                return token == JsonToken.START_OBJECT ? numbers(parser) : null;
         }
-        if (kind == AMOUNT) {
-            return token.isNumeric() ? amount(parser.getText()) : null;
+    }
+
+    private static MapData numbers(JsonParser parser) throws Exception {
+        HashMap<Object, Object> numbers = new HashMap<Object, Object>();
+        while (parser.nextToken() == JsonToken.FIELD_NAME) {
+            StringData name = BinaryStringData.fromString(parser.currentName());
+            JsonToken token = parser.nextToken();
+            numbers.put(name, token.isNumeric() ? Double.valueOf(parser.getText()) : null);
+            parser.skipChildren();
         }
-        if (token != JsonToken.VALUE_STRING) {
-            return null;
-        }
-        return kind == ID ? id(parser.getText()) : time(parser.getText(), lastMs);
+        return new GenericMapData(numbers);
     }
 
     private static StringData id(String text) {

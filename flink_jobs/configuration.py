@@ -88,38 +88,6 @@ def topic_table(  # noqa: PLR0913 - a table has that many properties
     return _table(name, columns, options)
 
 
-def messages_table(  # noqa: PLR0913 - a table has that many properties
-    name: str,
-    topic: str,
-    fields: Sequence[str],
-    settings: Settings,
-    group: str,
-    *,
-    consumer: Mapping[str, str] | None = None,
-) -> str:
-    """DDL of a topic of this system's own messages: their fields, and each one's place in Kafka.
-
-    A message that is no JSON object is passed over; a field that it lacks is NULL.
-
-    Args:
-        name: of the table.
-        topic: its name in Kafka; as `topic_table` says, it is read from its first record.
-        fields: names and types, as SQL.
-        settings: where Kafka is.
-        group: the consumer group that shows how far the job has read.
-        consumer: properties of the Kafka consumer.
-
-    """
-    columns = (
-        *fields,
-        "kafka_partition INT METADATA FROM 'partition' VIRTUAL",
-        "kafka_offset BIGINT METADATA FROM 'offset' VIRTUAL",
-        "kafka_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL",
-    )
-    options = _connection(settings, topic, group, consumer) | _startup(None)
-    return _table(name, columns, options | {"format": "json", "json.ignore-parse-errors": "true"})
-
-
 def kafka_connector(settings: Settings) -> dict[str, str]:
     """Options of a table that is read from Kafka or written there."""
     return {

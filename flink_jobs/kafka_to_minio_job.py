@@ -13,7 +13,6 @@ from pyflink.common.job_client import JobClient
 from pyflink.table import StreamTableEnvironment
 
 from flink_jobs.configuration import (
-    messages_table,
     sql_options,
     stream_environment,
     topic_table,
@@ -21,6 +20,7 @@ from flink_jobs.configuration import (
 )
 from flink_jobs.lake_columns import (
     LABEL_COLUMNS_FUNCTION,
+    PREDICTION_COLUMNS_FUNCTION,
     TRANSACTION_COLUMNS_FUNCTION,
     register_functions,
 )
@@ -66,21 +66,6 @@ DEAD_LETTER_COLUMNS = """
   transaction_offset BIGINT,"""
 PAYLOAD_COLUMN = """
   payload BYTES,"""
-# fields of `scoring.Prediction`
-PREDICTION_FIELDS = (
-    "transaction_id STRING",
-    "score DOUBLE",
-    "threshold DOUBLE",
-    "model_version STRING",
-    "risk_version STRING",
-    "challenger_score DOUBLE",
-    "challenger_version STRING",
-    "control_probability DOUBLE",
-    "`partition` INT",
-    "`offset` BIGINT",
-    "kafka_timestamp_ms BIGINT",
-    "features MAP<STRING, DOUBLE>",
-)
 PREDICTION_COLUMNS = """
   transaction_id STRING,
   score DOUBLE,
@@ -166,8 +151,7 @@ INSERT INTO lake_dead_letters SELECT
   `partition`, `offset`, `timestamp`, payload, DATE_FORMAT(`timestamp`, 'yyyy-MM-dd')
 FROM (SELECT *, DECODE(payload, 'UTF-8') AS text FROM dead_letters)"""
 
-# one for each transaction, so it has to be cheap: Flink's format `json` reads a message once
-INSERT_PREDICTIONS = """
+INSERT_PREDICTIONS = f"""
 INSERT INTO lake_predictions SELECT
   transaction_id,
   score,
@@ -177,12 +161,12 @@ INSERT INTO lake_predictions SELECT
   challenger_score,
   challenger_version,
   control_probability,
-  `partition`,
-  `offset`,
-  CAST(TO_TIMESTAMP_LTZ(kafka_timestamp_ms, 3) AS TIMESTAMP(3)),
+  message.`partition`,
+  message.`offset`,
+  kafka_timestamp_ms,
   features,
-  kafka_partition, kafka_offset, kafka_time, CAST(CAST(kafka_time AS DATE) AS STRING)
-FROM predictions"""
+  predictions.`partition`, predictions.`offset`, `timestamp`, CAST(CAST(`timestamp` AS DATE) AS STRING)
+FROM predictions, LATERAL TABLE({PREDICTION_COLUMNS_FUNCTION}(payload, `timestamp`, '')) AS message"""  # noqa: S608 - constants only
 
 # Keep the order, and add at the end: Flink finds a source's state by the source's position among these.
 INSERTS = {
@@ -212,6 +196,7 @@ def job_tables(settings: Settings, lake: str, file_mb: int, file_age_s: int) -> 
         "labels": settings.topics.fraud_labels,
         "alerts": settings.topics.fraud_alerts,
         "dead_letters": settings.topics.transactions_dlq,
+        "predictions": settings.topics.predictions,
     }
     folders = {
         "lake": (TRANSACTION_COLUMNS, TRANSACTIONS_FOLDER),
@@ -225,9 +210,6 @@ def job_tables(settings: Settings, lake: str, file_mb: int, file_age_s: int) -> 
             settings, NAME, computed_columns=[f"currency AS '{settings.currency}'"], consumer=consumer
         ),
         *(topic_table(name, topic, settings, NAME, consumer=consumer) for name, topic in topics.items()),
-        messages_table(
-            "predictions", settings.topics.predictions, PREDICTION_FIELDS, settings, NAME, consumer=consumer
-        ),
         *(
             lake_table(name, columns, f"{lake}/{folder}", file_mb, file_age_s)
             for name, (columns, folder) in folders.items()

@@ -1,7 +1,7 @@
 """SQL functions that read the lake's columns from a record's JSON; `JsonColumns.java` says how.
 
-They are in Java, because Flink's own functions read the JSON anew for each column, which took more than half of
-a transaction's way into the lake. Flink has the compiler, with which it compiles its SQL.
+They are in Java, because Flink's own functions read the JSON anew for each column, which took more than half
+of a transaction's way into the lake. Flink has the compiler, with which it compiles its SQL.
 """
 
 import atexit
@@ -16,11 +16,13 @@ from pyflink.table import StreamTableEnvironment
 
 TRANSACTION_COLUMNS_FUNCTION = "transaction_columns"
 LABEL_COLUMNS_FUNCTION = "label_columns"
+PREDICTION_COLUMNS_FUNCTION = "prediction_columns"
 
 _SOURCE = Path(__file__).with_name("JsonColumns.java")
 _CLASSES = {
     TRANSACTION_COLUMNS_FUNCTION: "flink_jobs.JsonColumns$OfTransactions",
     LABEL_COLUMNS_FUNCTION: "flink_jobs.JsonColumns$OfLabels",
+    PREDICTION_COLUMNS_FUNCTION: "flink_jobs.JsonColumns$OfPredictions",
 }
 
 

@@ -41,7 +41,7 @@ def on_files(ddl: str, folder: Path) -> str:
     """
     if "'connector' = 'kafka'" not in ddl:
         return ddl
-    columns, _, given = ddl.partition("WITH (")
+    columns = ddl.partition("WITH (")[0]
     named = re.search(r"CREATE TABLE (\w+)", columns)
     assert named
     path = folder / named[1]
@@ -50,8 +50,6 @@ def on_files(ddl: str, folder: Path) -> str:
     options = {"connector": "filesystem", "path": path.as_uri()} | (
         {"format": "json", "source.monitor-interval": "50 ms"} if read else {"format": "parquet"}
     )
-    # a table that reads messages as JSON says what becomes of others
-    options |= dict(re.findall(r"'(json\.[\w.-]+)' = '(\w+)'", given))
     columns = re.sub(r" METADATA( FROM '\w+')?( VIRTUAL)?", "", columns)
     return f"{columns}WITH ({sql_options(options)})"
 

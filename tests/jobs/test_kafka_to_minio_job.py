@@ -218,13 +218,8 @@ def written(message: dict[str, Any]) -> bytes:
 
 
 def test_predictions_are_kept_with_all_their_fields() -> None:
-    read = [field.split()[0].strip("`") for field in kafka_to_minio_job.PREDICTION_FIELDS]
-    assert sorted(read) == sorted(Prediction.__struct_fields__)
-
-
-def place(offset: int, came: str) -> dict[str, Any]:
-    """Where a message lies in partition 0, and when it came."""
-    return {"kafka_partition": 0, "kafka_offset": offset, "kafka_time": f"{came}Z"}
+    """The next test sends a message with all of these and finds each in its column."""
+    assert sorted(PREDICTION | CHALLENGED | CONTROL) == sorted(Prediction.__struct_fields__)
 
 
 def test_a_job_of_before_predictions_were_kept_goes_on_and_keeps_them_from_their_topic_s_start(
@@ -241,7 +236,7 @@ def test_a_job_of_before_predictions_were_kept_goes_on_and_keeps_them_from_their
         with run(Job(tmp_path), settings) as job:
             for table, message in messages.items():
                 job.feed(table, [record(message, 0, 0, NEW_YEARS_EVE)])
-            job.feed("predictions", [PREDICTION | place(0, NEW_YEARS_EVE)])
+            job.feed("predictions", [record(written(PREDICTION), 0, 0, NEW_YEARS_EVE)])
             job.until(lambda: len(job.rows("lake")) == 4, "what that job kept")
             savepoint = job.stop()
     alerted = PREDICTION | {"threshold": 0.5, "risk_version": "r", "features": OWN_FEATURES}
@@ -251,7 +246,8 @@ def test_a_job_of_before_predictions_were_kept_goes_on_and_keeps_them_from_their
         for table, message in messages.items():
             job.feed(table, [record(message, 0, 1, NEW_YEAR)])
         # what is no message is passed over
-        job.feed("predictions", ["none", *(each | place(1 + n, NEW_YEAR) for n, each in enumerate(later))])
+        for first, told in ((100, [b"none", b'"none"', b"[]", b"", None]), (1, map(written, later))):
+            job.feed("predictions", (record(each, 0, first + n, NEW_YEAR) for n, each in enumerate(told)))
         job.until(lambda: len(job.rows("lake")) >= 8 + 6, "all of it")
         job.stop()
 
@@ -273,7 +269,7 @@ def test_a_job_of_before_predictions_were_kept_goes_on_and_keeps_them_from_their
         ("t-ü", 1e-06, None, VERSION, None, None, None, None, *at, None),
         ("t-ü", 1e-06, 0.5, VERSION, "renewed-2026", *challenger, 0.001, *at, OWN_FEATURES),
         ("t-ü", 1e-06, 0.5, VERSION, "r", None, None, None, *at, OWN_FEATURES),
-        ('"{\\', 1.0, None, "5", None, None, None, None, *at, None),
+        ('"{\\', 1.0, None, None, None, None, None, None, *at, None),
         (None,) * 12,
         ("t-ü", None, None, VERSION, None, None, None, None, *at, None),
     ]
