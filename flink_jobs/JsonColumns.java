@@ -193,8 +193,10 @@ public class JsonColumns extends TableFunction<RowData> {
                         refused[column] |= values[column] == null;
                     }
                 }
-                if (name.equals("currency") && token != JsonToken.VALUE_NULL) {
-                    otherCurrency |= token != JsonToken.VALUE_STRING || !parser.getText().equals(currency);
+                if (name.equals("currency")) {
+                    // the last one counts
+                    otherCurrency = token != JsonToken.VALUE_NULL
+                            && (token != JsonToken.VALUE_STRING || !parser.getText().equals(currency));
                 }
                 parser.skipChildren();
             }
@@ -302,7 +304,7 @@ public class JsonColumns extends TableFunction<RowData> {
         int minute = number(text, 14, 16);
         int second = number(text, 17, 19);
         if (year < 1 || month < 1 || month > 12
-                || day < 1 || day > LocalDate.of(year, month, 1).lengthOfMonth()
+                || day < 1 || day > 31
                 || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59) {
             return null;
         }
@@ -329,8 +331,9 @@ public class JsonColumns extends TableFunction<RowData> {
         if (offset == Integer.MIN_VALUE) {
             return null;
         }
-        long seconds = LocalDate.of(year, month, day).toEpochDay() * 86400 + hour * 3600 + minute * 60 + second;
-        long sinceEpoch = (seconds - offset * 60L) * 1000000 + micros;
+        long days = LocalDate.of(year, month, day).toEpochDay();
+        long seconds = days * 86400 + hour * 3600 + (minute - offset) * 60 + second;
+        long sinceEpoch = seconds * 1000000 + micros;
         return sinceEpoch < 0 || sinceEpoch > lastMs * 1000
                 ? null
                 : TimestampData.fromEpochMillis(sinceEpoch / 1000);

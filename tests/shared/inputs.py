@@ -109,7 +109,7 @@ INPUTS = (
         _id(text, REFUSED)
         for text in (
             *("x" * 65, _SMILE * 65),
-            *("\0", "a\0b", "a\nb", "a\rb", "a\tb", "a\x1b[2J", "a\x7fb", "a\x85b"),
+            *("\0", "a\0b", "a\nb", "a\rb", "a\tb", "a\x1b[2J", "a\x1fb", "a\x7fb", "a\x85b"),
         )
     ),
     *(_id(text, REFUSED, escaped=False) for text in ("\x7f", "a\x7fb", "\x80", "a\x80b", "a\x9fb")),
@@ -144,6 +144,7 @@ INPUTS = (
     _time("2018-07-01T00:00:31.123456789Z", "2018-07-01T00:00:31.123457"),
     _time("2018-07-01T00:00:31.1234564999Z", "2018-07-01T00:00:31.123456"),
     _time("2018-07-01T00:00:31.999999999Z", "2018-07-01T00:00:32"),
+    _time("2018-07-01T00:00:31.9999995Z", "2018-07-01T00:00:32"),
     Input(
         "time",
         b'"2018-07-01T00:00:31\\u002b00:00"',
@@ -160,6 +161,7 @@ INPUTS = (
         _time(text, REFUSED)
         for text in (
             "1969-12-31T23:59:59Z",
+            "1969-12-31T23:59:59.999999Z",
             "1970-01-01T00:00:00+00:01",
             "1970-01-01T00:30:00+01:00",
             "0001-01-01T00:00:00+01:00",
@@ -317,10 +319,12 @@ WHOLE = (
     Whole(b'{"customer_id": ' + b"[" * 2000, REFUSED),
     Whole(_more(b'"currenc\\u0079": "USD"'), REFUSED, _WITHOUT_AMOUNT),
     Whole(_more(b'"currency": 5'), REFUSED, _WITHOUT_AMOUNT),
-    Whole(_more(b'"currency": "USD", "currency": "EUR"'), REFUSED, _WITHOUT_AMOUNT),
+    Whole(_more(b'"currency": "USD", "currency": "EUR"'), _READ),
+    Whole(_more(b'"currency": "EUR", "currency": "USD"'), REFUSED, _WITHOUT_AMOUNT),
     Whole(_more(b'"amount": "147"'), REFUSED, _WITHOUT_AMOUNT),
     Whole(_more(b'"amount": "147", "amount": 147'), REFUSED, _WITHOUT_AMOUNT),
     Whole(_AS_SENT + b"}", REFUSED),
+    Whole(_AS_SENT + b" {}", REFUSED),
     Whole(_AS_SENT + b" \r\n\t", _READ),
     Whole(_AS_SENT + b"\x0c", REFUSED),
     Whole(b"\xef\xbb\xbf" + _AS_SENT, REFUSED),
