@@ -84,16 +84,27 @@ def frozen(host: str, unit: str) -> Harm:
 def slowed(host: str, unit: str, percent: int) -> Harm:
     """Give a unit that share of one processor's time; its host's other services keep theirs.
 
-    It fails where the kernel does not hold the unit to it: the file is that of its first or second cgroups.
+    It fails where the kernel does not hold the unit's process to it. With the kernel's first cgroups, systemd
+    makes the group only now, and in a container may not move another user's process: its user does.
     """
     allow = f"systemctl set-property --runtime {unit} CPUQuota="
-    group = f"$(systemctl show --property=ControlGroup --value {unit})"
-    held = (
-        f'cat "/sys/fs/cgroup/cpu{group}/cpu.cfs_quota_us" "/sys/fs/cgroup{group}/cpu.max" 2>/dev/null '
-        "| grep -q '^[0-9]'"
+    read = f"group=$(systemctl show --property=ControlGroup --value {unit})"
+    read += f"; process=$(systemctl show --property=MainPID --value {unit})"
+    first, second = "/sys/fs/cgroup/cpu$group", "/sys/fs/cgroup$group"
+    move = (
+        f'chown --reference="/proc/$process" "{first}/cgroup.procs"; '
+        'setpriv --reuid="$(stat --format=%u "/proc/$process")" --clear-groups '
+        f'sh -c "echo $process > \\"{first}/cgroup.procs\\""'
     )
-    wait = f"for _ in 1 2 3 4 5; do if {held}; then exit 0; fi; sleep 1; done; exit 1"
-    return Harm((Step(host, f"{allow}{percent}%; {wait}"),), (Step(host, allow),))
+    held = (
+        f'if [ -e "{first}/cgroup.procs" ]; then {move}; fi; '
+        f'if cat "{first}/cpu.cfs_quota_us" "{second}/cpu.max" 2>/dev/null | grep -q "^[0-9]" '
+        f'&& cat "{first}/cgroup.procs" "{second}/cgroup.procs" 2>/dev/null | grep -qx "$process"'
+    )
+    wait = f"{read}; for _ in 1 2 3 4 5; do {held}; then exit 0; fi; sleep 1; done; exit 1"
+    # what systemd could not move there it does not free either
+    free = f'if [ -e "{first}/cpu.cfs_quota_us" ]; then echo -1 > "{first}/cpu.cfs_quota_us"; fi'
+    return Harm((Step(host, f"{allow}{percent}%; {wait}"),), (Step(host, f"{allow}; {read}; {free}"),))
 
 
 def _of_hosts(command: str, hosts: Sequence[str]) -> Harm:

@@ -219,18 +219,24 @@ def test_a_topic_that_has_deleted_a_segment_meanwhile_needs_no_less_than_nothing
 # what is slowed
 
 
-def held(folder: Path, percent: int, group: str, quota: str) -> int:
+def held(folder: Path, percent: int, group: str, quota: str, processes: str = "17\n") -> int:
     """Run the step that slows a unit, with stand-ins for systemctl and the kernel's files."""
     (folder / "systemctl").write_text(
-        f"#!/bin/sh\ncase $1 in show) echo '{group}';; *) echo $* >>{folder}/asked;; esac\n"
+        f"#!/bin/sh\ncase $* in *ControlGroup*) echo '{group}';; *MainPID*) echo 17;; "
+        f"*) echo $* >>{folder}/asked;; esac\n"
     )
     (folder / "sleep").write_text("#!/bin/sh\n")
     for name in ("systemctl", "sleep"):
         (folder / name).chmod(0o755)
     (folder / "cpu.max").write_text(quota)
+    (folder / "cgroup.procs").write_text(processes)
     (step,) = harm.slowed("node1", "flink-taskmanager@1", percent).breaks
-    command = step.command.replace("/sys/fs/cgroup", str(folder))
+    return run(folder, step.command)
+
+
+def run(folder: Path, command: str) -> int:
     environment = {"PATH": f"{folder}:/usr/bin:/bin"}
+    command = command.replace("/sys/fs/cgroup", str(folder)).replace("/proc/$process", str(folder))
     return subprocess.run(["bash", "-euc", command], env=environment, check=False).returncode
 
 
@@ -239,8 +245,20 @@ def test_a_unit_is_slowed_and_it_is_told_where_the_kernel_does_not(tmp_path: Pat
     assert (tmp_path / "asked").read_text() == "set-property --runtime flink-taskmanager@1 CPUQuota=15%\n"
     assert held(tmp_path, 15, "", "max 100000\n") != 0
     assert held(tmp_path, 15, "/nowhere", "15000 100000\n") != 0
+    assert held(tmp_path, 15, "", "15000 100000\n", processes="170\n117\n") != 0, "its process is not in it"
+
+
+def test_a_unit_is_moved_into_its_group_and_freed_where_systemd_may_not(tmp_path: Path) -> None:
+    first = tmp_path / "cpu"
+    first.mkdir()
+    (first / "cpu.cfs_quota_us").write_text("15000\n")
+    (first / "cgroup.procs").touch()
+    assert held(tmp_path, 15, "", "none\n", processes="") == 0
+    assert (first / "cgroup.procs").read_text() == "17\n"
     (mend,) = harm.slowed("node1", "flink-taskmanager@1", 15).mends
-    assert mend.command == "systemctl set-property --runtime flink-taskmanager@1 CPUQuota="
+    assert run(tmp_path, mend.command) == 0
+    assert (tmp_path / "asked").read_text().splitlines()[-1].endswith("CPUQuota=")
+    assert (first / "cpu.cfs_quota_us").read_text() == "-1\n"
 
 
 # what was found
