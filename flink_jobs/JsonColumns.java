@@ -304,7 +304,7 @@ public class JsonColumns extends TableFunction<RowData> {
         int minute = number(text, 14, 16);
         int second = number(text, 17, 19);
         if (year < 1 || month < 1 || month > 12
-                || day < 1 || day > 31
+                || day < 1 || day > LocalDate.of(year, month, 1).lengthOfMonth()
                 || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59) {
             return null;
         }

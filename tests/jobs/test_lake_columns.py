@@ -76,14 +76,22 @@ def lake(
     return rows[0], rows[1]
 
 
-def check(given: list[tuple[Input, str, bytes]], rows: list[dict[str, Any]]) -> None:
-    said = [(each.written, name, row[name]) for (each, name, _), row in zip(given, rows, strict=True)]
-    assert said == [(each.written, name, shown(each.answer)) for each, name, _ in given]
+def check(given: list[tuple[Input, str, bytes]], rows: list[dict[str, Any]], plain: dict[str, Any]) -> None:
+    """See that a value is in its column, and that others are filled where the record is JSON."""
+    for (each, name, payload), row in zip(given, rows, strict=True):
+        assert (name, row[name]) == (name, shown(each.answer)), payload
+        try:
+            json.loads(payload, parse_constant=int)
+        except ValueError:
+            continue
+        others = {other: value for other, value in plain.items() if other != name}
+        assert {other: row[other] for other in others} == others, payload
 
 
 def test_columns_of_transactions(lake: tuple[list[dict[str, Any]], list[dict[str, Any]]]) -> None:
     rows, _ = lake
-    check(PAYMENTS, rows[: len(PAYMENTS)])
+    at = datetime(2018, 7, 1, 0, 0, 31)  # noqa: DTZ001 - a column without a zone, in UTC
+    check(PAYMENTS, rows[: len(PAYMENTS)], PAYMENT | {"event_time": at})
     columns = ("customer_id", "event_time", "amount")
     whole = [
         (each.payload[-60:], tuple(row[name] for name in columns))
@@ -115,6 +123,7 @@ def test_columns_of_made_records_are_those_that_the_job_reads(
 
 def test_columns_of_labels(lake: tuple[list[dict[str, Any]], list[dict[str, Any]]]) -> None:
     _, rows = lake
-    check(LABELS, rows[: len(LABELS)])
+    day = datetime(2018, 7, 9)  # noqa: DTZ001 - as above
+    check(LABELS, rows[: len(LABELS)], LABEL | {"labelled_at": day})
     flags = [row["is_fraud"] for row in rows[len(LABELS) :]]
     assert dict(zip(FLAGS, flags, strict=True)) == FLAGS
