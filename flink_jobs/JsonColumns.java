@@ -48,7 +48,7 @@ public class JsonColumns extends TableFunction<RowData> {
         public OfTransactions() {
             super(
                     new String[] {"transaction_id", "event_time", "customer_id", "terminal_id", "amount"},
-                    new int[] {ID, TIME, ID, ID, AMOUNT},
+                    new int[] {ID, TIME, ID_OR_NULL, ID_OR_NULL, AMOUNT},
                     64 * 1024);
         }
     }
@@ -84,16 +84,17 @@ public class JsonColumns extends TableFunction<RowData> {
     }
 
     private static final int ID = 0;
-    private static final int TIME = 1;
-    private static final int AMOUNT = 2;
-    private static final int FLAG = 3;
+    private static final int ID_OR_NULL = 1;
+    private static final int TIME = 2;
+    private static final int AMOUNT = 3;
+    private static final int FLAG = 4;
     // of this system's own messages
-    private static final int TEXT = 4;
-    private static final int NUMBER = 5;
-    private static final int INT = 6;
-    private static final int LONG = 7;
-    private static final int TIME_MS = 8;
-    private static final int NUMBERS = 9;
+    private static final int TEXT = 5;
+    private static final int NUMBER = 6;
+    private static final int INT = 7;
+    private static final int LONG = 8;
+    private static final int TIME_MS = 9;
+    private static final int NUMBERS = 10;
 
     // as flink_jobs/domain/transaction.py has them
     private static final int MAX_ID_CHARACTERS = 64;
@@ -133,6 +134,7 @@ public class JsonColumns extends TableFunction<RowData> {
     private static LogicalType type(int kind) {
         switch (kind) {
             case ID:
+            case ID_OR_NULL:
             case TEXT:
                 return VarCharType.STRING_TYPE;
             case TIME:
@@ -190,7 +192,8 @@ public class JsonColumns extends TableFunction<RowData> {
                 for (int column = 0; column < names.length; column++) {
                     if (names[column].equals(name)) {
                         values[column] = value(kinds[column], token, parser, lastMs);
-                        refused[column] |= values[column] == null;
+                        refused[column] |= values[column] == null
+                                && (kinds[column] != ID_OR_NULL || token != JsonToken.VALUE_NULL);
                     }
                 }
                 if (name.equals("currency")) {
@@ -233,6 +236,7 @@ public class JsonColumns extends TableFunction<RowData> {
             case AMOUNT:
                 return token.isNumeric() ? amount(parser.getText()) : null;
             case ID:
+            case ID_OR_NULL:
                 return token == JsonToken.VALUE_STRING ? id(parser.getText()) : null;
             case TIME:
                 return token == JsonToken.VALUE_STRING ? time(parser.getText(), lastMs) : null;

@@ -338,5 +338,14 @@ WHOLE = (
         REFUSED,
         (None, *_READ[1:]),
     ),
+    Whole(_more(b'"note": "' + b"x" * (65_536 - len(_more(b'"note": ""'))) + b'"'), _READ),
+    Whole(_more(b'"note": "' + b"x" * (65_537 - len(_more(b'"note": ""'))) + b'"'), REFUSED),
     Whole(_more(b'"note": "' + b"x" * 65_536 + b'"'), REFUSED),
+    # only what may be absent may be null, and then the last one counts
+    Whole(_more(b'"customer_id": null, "customer_id": "c-1"'), _READ),
+    Whole(
+        _more(b'"event_time": null, "event_time": "2018-07-01T00:00:31Z"'),
+        REFUSED,
+        (_READ[0], None, _READ[2]),
+    ),
 )
