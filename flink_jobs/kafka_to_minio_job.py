@@ -1,6 +1,6 @@
 """Keep all topics: from Kafka to Parquet files, each record exactly once.
 
-A row holds a record's bytes as they came, the columns that SQL could read from them, and the record's
+A row holds a record's bytes as they came, the columns that could be read from them, and the record's
 place in Kafka. A file appears with the checkpoint that completes it. Of predictions the columns say all that
 is in them, so the bytes are left out; what is no JSON object there is passed over.
 """
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pyflink.common.job_client import JobClient
+from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from flink_jobs.configuration import (
@@ -88,7 +89,7 @@ def lake_table(  # noqa: PLR0913 - a table has that many properties
 
     Args:
         name: of the table.
-        columns: what is kept besides a record's place; NULL where SQL cannot read it.
+        columns: what is kept besides a record's place; NULL where it cannot be read.
         path: of the folder.
         file_mb: a file is closed at this size.
         file_age_s: … or at this age.
@@ -226,14 +227,14 @@ def submit(tables: StreamTableEnvironment, ddl: Iterable[str]) -> JobClient:
         ddl: as `job_tables` gives it; a test has other connectors.
 
     """
-    register_functions(tables)
+    environment = tables._j_tenv.getPlanner().getExecEnv()  # noqa: SLF001 - PyFlink has no public way to it
+    register_functions(tables, StreamExecutionEnvironment(environment))
     for table in ddl:
         tables.execute_sql(table)
     together = tables.create_statement_set()
     for insert in INSERTS.values():
         together.add_insert_sql(insert)
     together.attach_as_datastream()
-    environment = tables._j_tenv.getPlanner().getExecEnv()  # noqa: SLF001 - PyFlink has no public way to it
     _name_writers(environment)
     return JobClient(environment.executeAsync())
 

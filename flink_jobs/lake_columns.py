@@ -26,8 +26,14 @@ _CLASSES = {
 }
 
 
-def register_functions(tables: StreamTableEnvironment) -> None:
-    """Compile the functions, make them known to SQL, and let the job of these tables carry them."""
+def register_functions(tables: StreamTableEnvironment, environment: StreamExecutionEnvironment) -> None:
+    """Compile the functions, make them known to SQL, and let the job carry them.
+
+    Args:
+        tables: whose SQL they are for.
+        environment: in which these tables' job is submitted.
+
+    """
     folder = tempfile.mkdtemp(prefix="fraud-detection-")
     # the job has its own copy once it is submitted
     atexit.register(shutil.rmtree, folder)
@@ -42,5 +48,4 @@ def register_functions(tables: StreamTableEnvironment) -> None:
             f"CREATE TEMPORARY SYSTEM FUNCTION {function} AS '{class_name}' USING JAR '{jar.as_uri()}'"
         )
     # that is for planning; the job takes what its environment has
-    planned = tables._j_tenv.getPlanner().getExecEnv()  # noqa: SLF001 - PyFlink has no public way to it
-    StreamExecutionEnvironment(planned).add_jars(jar.as_uri())
+    environment.add_jars(jar.as_uri())

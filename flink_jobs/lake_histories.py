@@ -92,7 +92,7 @@ def _not_in_topic(batch: pa.RecordBatch, beginning: Beginning) -> NDArray[np.boo
 
 
 def _in_buckets(customer_ids: pa.Array, buckets: Collection[int]) -> NDArray[np.bool_]:
-    """Tell which customers are wanted; where SQL read none, the record was refused, or has none."""
+    """Tell which customers are wanted; where the column has none, the record was refused, or has none."""
     coded = customer_ids.dictionary_encode()
     wanted = [bucket_of(customer_id) in buckets for customer_id in coded.dictionary.to_pylist()]
     codes = coded.indices.fill_null(len(wanted)).to_numpy()

@@ -1,7 +1,7 @@
 """The lake's layout, and its one reader; no other module knows the layout.
 
 `kafka_to_minio_job` writes Parquet files, a folder for each day of Kafka's clock (UTC). They hold the bytes
-of each record as they came, its place in Kafka, and the columns that SQL could read. A finished file never
+of each record as they came, its place in Kafka, and the columns that could be read. A finished file never
 changes. Compaction writes one file of many, and deletes those later; until then, `merges.py` tells which
 count. Whatever lies there twice, the reader gives each record once.
 """

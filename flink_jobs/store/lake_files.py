@@ -253,7 +253,7 @@ def came_us(batch: pa.RecordBatch | pa.Table) -> NDArray[np.int64]:
 
 
 def times_s(batch: pa.RecordBatch) -> NDArray[np.float64]:
-    """Give event times of a batch in seconds since 1970; NaN where SQL read none."""
+    """Give event times of a batch in seconds since 1970; NaN where the column has none."""
     microseconds = _microseconds(batch["event_time"]).to_numpy(zero_copy_only=False)
     seconds: NDArray[np.float64] = microseconds.astype(np.float64) / MICROSECONDS
     return seconds

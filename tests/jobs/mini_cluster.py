@@ -50,7 +50,7 @@ def on_files(ddl: str, folder: Path) -> str:
     options = {"connector": "filesystem", "path": path.as_uri()} | (
         {"format": "json", "source.monitor-interval": "50 ms"} if read else {"format": "parquet"}
     )
-    columns = re.sub(r" METADATA( FROM '\w+')?( VIRTUAL)?", "", columns)
+    columns = re.sub(r" METADATA( VIRTUAL)?", "", columns)
     return f"{columns}WITH ({sql_options(options)})"
 
 
